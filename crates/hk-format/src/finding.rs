@@ -1,0 +1,229 @@
+//! A finding: one bad call, where it was made, and what it was made on.
+
+use crate::{RecordHeader, numbered};
+use core::mem::size_of;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Frames kept of a stack.
+pub const FRAME_COUNT_MAX: usize = 128;
+/// Room for the modules that the frames lie in.
+pub const MODULE_AREA_BYTES: usize = 6848;
+
+numbered! {
+    /// What is wrong with the call.
+    pub enum FindingKind {
+        /// A block that is not allocated was freed or reallocated (CWE-415).
+        DoubleFree = 1,
+        /// A block that is not allocated was asked about (CWE-416).
+        UseAfterFree = 2,
+        /// The address is not of the heap (CWE-590).
+        NotOfHeap = 3,
+        /// The address lies in the heap, but is not the start of a block (CWE-761).
+        NotBlockStart = 4,
+    }
+}
+
+impl FindingKind {
+    /// The number in MITRE's Common Weakness Enumeration.
+    pub const fn cwe(self) -> u32 {
+        match self {
+            FindingKind::DoubleFree => 415,
+            FindingKind::UseAfterFree => 416,
+            FindingKind::NotOfHeap => 590,
+            FindingKind::NotBlockStart => 761,
+        }
+    }
+
+    /// Two or three words for a person.
+    pub const fn title(self) -> &'static str {
+        match self {
+            FindingKind::DoubleFree => "double free",
+            FindingKind::UseAfterFree => "use after free",
+            FindingKind::NotOfHeap | FindingKind::NotBlockStart => "invalid free",
+        }
+    }
+}
+
+numbered! {
+    /// The call that was bad.
+    pub enum Call {
+        /// free, cfree, or operator delete.
+        Free = 1,
+        /// realloc or reallocarray.
+        Realloc = 2,
+        /// malloc_usable_size.
+        UsableSize = 3,
+        /// Two racing frees of one block, seen when the block's owner looked: the stack is the owner's.
+        SeenLater = 4,
+        /// The Rust API's dealloc.
+        Dealloc = 5,
+    }
+}
+
+numbered! {
+    /// What lies at the address.
+    pub enum Place {
+        /// The start of a block that is free now.
+        FreeBlock = 1,
+        /// The start of a block of a span that has been given back since.
+        RetiredBlock = 2,
+        /// Inside a live block.
+        InsideLiveBlock = 3,
+        /// Inside a free block.
+        InsideFreeBlock = 4,
+        /// In the heap's range, in no block.
+        NoBlock = 5,
+        /// A thread's stack.
+        Stack = 6,
+        /// Writable or read-only data of the program or a library (module names it if known).
+        StaticData = 7,
+        /// A mapped file.
+        MappedFile = 8,
+        /// An anonymous mapping that is no allocator's.
+        Anonymous = 9,
+        /// No memory is mapped there.
+        Unmapped = 10,
+        /// The program's code.
+        Code = 11,
+        /// The heap's own tables.
+        OwnTables = 12,
+        /// The brk heap or another allocator's memory, but no block that it would own.
+        OtherHeap = 13,
+    }
+}
+
+numbered! {
+    /// How much of the stack there is.
+    pub enum StackState {
+        /// None yet (the process died while it was taken).
+        Absent = 0,
+        /// Down to the thread's first frame.
+        Whole = 1,
+        /// Cut at [`FRAME_COUNT_MAX`] frames.
+        Cut = 2,
+        /// Ended early: a frame without unwind information, or a damaged stack.
+        Broken = 3,
+    }
+}
+
+/// A finding. Fixed size, so that it can be claimed and committed before the stack is taken.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct FindingRecord {
+    /// The head.
+    pub header: RecordHeader,
+    /// A [`FindingKind`].
+    pub finding: u32,
+    /// A [`Call`].
+    pub call: u32,
+    /// A [`Place`].
+    pub place: u32,
+    /// How often the same call on the same path was seen, this one included; grows in place.
+    pub repeats: u32,
+    /// The address that was passed.
+    pub address: u64,
+    /// Start of the block that the address lies in (0: none).
+    pub block_start: u64,
+    /// Size of that block (0: none), as the allocator rounded it.
+    pub block_bytes: u64,
+    /// The thread's name (comm).
+    pub thread_name: [u8; 16],
+    /// A [`StackState`].
+    pub stack_state: u32,
+    /// Used entries of `frames`.
+    pub frame_count: u32,
+    /// Used bytes of `modules`.
+    pub module_bytes: u32,
+    /// 1 if the program was told to abort on it.
+    pub aborted: u32,
+    /// Start of the mapping or module part that a foreign address lies in (0: none).
+    pub place_start: u64,
+    /// Its end.
+    pub place_end: u64,
+    /// Return addresses, innermost first: `frames[0]` is where the bad call returns to.
+    pub frames: [u64; FRAME_COUNT_MAX],
+    /// [`ModuleHeader`]s, each followed by its path, padded to 8 bytes. Each module once.
+    pub modules: [u8; MODULE_AREA_BYTES],
+    /// Path of the file or module at a foreign address, zero-filled; also what brings the size to a multiple of 64.
+    pub place_name: [u8; 200],
+}
+const _: () = assert!(size_of::<FindingRecord>() % 64 == 0);
+const _: () = assert!(size_of::<FindingRecord>() <= 8192);
+
+impl FindingRecord {
+    /// The return addresses, innermost first.
+    pub fn frames(&self) -> &[u64] {
+        &self.frames[..(self.frame_count as usize).min(FRAME_COUNT_MAX)]
+    }
+
+    /// The modules that frames lie in.
+    pub fn modules(&self) -> ModuleIter<'_> {
+        ModuleIter { rest: &self.modules[..(self.module_bytes as usize).min(MODULE_AREA_BYTES)] }
+    }
+
+    /// The thread's name, without filler.
+    pub fn thread_name_bytes(&self) -> &[u8] {
+        until_zero(&self.thread_name)
+    }
+
+    /// Path of the file or module at a foreign address, empty if none.
+    pub fn place_name_bytes(&self) -> &[u8] {
+        until_zero(&self.place_name)
+    }
+}
+
+fn until_zero(bytes: &[u8]) -> &[u8] {
+    let len = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    &bytes[..len]
+}
+
+/// A loaded module: the program or a shared library.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ModuleHeader {
+    /// First mapped address.
+    pub start: u64,
+    /// End of the mapping.
+    pub end: u64,
+    /// What the loader added to the file's addresses (`l_addr`): address - bias = address in the file.
+    pub bias: u64,
+    /// Bytes used of `build_id`.
+    pub build_id_len: u32,
+    /// Bytes of the path that follows (0: the program itself; see its [`crate::ProcessRecord`]).
+    pub path_len: u32,
+    /// The GNU build id, as mapped.
+    pub build_id: [u8; 32],
+}
+
+/// A module of a finding.
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleRef<'a> {
+    /// Addresses and build id.
+    pub header: ModuleHeader,
+    /// Path as the loader knows it; empty for the program itself.
+    pub path: &'a [u8],
+}
+
+impl ModuleRef<'_> {
+    /// The build id's bytes.
+    pub fn build_id(&self) -> &[u8] {
+        &self.header.build_id[..(self.header.build_id_len as usize).min(32)]
+    }
+}
+
+/// Walks the modules of a finding; stops at the first that is damaged.
+#[derive(Clone, Debug)]
+pub struct ModuleIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for ModuleIter<'a> {
+    type Item = ModuleRef<'a>;
+    fn next(&mut self) -> Option<ModuleRef<'a>> {
+        let (header, rest) = ModuleHeader::read_from_prefix(self.rest).ok()?;
+        let len = header.path_len as usize;
+        let path = rest.get(..len)?;
+        self.rest = rest.get(len.next_multiple_of(8)..)?;
+        Some(ModuleRef { header, path })
+    }
+}

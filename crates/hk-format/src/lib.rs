@@ -1,0 +1,58 @@
+//! What the library inside the program writes and the `heapkeeper` command reads.
+//!
+//! This crate is the only code that both sides share, and it knows neither: plain records with fixed
+//! layouts, the settings string, and the names of things. It allocates nothing and makes no system call.
+//!
+//! # The recording
+//!
+//! One sparse file per run, made by the command (mode 0600), mapped whole and shared by every process of
+//! the run; the descriptor is closed at once. The page cache keeps it whatever way a process ends.
+//!
+//! ```text
+//! 0        FileHeader            one page: identity, the two bump counters, the control words
+//! 4096     ProcessRecord x N     256 bytes each, claimed by `process_next.fetch_add(1)`
+//! records  64-byte aligned       each claimed by `record_next.fetch_add(len)`, begins with RecordHeader
+//! ```
+//!
+//! A record is written in the order length, body, state; a reader ignores records whose state is
+//! [`RecordState::Claimed`], and can step over them as the length came first.
+//!
+//! All integers are little endian (the machine's own); [`VERSION`] changes with any change of layout.
+#![no_std]
+
+mod file;
+mod finding;
+mod process;
+mod record;
+mod settings;
+
+pub use file::{CONTROL_OFFSET, FileHeader, MAGIC, PAGE_BYTES, PROCESS_TABLE_OFFSET, VERSION, file_layout};
+pub use finding::{
+    Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, MODULE_AREA_BYTES, ModuleHeader, ModuleIter,
+    ModuleRef, Place, StackState,
+};
+pub use process::{Figures, PROCESS_NAME_BYTES, ProcessRecord, ProcessState};
+pub use record::{
+    EXEC_PATH_BYTES, ExecRecord, ExecState, NOTE_TEXT_BYTES, NoteKind, NoteRecord, RECORD_MAGIC,
+    RecordHeader, RecordKind, RecordState,
+};
+pub use settings::{
+    Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, parse as parse_settings,
+};
+
+/// Makes a plain enum with a stable number for each name, and the way back from the number.
+macro_rules! numbered {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        $vis enum $name { $($(#[$vmeta])* $variant = $value,)* }
+        impl $name {
+            /// The variant with this number, if this version knows it.
+            pub const fn from_u32(value: u32) -> Option<Self> {
+                match value { $($value => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+pub(crate) use numbered;

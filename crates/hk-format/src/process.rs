@@ -1,0 +1,84 @@
+//! One line per process of a run.
+
+use crate::numbered;
+use core::mem::size_of;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes kept of a program's path (its end, if it is longer).
+pub const PROCESS_NAME_BYTES: usize = 128;
+
+numbered! {
+    /// How far a process has come.
+    pub enum ProcessState {
+        /// The entry is not in use.
+        Unused = 0,
+        /// Running, or ended without telling (killed, aborted): the figures are estimates.
+        Running = 1,
+        /// Ended by exit or `_exit`: the live figures were counted block by block.
+        Counted = 2,
+        /// Replaced by another program through exec; the same process has a later entry if that one is covered.
+        Replaced = 3,
+    }
+}
+
+/// What the heap knows of its size. All in bytes but the blocks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct Figures {
+    /// Bytes of live blocks (block sizes, not requested sizes): an estimate while the process runs, exact
+    /// when the state is [`ProcessState::Counted`].
+    pub live_bytes: u64,
+    /// Live blocks; written only when counted.
+    pub live_blocks: u64,
+    /// Highest `live_bytes` seen at a refill: an estimate, too high by at most what `live_error_bytes` says.
+    pub live_peak_bytes: u64,
+    /// How far the estimates may be off, in bytes: blocks exposed to threads and not yet handed out.
+    pub live_error_bytes: u64,
+    /// Bytes of spans in use now: exact.
+    pub span_bytes: u64,
+    /// Highest `span_bytes`: exact.
+    pub span_peak_bytes: u64,
+}
+
+/// One process. Claimed at its start (or after fork, in the child); figures are kept up to date in place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct ProcessRecord {
+    /// A [`ProcessState`]; written last when the entry is made.
+    pub state: u32,
+    /// Process id, as the process itself sees it.
+    pub pid: u32,
+    /// Parent's process id.
+    pub ppid: u32,
+    /// 0 manual, 1 keep ([`crate::Mode`]).
+    pub mode: u32,
+    /// Start (of this entry), nanoseconds since 1970.
+    pub start_ns: u64,
+    /// End, nanoseconds since 1970; 0 while running or if it ended without telling.
+    pub end_ns: u64,
+    /// Sizes.
+    pub figures: Figures,
+    /// Findings in this process, repeats included.
+    pub finding_count: u32,
+    /// Thread heaps that were ever in use at the same time.
+    pub heap_count: u32,
+    /// 1 if the entry was made by fork (no exec yet).
+    pub forked: u32,
+    /// Bytes used of `name`.
+    pub name_len: u32,
+    /// The program's path, from /proc/self/exe.
+    pub name: [u8; PROCESS_NAME_BYTES],
+    /// Resident bytes when counted (from /proc/self/statm), else 0.
+    pub resident_bytes: u64,
+    /// Filler.
+    pub reserved: [u8; 24],
+}
+
+const _: () = assert!(size_of::<ProcessRecord>() == 272 - 16);
+
+impl ProcessRecord {
+    /// The program's path as bytes, without filler.
+    pub fn name_bytes(&self) -> &[u8] {
+        &self.name[..(self.name_len as usize).min(PROCESS_NAME_BYTES)]
+    }
+}
