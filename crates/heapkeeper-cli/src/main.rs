@@ -1,1 +1,27 @@
-fn main() {}
+//! The `heapkeeper` command: runs an unmodified program on Heapkeeper's heap, and tells what went wrong.
+//!
+//! One clap table ([`cli::Cli`]) gives the help, the man page and the completions; one thin file per verb
+//! takes its arguments and gives an exit code. What the verbs share: the embedded library ([`library`]),
+//! what a program file is ([`inspect`]), and where lines go ([`lines`]).
+
+mod cli;
+mod completions;
+pub mod demo;
+pub mod doctor;
+mod failure;
+mod inspect;
+mod lib_path;
+mod library;
+mod lines;
+mod man;
+mod report;
+mod run;
+mod uninstall;
+
+pub use failure::{Failure, VerbResult};
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::dispatch().unwrap_or_else(|failure| failure.tell())
+}
