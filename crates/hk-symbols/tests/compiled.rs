@@ -73,7 +73,7 @@ fn spec(program: &Path) -> ModuleSpec {
         build_id: build_id_of(program),
         bias: BIAS,
         start: BIAS,
-        end: BIAS + 0x10_0000,
+        end: BIAS + 0x1000_0000,
     }
 }
 
@@ -182,7 +182,7 @@ fn a_debug_file_is_found_by_its_link() {
 
 fn spec_without_id(program: &Path) -> ModuleSpec {
     let path = program.to_path_buf();
-    ModuleSpec { path, build_id: Vec::new(), bias: BIAS, start: BIAS, end: BIAS + 0x10_0000 }
+    ModuleSpec { path, build_id: Vec::new(), bias: BIAS, start: BIAS, end: BIAS + 0x1000_0000 }
 }
 
 #[test]
