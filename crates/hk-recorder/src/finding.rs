@@ -1,0 +1,143 @@
+//! Recording a finding: told apart from what is known, committed, and only then given its stack.
+
+use crate::recording::Recording;
+use crate::registers::{Innermost, Registers};
+use crate::seen::{Place as SeenPlace, Sighting};
+use crate::sys;
+use crate::unwind::{ModuleList, Walk};
+use core::mem::{offset_of, size_of};
+use core::sync::atomic::Ordering;
+use hk_format::{
+    Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, Place, RecordKind, RecordState, StackState,
+};
+
+/// Full records that one process makes; later findings are only counted. With 8 KiB each, this is what a
+/// program that frees wrongly in ever new ways may take of the file.
+const RECORDS_MAX: u32 = 2000;
+/// Room for a path in [`FindingRecord::place_name`].
+const PLACE_NAME_BYTES: usize = 200;
+
+/// A bad call, as the heap sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct BadCall<'a> {
+    /// What is wrong with it.
+    pub kind: FindingKind,
+    /// The function that was called.
+    pub call: Call,
+    /// What lies at the address.
+    pub place: Place,
+    /// The address that was passed.
+    pub address: u64,
+    /// Start of the block that the address lies in (0: none).
+    pub block_start: u64,
+    /// Size of that block (0: none).
+    pub block_bytes: u64,
+    /// Start of the mapping or module part that a foreign address lies in (0: none).
+    pub place_start: u64,
+    /// Its end.
+    pub place_end: u64,
+    /// Path of the file or module at a foreign address; empty if none. Cut at its start if too long.
+    pub place_name: &'a [u8],
+    /// Whether the program is going to be aborted on it.
+    pub aborted: bool,
+}
+
+/// What became of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Where the bad call returns to; 0 if that could not be found out.
+    pub caller: u64,
+    /// Whether this call on this path was seen for the first time (in this process, since its last fork).
+    pub first: bool,
+    /// Whether it is in the recording now, as a record of its own or as a repeat of one.
+    pub kept: bool,
+}
+
+impl Recording {
+    /// Records a bad call. `registers` were captured in a function that is still running.
+    ///
+    /// The same call (kind, function, caller, caller's stack pointer) again only counts as a repeat of the
+    /// first. Also of use while no recording is open, to tell repeats apart.
+    pub fn record_finding(&self, bad: &BadCall, registers: &Registers, innermost: Innermost) -> Recorded {
+        let mut walk = Walk::new(registers);
+        walk.skip(innermost);
+        self.count_finding();
+        let identity = [bad.kind as u64, bad.call as u64, walk.pc(), walk.sp()];
+        let (first, kept) = match self.seen.look_up(&identity) {
+            Sighting::Again { record, repeats } => {
+                self.add_repeats(record, repeats);
+                (false, record.is_some())
+            }
+            Sighting::First(place) => (true, self.write_finding(bad, walk, place).is_some()),
+        };
+        Recorded { caller: walk.pc(), first, kept }
+    }
+
+    /// Forgets what this process has told of.
+    pub(crate) fn forget_findings(&self) {
+        self.seen.clear();
+        self.finding_records.store(0, Ordering::Relaxed);
+    }
+
+    fn write_finding(&self, bad: &BadCall, walk: Walk, place: Option<SeenPlace>) -> Option<()> {
+        if self.finding_records.fetch_add(1, Ordering::Relaxed) >= RECORDS_MAX {
+            self.finding_records.store(RECORDS_MAX, Ordering::Relaxed);
+            return None;
+        }
+        let at = self.claim_record(size_of::<FindingRecord>(), RecordKind::Finding)?;
+        self.write_base(at, bad);
+        self.commit(at, RecordState::Written);
+        if let Some(place) = place {
+            let early = place.publish(at);
+            self.add_repeats(Some(at), early);
+        }
+        self.write_stack(at, walk);
+        self.commit(at, RecordState::Complete);
+        Some(())
+    }
+
+    fn write_base(&self, at: usize, bad: &BadCall) {
+        self.put_u32(at + offset_of!(FindingRecord, finding), bad.kind as u32);
+        self.put_u32(at + offset_of!(FindingRecord, call), bad.call as u32);
+        self.put_u32(at + offset_of!(FindingRecord, place), bad.place as u32);
+        self.put_u32(at + offset_of!(FindingRecord, repeats), 1);
+        self.put_u32(at + offset_of!(FindingRecord, aborted), u32::from(bad.aborted));
+        self.put_u32(at + offset_of!(FindingRecord, stack_state), StackState::Absent as u32);
+        self.put_u64(at + offset_of!(FindingRecord, address), bad.address);
+        self.put_u64(at + offset_of!(FindingRecord, block_start), bad.block_start);
+        self.put_u64(at + offset_of!(FindingRecord, block_bytes), bad.block_bytes);
+        self.put_u64(at + offset_of!(FindingRecord, place_start), bad.place_start);
+        self.put_u64(at + offset_of!(FindingRecord, place_end), bad.place_end);
+        self.mapping.store(at + offset_of!(FindingRecord, thread_name), &sys::thread_name());
+        let name = &bad.place_name[bad.place_name.len().saturating_sub(PLACE_NAME_BYTES)..];
+        self.mapping.store(at + offset_of!(FindingRecord, place_name), name);
+    }
+
+    /// Walks the stack straight into the record. Counts are stored as it goes, so that a process that dies
+    /// on the way leaves what it has.
+    fn write_stack(&self, at: usize, mut walk: Walk) {
+        let mut modules = ModuleList::new(&self.mapping, at + offset_of!(FindingRecord, modules));
+        let mut count = 0;
+        let state = loop {
+            if count == FRAME_COUNT_MAX {
+                break StackState::Cut;
+            }
+            let frame = walk.return_address();
+            self.put_u64(at + offset_of!(FindingRecord, frames) + count * size_of::<u64>(), frame);
+            count += 1;
+            self.put_u32(at + offset_of!(FindingRecord, frame_count), count as u32);
+            modules.add_module_of(frame.wrapping_sub(1));
+            self.put_u32(at + offset_of!(FindingRecord, module_bytes), modules.bytes() as u32);
+            if let Some(end) = walk.step() {
+                break end;
+            }
+        };
+        self.put_u32(at + offset_of!(FindingRecord, stack_state), state as u32);
+    }
+
+    fn add_repeats(&self, record: Option<usize>, repeats: u32) {
+        if let Some(at) = record {
+            self.add_u32(at + offset_of!(FindingRecord, repeats), repeats);
+        }
+    }
+}

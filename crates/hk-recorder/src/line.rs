@@ -1,0 +1,106 @@
+//! The one line that a finding prints where no recording is: under a bare LD_PRELOAD.
+
+use crate::finding::{BadCall, Recorded};
+use crate::sys;
+use crate::unwind::module_name_and_offset;
+use core::fmt::{self, Write};
+use hk_format::{Call, Place};
+
+/// Bytes of the line; what is longer is cut, but ends with a line feed.
+const LINE_BYTES: usize = 512;
+
+/// Prints one line on standard error, by one write: what was bad, where, and how to learn more.
+pub fn print_line(bad: &BadCall, recorded: &Recorded) {
+    let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
+    // A line that is cut is still worth printing.
+    let _ = compose(&mut line, bad, recorded);
+    line.bytes[line.len] = b'\n';
+    sys::write_stderr(&line.bytes[..=line.len]);
+}
+
+fn compose(line: &mut Line, bad: &BadCall, recorded: &Recorded) -> fmt::Result {
+    let kind = bad.kind;
+    write!(line, "heapkeeper: {} (CWE-{}) of {:#x}", kind.title(), kind.cwe(), bad.address)?;
+    compose_place(line, bad)?;
+    write!(line, " {}", by(bad.call))?;
+    if recorded.caller != 0 {
+        line.write_str(" from ")?;
+        // The call itself ends right before the address that it returns to.
+        compose_code(line, recorded.caller - 1)?;
+    }
+    let name = sys::thread_name();
+    let name = name.split(|&b| b == 0).next().unwrap_or_default();
+    write!(line, ", thread {} ({})", name.escape_ascii(), sys::tid())?;
+    line.write_str(if bad.aborted { "; aborted" } else { "; ignored" })?;
+    line.write_str("; run it under 'heapkeeper run --' for the stack")
+}
+
+fn compose_place(line: &mut Line, bad: &BadCall) -> fmt::Result {
+    match bad.place {
+        Place::FreeBlock | Place::RetiredBlock if bad.block_bytes == 0 => Ok(()),
+        Place::FreeBlock | Place::RetiredBlock => write!(line, " (block of {} bytes)", bad.block_bytes),
+        Place::InsideLiveBlock | Place::InsideFreeBlock => {
+            let offset = bad.address.wrapping_sub(bad.block_start);
+            let state = if bad.place == Place::InsideLiveBlock { "block" } else { "free block" };
+            write!(line, " ({offset} bytes into a {state} of {} bytes)", bad.block_bytes)
+        }
+        place => {
+            write!(line, " ({}", describe(place))?;
+            if !bad.place_name.is_empty() && !bad.place_name.starts_with(b"[") {
+                write!(line, " of {}", bad.place_name.escape_ascii())?;
+            }
+            line.write_str(")")
+        }
+    }
+}
+
+fn compose_code(line: &mut Line, pc: u64) -> fmt::Result {
+    let mut buffer = [0u8; 256];
+    match module_name_and_offset(pc, &mut buffer) {
+        Some((name, offset)) => write!(line, "{}+{offset:#x}", name.escape_ascii()),
+        None => write!(line, "{pc:#x}"),
+    }
+}
+
+fn by(call: Call) -> &'static str {
+    match call {
+        Call::Free => "by free",
+        Call::Realloc => "by realloc",
+        Call::UsableSize => "by malloc_usable_size",
+        Call::SeenLater => "by two threads at once, seen",
+        Call::Dealloc => "by dealloc",
+    }
+}
+
+fn describe(place: Place) -> &'static str {
+    match place {
+        Place::FreeBlock | Place::RetiredBlock => "a free block",
+        Place::InsideLiveBlock => "inside a block",
+        Place::InsideFreeBlock => "inside a free block",
+        Place::NoBlock => "no block of the heap",
+        Place::Stack => "a stack",
+        Place::StaticData => "static data",
+        Place::MappedFile => "a mapped file",
+        Place::Anonymous => "memory of no heap",
+        Place::Unmapped => "no memory there",
+        Place::Code => "code",
+        Place::OwnTables => "the heap's own tables",
+        Place::OtherHeap => "another heap, no block",
+    }
+}
+
+struct Line {
+    bytes: [u8; LINE_BYTES],
+    len: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // One byte stays for the line feed.
+        let room = LINE_BYTES - 1 - self.len;
+        let fits = text.len().min(room);
+        self.bytes[self.len..self.len + fits].copy_from_slice(&text.as_bytes()[..fits]);
+        self.len += fits;
+        if fits < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,265 @@
+//! What lies at an address that is not the heap's: asked of /proc/self/maps.
+//!
+//! The file is read in small parts and parsed byte by byte, so that neither a long line nor a long list
+//! needs a buffer. It may change while it is read; the answer is for a report, not for a decision.
+
+use crate::registers::Registers;
+use crate::sys::{self, File};
+use crate::unwind::is_in_module;
+use hk_format::Place;
+
+/// Bytes kept of a path (its end).
+const NAME_BYTES: usize = 200;
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 1024;
+/// A mapping without any access right, of at most this many bytes, right before a writable one marks that
+/// one as a thread's stack. glibc's default guard is one page; programs ask for some more.
+const GUARD_BYTES_MAX: u64 = 1 << 20;
+
+/// What lies at an address.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceInfo {
+    /// The kind of memory.
+    pub place: Place,
+    /// First address of the mapping (0: none).
+    pub start: u64,
+    /// Its end.
+    pub end: u64,
+    name: Name,
+}
+
+impl PlaceInfo {
+    /// Path of the file or module, or what the kernel calls the mapping (`[stack]`); empty if none.
+    pub fn name(&self) -> &[u8] {
+        self.name.bytes()
+    }
+}
+
+/// Tells what lies at an address that the heap does not own. Where /proc is not there, it tells only
+/// whether memory is mapped, and whether it is a module's.
+pub fn describe_place(address: u64) -> PlaceInfo {
+    let mut search =
+        Search { address, own_sp: Registers::capture().rsp, previous: Mapping::NONE, file: Mapping::NONE };
+    match for_each_mapping(|mapping| search.look_at(mapping)) {
+        Some(found) => found.unwrap_or_else(|| nameless(Place::Unmapped)),
+        None => without_proc(address),
+    }
+}
+
+fn nameless(place: Place) -> PlaceInfo {
+    PlaceInfo { place, start: 0, end: 0, name: Name::EMPTY }
+}
+
+fn without_proc(address: u64) -> PlaceInfo {
+    nameless(if is_in_module(address) {
+        Place::StaticData
+    } else if sys::is_readable(address as usize) {
+        Place::Anonymous
+    } else {
+        Place::Unmapped
+    })
+}
+
+/// The search for the mapping of one address, with what has to be known of those before it.
+struct Search {
+    address: u64,
+    /// Stack pointer of the calling thread.
+    own_sp: u64,
+    previous: Mapping,
+    /// The last mapping of a file, and the anonymous ones right behind it: a module's zeroed data.
+    file: Mapping,
+}
+
+impl Search {
+    /// Some when the search is over.
+    fn look_at(&mut self, mapping: &Mapping) -> Option<Option<PlaceInfo>> {
+        if mapping.start > self.address {
+            return Some(None);
+        }
+        let behind_file = mapping.inode == 0 && mapping.start == self.file.end;
+        if mapping.end > self.address {
+            return Some(Some(self.describe(mapping, behind_file)));
+        }
+        if mapping.inode != 0 {
+            let executable = mapping.executable || (self.file.executable && self.file.is_same_file(mapping));
+            self.file = Mapping { executable, ..*mapping };
+        } else if behind_file {
+            self.file.end = mapping.end;
+        }
+        self.previous = *mapping;
+        None
+    }
+
+    fn describe(&self, mapping: &Mapping, behind_file: bool) -> PlaceInfo {
+        let place = self.classify(mapping, behind_file);
+        let of_file = place == Place::StaticData && mapping.inode == 0 && behind_file;
+        let name = if of_file { self.file.name } else { mapping.name };
+        PlaceInfo { place, start: mapping.start, end: mapping.end, name }
+    }
+
+    fn classify(&self, mapping: &Mapping, behind_file: bool) -> Place {
+        let name = mapping.name.bytes();
+        if mapping.executable {
+            Place::Code
+        } else if name == b"[stack]" || name.starts_with(b"[anon: glibc: pthread") {
+            Place::Stack
+        } else if name == b"[heap]" || name.starts_with(b"[anon: glibc: malloc") {
+            Place::OtherHeap
+        } else if is_in_module(self.address) || name == b"[vvar]" {
+            Place::StaticData
+        } else if mapping.inode != 0 {
+            // A module that the loader does not tell of (an old one): its code was mapped before its data.
+            let module = self.file.executable && self.file.is_same_file(mapping) && !mapping.shared;
+            if module { Place::StaticData } else { Place::MappedFile }
+        } else if mapping.shared {
+            Place::MappedFile
+        } else if !mapping.readable && !mapping.writable {
+            Place::Unmapped
+        } else if behind_file && self.file.executable && self.file.writable {
+            Place::StaticData
+        } else if mapping.contains(self.own_sp) || self.is_behind_guard(mapping) {
+            Place::Stack
+        } else {
+            Place::Anonymous
+        }
+    }
+
+    fn is_behind_guard(&self, mapping: &Mapping) -> bool {
+        let before = &self.previous;
+        let guard = !before.readable && !before.writable && !before.executable && before.inode == 0;
+        guard && before.end == mapping.start && before.end - before.start <= GUARD_BYTES_MAX
+    }
+}
+
+/// One line of /proc/self/maps.
+#[derive(Clone, Copy, Debug)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    readable: bool,
+    writable: bool,
+    executable: bool,
+    shared: bool,
+    inode: u64,
+    name: Name,
+}
+
+impl Mapping {
+    const NONE: Mapping = Mapping {
+        start: 0,
+        end: 0,
+        readable: false,
+        writable: false,
+        executable: false,
+        shared: false,
+        inode: 0,
+        name: Name::EMPTY,
+    };
+
+    fn contains(&self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+
+    fn is_same_file(&self, other: &Mapping) -> bool {
+        self.inode == other.inode && self.name.bytes() == other.name.bytes()
+    }
+}
+
+/// The end of a path.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    bytes: [u8; NAME_BYTES],
+    len: usize,
+}
+
+impl Name {
+    const EMPTY: Name = Name { bytes: [0; NAME_BYTES], len: 0 };
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Adds a byte; a full name loses its first half, so that its end is kept.
+    fn push(&mut self, byte: u8) {
+        if self.len == NAME_BYTES {
+            self.bytes.copy_within(NAME_BYTES / 2.., 0);
+            self.len = NAME_BYTES / 2;
+        }
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+}
+
+/// Calls `visit` with each mapping in order of address until it gives a value. None if the list cannot be
+/// read; Some(None) also if no mapping gave one.
+fn for_each_mapping<T>(mut visit: impl FnMut(&Mapping) -> Option<Option<T>>) -> Option<Option<T>> {
+    let file = File::open(c"/proc/self/maps", libc::O_RDONLY).ok()?;
+    let mut parser = Parser { column: Column::Start, mapping: Mapping::NONE };
+    let mut chunk = [0u8; CHUNK_BYTES];
+    loop {
+        let len = file.read(&mut chunk).ok()?.min(CHUNK_BYTES);
+        if len == 0 {
+            return Some(None);
+        }
+        for &byte in &chunk[..len] {
+            if let Some(mapping) = parser.feed(byte)
+                && let Some(result) = visit(&mapping)
+            {
+                return Some(result);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Start,
+    End,
+    Rights,
+    Offset,
+    Device,
+    Inode,
+    Name,
+}
+
+/// Reads `start-end rwxp offset device inode   name` a byte at a time.
+struct Parser {
+    column: Column,
+    mapping: Mapping,
+}
+
+impl Parser {
+    /// A mapping when `byte` ends its line.
+    fn feed(&mut self, byte: u8) -> Option<Mapping> {
+        if byte == b'\n' {
+            self.column = Column::Start;
+            return Some(core::mem::replace(&mut self.mapping, Mapping::NONE));
+        }
+        let mapping = &mut self.mapping;
+        match (self.column, byte) {
+            (Column::Start, b'-') => self.column = Column::End,
+            (Column::Start, _) => mapping.start = push_digit(mapping.start, byte, 16),
+            (Column::End, b' ') => self.column = Column::Rights,
+            (Column::End, _) => mapping.end = push_digit(mapping.end, byte, 16),
+            (Column::Rights, b' ') => self.column = Column::Offset,
+            (Column::Rights, b'r') => mapping.readable = true,
+            (Column::Rights, b'w') => mapping.writable = true,
+            (Column::Rights, b'x') => mapping.executable = true,
+            (Column::Rights, b's') => mapping.shared = true,
+            (Column::Rights, _) => {}
+            (Column::Offset, b' ') => self.column = Column::Device,
+            (Column::Device, b' ') => self.column = Column::Inode,
+            (Column::Offset | Column::Device, _) => {}
+            (Column::Inode, b' ') => self.column = Column::Name,
+            (Column::Inode, _) => mapping.inode = push_digit(mapping.inode, byte, 10),
+            (Column::Name, b' ') if mapping.name.len == 0 => {}
+            (Column::Name, _) => mapping.name.push(byte),
+        }
+        None
+    }
+}
+
+fn push_digit(number: u64, digit: u8, base: u64) -> u64 {
+    let digit = char::from(digit).to_digit(base as u32).unwrap_or(0);
+    number.wrapping_mul(base).wrapping_add(u64::from(digit))
+}

@@ -1,0 +1,178 @@
+//! System calls, made directly.
+//!
+//! libc's wrappers will not do here: `open`, `read`, `write` and `close` are cancellation points (a pending
+//! `pthread_cancel` would unwind out of `free`), a program may define functions of these names, and all of
+//! them set `errno`.
+#![allow(unsafe_code, reason = "the boundary to the kernel")]
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+/// An error number of the system, as in `errno.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+type SysResult = Result<usize, Errno>;
+
+/// Makes the call `number`.
+///
+/// # Safety
+/// The arguments must be what the call wants: pointers valid for what the kernel reads and writes there, and
+/// no effect on memory that Rust relies on.
+unsafe fn call(number: libc::c_long, args: [usize; 6]) -> SysResult {
+    let result: isize;
+    // SAFETY: the `syscall` instruction clobbers rcx and r11 only; the effects on memory are the caller's
+    // promise.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+            in("r10") args[3], in("r8") args[4], in("r9") args[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
+}
+
+/// An open file; closed when dropped.
+pub(crate) struct File(i32);
+
+impl File {
+    /// Opens `path` with `flags`, always with O_CLOEXEC.
+    pub(crate) fn open(path: &CStr, flags: i32) -> Result<File, Errno> {
+        let flags = flags | libc::O_CLOEXEC;
+        let args = [libc::AT_FDCWD as usize, path.as_ptr() as usize, flags as usize, 0, 0, 0];
+        // SAFETY: the path ends with a zero byte, and the kernel only reads it.
+        let fd = unsafe { call(libc::SYS_openat, args) }?;
+        Ok(File(fd as i32))
+    }
+
+    /// The file's size in bytes.
+    pub(crate) fn size_bytes(&self) -> Result<u64, Errno> {
+        let mut stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
+        let args = [self.0 as usize, stat.as_mut_ptr() as usize, 0, 0, 0, 0];
+        // SAFETY: the kernel writes one `struct stat`, for which there is room.
+        unsafe { call(libc::SYS_fstat, args) }?;
+        // SAFETY: all bytes are initialised: zeroed first, and all bit patterns are valid for integers.
+        let stat = unsafe { stat.assume_init() };
+        Ok(stat.st_size as u64)
+    }
+
+    /// Reads into `buffer`; 0 is the end of the file.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> SysResult {
+        loop {
+            let args = [self.0 as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0];
+            // SAFETY: the kernel writes at most `buffer.len()` bytes, all inside the exclusive borrow.
+            match unsafe { call(libc::SYS_read, args) } {
+                Err(Errno(libc::EINTR)) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Maps the first `len` bytes, shared and writable; at an address of the kernel's choice.
+    pub(crate) fn map_shared(&self, len: usize) -> SysResult {
+        let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+        // SAFETY: a new mapping where nothing is mapped yet touches no memory that anyone knows.
+        unsafe { call(libc::SYS_mmap, [0, len, protection, libc::MAP_SHARED as usize, self.0 as usize, 0]) }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours; nothing uses it afterwards.
+        let _ = unsafe { call(libc::SYS_close, [self.0 as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// Unmaps a mapping made by [`File::map_shared`].
+///
+/// # Safety
+/// Nothing may use the range any more.
+pub(crate) unsafe fn unmap(start: usize, len: usize) {
+    // SAFETY: the caller's promise.
+    let _ = unsafe { call(libc::SYS_munmap, [start, len, 0, 0, 0, 0]) };
+}
+
+/// Makes the kernel back `len` bytes at page `start` for writing, or say that it cannot.
+pub(crate) fn populate_write(start: usize, len: usize) -> Result<(), Errno> {
+    loop {
+        // SAFETY: populating changes no contents.
+        match unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_POPULATE_WRITE as usize, 0, 0, 0]) } {
+            Err(Errno(libc::EINTR | libc::EAGAIN)) => {}
+            result => return result.map(|_| ()),
+        }
+    }
+}
+
+/// Keeps a range out of core dumps; the recording is a file already.
+pub(crate) fn exclude_from_core_dumps(start: usize, len: usize) {
+    // SAFETY: this advice changes no contents.
+    let _ = unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_DONTDUMP as usize, 0, 0, 0]) };
+}
+
+/// Whether the eight bytes at `address` can be read.
+///
+/// The kernel copies the new signal mask from `address` before it looks at `how`, which is invalid here: so
+/// nothing changes, and the error tells whether the bytes could be read. This call is allowed in every
+/// sandbox (`process_vm_readv` is not).
+pub(crate) fn is_readable(address: usize) -> bool {
+    const NO_SUCH_HOW: usize = usize::MAX;
+    // SAFETY: the kernel only reads, fails in any case, and reports an unreadable address as EFAULT.
+    let result = unsafe { call(libc::SYS_rt_sigprocmask, [NO_SUCH_HOW, address, 0, 8, 0, 0]) };
+    result == Err(Errno(libc::EINVAL))
+}
+
+/// Reads the target of a symbolic link into `buffer`, cut if it is longer.
+pub(crate) fn read_link(path: &CStr, buffer: &mut [u8]) -> SysResult {
+    let at = libc::AT_FDCWD as usize;
+    let args = [at, path.as_ptr() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0];
+    // SAFETY: the path ends with a zero byte; the kernel writes at most `buffer.len()` bytes.
+    unsafe { call(libc::SYS_readlinkat, args) }
+}
+
+/// The calling thread's name (comm), zero-filled.
+pub(crate) fn thread_name() -> [u8; 16] {
+    let mut name = [0u8; 16];
+    let args = [libc::PR_GET_NAME as usize, name.as_mut_ptr() as usize, 0, 0, 0, 0];
+    // SAFETY: PR_GET_NAME writes 16 bytes at most.
+    let _ = unsafe { call(libc::SYS_prctl, args) };
+    name
+}
+
+/// Wall clock, nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let args = [libc::CLOCK_REALTIME as usize, &raw mut time as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel writes one timespec, for which there is room.
+    let _ = unsafe { call(libc::SYS_clock_gettime, args) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Writes once to standard error; what does not fit there is lost.
+pub(crate) fn write_stderr(bytes: &[u8]) {
+    // SAFETY: the kernel only reads the bytes.
+    let _ = unsafe { call(libc::SYS_write, [2, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
+}
+
+/// Process id.
+pub(crate) fn pid() -> u32 {
+    no_arguments(libc::SYS_getpid)
+}
+
+/// Parent's process id.
+pub(crate) fn parent_pid() -> u32 {
+    no_arguments(libc::SYS_getppid)
+}
+
+/// Thread id.
+pub(crate) fn tid() -> u32 {
+    no_arguments(libc::SYS_gettid)
+}
+
+fn no_arguments(number: libc::c_long) -> u32 {
+    // SAFETY: getpid, getppid and gettid take nothing and change nothing.
+    unsafe { call(number, [0; 6]) }.unwrap_or(0) as u32
+}
