@@ -1,1 +1,75 @@
-//! (in progress)
+//! The heap: bookkeeping that is bits, far away from the program's data.
+//!
+//! Every block owns one bit in each of four sets ([`word`]): *avail* (may be handed out), *freed* (by its
+//! owner, waits for a refill), *remote* (freed by another thread), *quarantine* (kept). A block in none of them
+//! is live. malloc takes the lowest bit of a word; free sets one; a double free is a bit that is set already;
+//! an invalid free is an address that is not the start of a block. No block's memory is ever touched.
+//!
+//! From the bottom up:
+//!
+//! - [`size_class`]: which sizes share a span, and how it is cut.
+//! - [`word`]: the ledger. The states of a block and every legal move between them.
+//! - [`span`]: headers. An address leads to its span's header by a subtraction and a shift.
+//! - [`mailbox`]: how an owner learns of remote frees; who may act for which thread heap.
+//! - [`tables`], [`slices`], [`words`]: the reservation, which slices are free, where words come from.
+//! - [`thread_heap`]: one bin per class.
+//! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`: the slow ones.
+//! - [`walk`]: exact counts, and `verify`.
+//!
+//! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but two constant tables
+//! and a word without blocks. [`word`] and [`mailbox`] hold all of the protocol between threads; they are what
+//! the loom models (`--cfg hk_loom`) explore.
+#![no_std]
+#![allow(unsafe_code, reason = "this crate turns addresses into blocks")]
+
+#[cfg(all(test, not(hk_loom)))]
+extern crate std;
+
+pub mod mailbox;
+mod sync;
+pub mod word;
+
+#[cfg(not(hk_loom))]
+pub use runtime::*;
+
+#[cfg(not(hk_loom))]
+pub mod figures;
+#[cfg(not(hk_loom))]
+pub mod heap;
+#[cfg(not(hk_loom))]
+mod large;
+#[cfg(not(hk_loom))]
+pub mod lock;
+#[cfg(not(hk_loom))]
+pub mod misuse;
+#[cfg(not(hk_loom))]
+mod purge;
+#[cfg(not(hk_loom))]
+mod refill;
+#[cfg(not(hk_loom))]
+mod registry;
+#[cfg(not(hk_loom))]
+mod release;
+#[cfg(not(hk_loom))]
+pub mod size_class;
+#[cfg(not(hk_loom))]
+pub mod slices;
+#[cfg(not(hk_loom))]
+pub mod span;
+#[cfg(not(hk_loom))]
+pub mod tables;
+#[cfg(not(hk_loom))]
+pub mod thread_heap;
+#[cfg(not(hk_loom))]
+pub mod walk;
+#[cfg(not(hk_loom))]
+pub mod words;
+
+#[cfg(not(hk_loom))]
+mod runtime {
+    pub use crate::figures::LiveFigures;
+    pub use crate::heap::{Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::misuse::{At, Misuse};
+    pub use crate::thread_heap::ThreadHeap;
+    pub use crate::walk::Count;
+}

@@ -1,1 +1,75 @@
-//! (in progress)
+//! The operating system as the heap sees it.
+//!
+//! [`Os`] is the whole porting surface of the heap: a dozen calls. [`Linux`] makes them for real;
+//! [`Fake`] (feature `fake`) plays them on ordinary memory, so that the heap runs under Miri, in fuzzing, and
+//! a thousand times per process in tests. Nothing here allocates from the heap that is served.
+#![no_std]
+#![allow(unsafe_code, reason = "this crate is where system calls are made")]
+
+#[cfg(feature = "fake")]
+extern crate std;
+
+#[cfg(feature = "fake")]
+mod fake;
+mod linux;
+
+#[cfg(feature = "fake")]
+pub use fake::Fake;
+pub use linux::{Errno, Linux};
+
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU32;
+
+/// What became of pages that were given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purged {
+    /// The memory is gone; the pages read as zero.
+    Zeroed,
+    /// The system kept them (locked memory of an old kernel): contents are undefined.
+    Kept,
+}
+
+/// The calls that the heap makes. All addresses and sizes are multiples of the page size.
+///
+/// # Safety
+/// An implementation hands out memory that nothing else in the process uses, and keeps its contents
+/// except where a method says otherwise. The heap's soundness rests on that.
+pub unsafe trait Os: Sync {
+    /// Reserves `bytes` of address space, aligned to 64 KiB, without access and without charge. None if the
+    /// system refuses.
+    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>>;
+
+    /// Gives a part of a reservation back for good.
+    ///
+    /// # Safety
+    /// Nothing uses that part, now or later.
+    unsafe fn release(&self, start: NonNull<u8>, bytes: usize);
+
+    /// Makes a part of the reservation readable and writable; fresh parts read as zero. False if the system
+    /// refuses (limits, overcommit).
+    ///
+    /// # Safety
+    /// The range lies inside a reservation of this `Os`.
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// Gives the memory behind committed pages back; they stay accessible.
+    ///
+    /// # Safety
+    /// The range is committed and its contents are no longer needed.
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged;
+
+    /// Sleeps while `word` is `expected`, at most `timeout_ms`; may wake for no reason.
+    fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32);
+
+    /// Wakes one sleeper on `word`.
+    fn wake_one(&self, word: &AtomicU32);
+
+    /// A monotonic clock in milliseconds; may be coarse (4 ms).
+    fn now_ms(&self) -> u64;
+
+    /// The soft limit on the process's address space in bytes, if there is one, less what is mapped already.
+    fn address_space_left(&self) -> Option<usize>;
+
+    /// A number that differs between a process and its fork child.
+    fn process_id(&self) -> u32;
+}

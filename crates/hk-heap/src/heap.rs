@@ -1,0 +1,285 @@
+//! The heap as a value: its parts, its start, and the two fast paths.
+
+use crate::figures::LiveFigures;
+use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
+use crate::misuse::Misuse;
+use crate::size_class::{
+    CLASS_BYTES_MAX, SLICE_SHIFT, TABLE_BYTES_MAX, block_index, class_of, class_of_small,
+};
+use crate::slices::SliceMap;
+use crate::span::SpanHeader;
+use crate::tables::{RESERVE_BYTES_MAX, Tables};
+use crate::thread_heap::ThreadHeap;
+use crate::word::{BLOCKS_PER_WORD, LocalFree};
+use crate::words::WordPool;
+use crate::{lock::Lock, size_class::SLICE_BYTES};
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use hk_os::Os;
+
+/// Largest request that is granted: PTRDIFF_MAX, as glibc does it.
+pub const REQUEST_BYTES_MAX: usize = isize::MAX as usize;
+
+/// What a heap is told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Nothing is ever reused.
+    pub keep: bool,
+    /// How long freed memory is kept before it goes back to the system; 0: at once.
+    pub purge_delay_ms: u32,
+    /// Address space to ask for, at most, in bytes.
+    pub reserve_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { keep: false, purge_delay_ms: 250, reserve_bytes_max: RESERVE_BYTES_MAX }
+    }
+}
+
+/// No address space could be had for a heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoAddressSpace;
+
+/// Told of a double free that was seen only when the block's owner looked: address and size of the block.
+pub type LateFinding = fn(usize, usize);
+
+/// A heap. It is a value: a process may have many, the shims have one each in a static.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Heap<O> {
+    // Read by every free, written as the heap grows.
+    base: AtomicUsize,
+    /// Bytes from `base` whose headers are accessible.
+    limit: AtomicUsize,
+    headers: AtomicPtr<SpanHeader>,
+
+    pub(crate) os: O,
+    ready: AtomicBool,
+    tables: UnsafeCell<Option<Tables>>,
+    pub(crate) lock: Lock,
+    /// Under the lock.
+    pub(crate) slices: SliceMap,
+    /// Under the lock.
+    pub(crate) words: WordPool,
+    /// First orphan + 1. Under the lock.
+    pub(crate) orphans: Cell<u32>,
+    /// Heaps from here on were not looked at since the last fork. Under the lock.
+    pub(crate) stale_cursor: Cell<u32>,
+    pub(crate) heap_count: AtomicU32,
+    pub(crate) fork_generation: AtomicU32,
+    /// Set in a fork child: our own mail may have been lost with another thread.
+    pub(crate) mail_lost: AtomicBool,
+    pub(crate) keep: AtomicBool,
+    pub(crate) purge_delay_ms: AtomicU32,
+    pub(crate) next_tick_ms: AtomicU64,
+    figures_here: LiveFigures,
+    figures: AtomicPtr<LiveFigures>,
+    late: AtomicPtr<()>,
+}
+
+// SAFETY: cells and tables are written before `ready` or under the lock; all else is atomic.
+unsafe impl<O: Os> Sync for Heap<O> {}
+
+impl<O: Os> Heap<O> {
+    /// A heap that has not started.
+    pub const fn new(os: O) -> Self {
+        Heap {
+            base: AtomicUsize::new(0),
+            limit: AtomicUsize::new(0),
+            headers: AtomicPtr::new(null_mut()),
+            os,
+            ready: AtomicBool::new(false),
+            tables: UnsafeCell::new(None),
+            lock: Lock::new(),
+            slices: SliceMap::new(),
+            words: WordPool::new(),
+            orphans: Cell::new(0),
+            stale_cursor: Cell::new(0),
+            heap_count: AtomicU32::new(0),
+            fork_generation: AtomicU32::new(0),
+            mail_lost: AtomicBool::new(false),
+            keep: AtomicBool::new(false),
+            purge_delay_ms: AtomicU32::new(250),
+            next_tick_ms: AtomicU64::new(0),
+            figures_here: LiveFigures::new(),
+            figures: AtomicPtr::new(null_mut()),
+            late: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    /// Reserves the address space. To be called once; a second call while the first goes on waits for it.
+    ///
+    /// # Errors
+    /// If not even [`crate::tables::RESERVE_BYTES_MIN`] can be had.
+    pub fn start(&self, options: &Options) -> Result<(), NoAddressSpace> {
+        let _guard = self.lock.lock(&self.os);
+        if self.is_started() {
+            return Ok(());
+        }
+        self.lock.set_process(&self.os);
+        let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
+        self.keep.store(options.keep, Ordering::Relaxed);
+        self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
+        self.headers.store(tables.header_table().cast_mut(), Ordering::Relaxed);
+        self.base.store(tables.base().as_ptr().addr(), Ordering::Relaxed);
+        // SAFETY: not ready, so nobody reads it; the lock keeps others from writing.
+        unsafe { *self.tables.get() = Some(tables) };
+        // Release: who sees `ready` sees the tables.
+        self.ready.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether [`Heap::start`] succeeded.
+    #[inline]
+    pub fn is_started(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Bytes of address space reserved.
+    pub fn reserved_bytes(&self) -> usize {
+        if self.is_started() { self.tables().reserved_bytes } else { 0 }
+    }
+
+    /// The operating system.
+    pub fn os(&self) -> &O {
+        &self.os
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        debug_assert!(self.is_started());
+        // SAFETY: written before `ready`, and never again.
+        let tables = unsafe { &*self.tables.get() };
+        tables.as_ref().expect("a started heap has tables")
+    }
+
+    /// After the heap grew: frees may look at more headers. Under the lock.
+    pub(crate) fn publish_limit(&self) {
+        let tables = self.tables();
+        let slices = (tables.headers.committed() / size_of::<SpanHeader>()).min(tables.slice_count);
+        // Release: who passes the limit may read the headers.
+        self.limit.store(slices * SLICE_BYTES, Ordering::Release);
+    }
+
+    /// The offset of an address in the slices, if its header is accessible.
+    #[inline(always)]
+    pub(crate) fn offset_of(&self, address: usize) -> Option<usize> {
+        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
+        (offset < self.limit.load(Ordering::Relaxed)).then_some(offset)
+    }
+
+    /// Whether an address lies in the heap's reservation, tables included.
+    pub fn owns(&self, address: usize) -> bool {
+        self.is_started() && {
+            let tables = self.tables();
+            let start = tables.headers_address();
+            address.wrapping_sub(start) < tables.reserved_bytes
+        }
+    }
+
+    pub(crate) fn is_own_table(&self, address: usize) -> bool {
+        self.owns(address) && address < self.base.load(Ordering::Relaxed)
+    }
+
+    /// A block of at least `bytes`, if one is at hand; else null: then ask [`Heap::allocate_slow`].
+    #[inline(always)]
+    pub fn allocate_fast(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        if bytes > TABLE_BYTES_MAX {
+            return self.allocate_medium(heap, bytes);
+        }
+        heap.bins[class_of_small(bytes)].take()
+    }
+
+    #[inline(never)]
+    fn allocate_medium(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        if bytes > CLASS_BYTES_MAX { null_mut() } else { heap.bins[class_of(bytes)].take() }
+    }
+
+    /// Frees a block of `heap`'s own. False if that needs a second look: give it to [`Heap::free_slow`].
+    #[inline(always)]
+    pub fn free_fast(&self, heap: &ThreadHeap, block: *mut u8) -> bool {
+        let Some(offset) = self.offset_of(block.addr()) else { return false };
+        let headers = self.headers.load(Ordering::Relaxed);
+        let slice = offset >> SLICE_SHIFT;
+        // SAFETY: below the limit headers are accessible.
+        let header = unsafe { headers.add(slice) };
+        // SAFETY: as above; headers are accessed as atomics only.
+        let header = unsafe { &*header };
+        if header.owner_and_flags.load(Ordering::Relaxed) != heap.me.get() {
+            return false;
+        }
+        // The span is this thread's own, so nobody changes its shape.
+        let distance = block.addr().wrapping_sub(header.start.load(Ordering::Relaxed));
+        let inverse = header.inverse.load(Ordering::Relaxed);
+        let Some(index) = block_index(distance, inverse) else { return false };
+        if index >= header.block_count.load(Ordering::Relaxed) as usize {
+            return false;
+        }
+        // SAFETY: index is below the block count.
+        let word = unsafe { header.word_of(index) };
+        let bit = 1 << (index % BLOCKS_PER_WORD);
+        match word.free_local(bit, header.absent.load(Ordering::Relaxed)) {
+            LocalFree::Done => true,
+            LocalFree::Edge => {
+                self.free_edge(heap, slice, index / BLOCKS_PER_WORD);
+                true
+            }
+            LocalFree::Double => false,
+        }
+    }
+
+    /// Where the figures are kept from now on, for instance in memory that outlives the process.
+    pub fn set_figures(&self, figures: &'static LiveFigures) {
+        figures.copy_from(self.figures());
+        self.figures.store(core::ptr::from_ref(figures).cast_mut(), Ordering::Release);
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> &LiveFigures {
+        let figures = self.figures.load(Ordering::Acquire);
+        // SAFETY: null, or from a 'static reference in `set_figures`.
+        unsafe { figures.as_ref() }.unwrap_or(&self.figures_here)
+    }
+
+    /// Who is told of double frees that are seen late.
+    pub fn set_late_finding(&self, told: LateFinding) {
+        self.late.store(told as *mut (), Ordering::Release);
+    }
+
+    pub(crate) fn report_late(&self, block_start: usize, block_bytes: usize) {
+        let told = self.late.load(Ordering::Acquire);
+        if told.is_null() {
+            return;
+        }
+        // SAFETY: not null, so it was stored by `set_late_finding` from a function of this very type.
+        let told: LateFinding = unsafe { core::mem::transmute(told) };
+        told(block_start, block_bytes);
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.fork_generation.load(Ordering::Relaxed)
+    }
+
+    /// Frees a block whatever thread it belongs to; see [`Heap::free_slow`].
+    ///
+    /// # Errors
+    /// If it is not a live block of this heap; nothing has changed then.
+    pub fn free(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
+        if self.free_fast(heap, block) { Ok(()) } else { self.free_slow(heap, block) }
+    }
+}
+
+impl<O: Os> Directory for Heap<O> {
+    fn pending(&self, span: SpanIndex) -> &Pending {
+        &self.tables().header(span as usize).pending
+    }
+
+    fn owner(&self, span: SpanIndex) -> Option<HeapIndex> {
+        self.tables().header(span as usize).owner()
+    }
+
+    fn mailbox(&self, heap: HeapIndex) -> &Mailbox {
+        &self.tables().heap(heap as usize).shared.mailbox
+    }
+}

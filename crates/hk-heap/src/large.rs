@@ -1,0 +1,113 @@
+//! Blocks with a span of their own.
+//!
+//! They belong to no thread heap: whoever frees one gives the slices back at once. The block has the same bits
+//! as any other (block 0 of its span), so the same `fetch_or` decides between two racing frees, and only the
+//! winner touches the header.
+
+use crate::heap::{Heap, REQUEST_BYTES_MAX};
+use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
+use crate::slices::Run;
+use crate::span::SpanHeader;
+use crate::thread_heap::ThreadHeap;
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering;
+use hk_os::Os;
+
+impl<O: Os> Heap<O> {
+    /// A span that is one block of at least `bytes`, at a multiple of `align`; null if there is no memory.
+    pub(crate) fn allocate_large(&self, heap: &ThreadHeap, bytes: usize, align: usize) -> *mut u8 {
+        if bytes > REQUEST_BYTES_MAX || bytes > self.tables().limit() || align > self.tables().limit() {
+            return null_mut();
+        }
+        heap.busy.set(true);
+        self.tick();
+        let block = self.make_large(bytes, align);
+        heap.busy.set(false);
+        block.map_or(null_mut(), |(block, _)| block)
+    }
+
+    /// The same, and whether all of it reads as zero already.
+    pub(crate) fn allocate_large_zero(&self, heap: &ThreadHeap, bytes: usize) -> (*mut u8, bool) {
+        if bytes > REQUEST_BYTES_MAX || bytes > self.tables().limit() {
+            return (null_mut(), false);
+        }
+        heap.busy.set(true);
+        self.tick();
+        let block = self.make_large(bytes, 1);
+        heap.busy.set(false);
+        block.unwrap_or((null_mut(), false))
+    }
+
+    fn make_large(&self, bytes: usize, align: usize) -> Option<(*mut u8, bool)> {
+        let slices = bytes.div_ceil(SLICE_BYTES).max(1);
+        let align_slices = align.div_ceil(SLICE_BYTES);
+        let _guard = self.lock.lock(&self.os);
+        let tables = self.tables();
+        let base_slice = tables.base().as_ptr().addr() >> SLICE_SHIFT;
+        // Slices are numbered from the base, which is not aligned to more than a slice: search with slack.
+        let slack = align_slices - 1;
+        let run = self.slices.allocate(tables, &self.os, slices + slack, 1)?;
+        self.publish_limit();
+        let first = (base_slice + run.start).next_multiple_of(align_slices) - base_slice;
+        if first > run.start {
+            self.slices.put_back(tables, Run { count: first - run.start, ..run });
+        }
+        let behind = run.start + run.count - (first + slices);
+        if behind > 0 {
+            self.slices.put_back(tables, Run { start: first + slices, count: behind, ..run });
+        }
+        let header = tables.header(first);
+        let Some(words) = self.words.provide(tables, &self.os, header, 1) else {
+            self.slices.put_back(tables, Run { start: first, count: slices, ..run });
+            return None;
+        };
+        let start = tables.slice_start(first).as_ptr();
+        // Block 0 is live; the other 63 do not exist.
+        // SAFETY: `provide` gave one word.
+        let word = unsafe { &*words };
+        word.make_single_live();
+        header.make_large(start.addr(), slices as u32, slices * SLICE_BYTES, words);
+        for back in 1..slices {
+            tables.header(first + back).make_interior(back as u32);
+        }
+        self.note_spans();
+        self.figures().add_live((slices * SLICE_BYTES) as i64);
+        Some((start, run.zero))
+    }
+
+    /// Gives a large block's span back. Only for the winner of its bit.
+    pub(crate) fn free_large(&self, span: usize) {
+        let header = self.tables().header(span);
+        let bytes = header.block_bytes.load(Ordering::Relaxed);
+        self.retire(span);
+        self.figures().add_live(-(bytes as i64));
+        self.tick();
+    }
+
+    /// Makes a large block hold `bytes` where it is, if it has the room or its neighbour is free.
+    pub(crate) fn resize_large(&self, span: usize, header: &SpanHeader, bytes: usize) -> bool {
+        let wanted = bytes.div_ceil(SLICE_BYTES).max(1);
+        let _guard = self.lock.lock(&self.os);
+        let tables = self.tables();
+        let present = header.slices.load(Ordering::Relaxed) as usize;
+        if wanted > present {
+            let grown = self.slices.allocate_at(tables, &self.os, span + present, wanted - present);
+            if grown.is_none() {
+                return false;
+            }
+            self.publish_limit();
+            for back in present..wanted {
+                tables.header(span + back).make_interior(back as u32);
+            }
+        } else if wanted < present {
+            for back in wanted..present {
+                tables.header(span + back).retire();
+            }
+            self.slices.free(tables, span + wanted, present - wanted);
+        }
+        header.resize_large(wanted as u32, wanted * SLICE_BYTES);
+        self.note_spans();
+        self.figures().add_live((wanted as i64 - present as i64) * SLICE_BYTES as i64);
+        true
+    }
+}

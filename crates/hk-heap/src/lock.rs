@@ -1,0 +1,101 @@
+//! The one lock of the heap: slices, words and the list of thread heaps.
+//!
+//! A futex mutex (Drepper, "Futexes are tricky", mutex 3). It is held for bounded work only: never while the
+//! system is asked to take pages back. A raw fork (not through libc's fork, which our handlers guard) may copy
+//! it held by a thread that the child does not have: the child notices by its process id and frees it.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use hk_os::Os;
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+/// Tries before a thread sleeps; the lock is held for less than a microsecond mostly.
+const SPIN_COUNT: u32 = 100;
+/// How long a sleeper trusts the holder before it looks whether this is still the process that locked.
+const SUSPECT_AFTER_MS: u32 = 200;
+
+/// See the module head.
+#[derive(Debug)]
+pub struct Lock {
+    state: AtomicU32,
+    /// Process of the holder; only read in suspicion.
+    process: AtomicU32,
+}
+
+/// Unlocks on drop.
+pub struct Guard<'a, O: Os> {
+    lock: &'a Lock,
+    os: &'a O,
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lock {
+    /// An unlocked lock.
+    pub const fn new() -> Self {
+        Lock { state: AtomicU32::new(FREE), process: AtomicU32::new(0) }
+    }
+
+    /// Waits for the lock.
+    pub fn lock<'a, O: Os>(&'a self, os: &'a O) -> Guard<'a, O> {
+        self.lock_raw(os);
+        Guard { lock: self, os }
+    }
+
+    /// Waits for the lock and leaves it held; [`Lock::unlock_raw`] ends that. For fork.
+    pub fn lock_raw(&self, os: &impl Os) {
+        // Acquire: see what the last holder did.
+        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_slow(os);
+        }
+    }
+
+    #[cold]
+    fn lock_slow(&self, os: &impl Os) {
+        for _ in 0..SPIN_COUNT {
+            core::hint::spin_loop();
+            if self.state.compare_exchange_weak(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return;
+            }
+        }
+        while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
+            os.wait(&self.state, CONTENDED, SUSPECT_AFTER_MS);
+            self.break_if_orphaned(os);
+        }
+    }
+
+    /// Frees the lock if this process is a raw fork of the one that took it: its holder does not exist here.
+    fn break_if_orphaned(&self, os: &impl Os) {
+        let process = self.process.load(Ordering::Relaxed);
+        let me = os.process_id();
+        if process != me
+            && self.process.compare_exchange(process, me, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.state.store(FREE, Ordering::Release);
+        }
+    }
+
+    /// Says which process this is: at the start, and in a fork child.
+    pub fn set_process(&self, os: &impl Os) {
+        self.process.store(os.process_id(), Ordering::Relaxed);
+    }
+
+    /// Ends [`Lock::lock_raw`].
+    pub fn unlock_raw(&self, os: &impl Os) {
+        // Release: the next holder sees what we did.
+        if self.state.swap(FREE, Ordering::Release) == CONTENDED {
+            os.wake_one(&self.state);
+        }
+    }
+}
+
+impl<O: Os> Drop for Guard<'_, O> {
+    fn drop(&mut self) {
+        self.lock.unlock_raw(self.os);
+    }
+}

@@ -1,0 +1,57 @@
+//! Memory goes back to the system: some time after it was freed, or at once when the program asks.
+
+use crate::heap::Heap;
+use crate::slices::{Age, Run, purge_run};
+use core::sync::atomic::Ordering;
+use hk_os::Os;
+
+/// Most slices that one call of malloc or free gives back (64 MiB): a bound on its time.
+const SLICES_PER_TICK_MAX: usize = 1024;
+/// Most slices of one system call.
+const SLICES_PER_CALL_MAX: usize = 512;
+
+impl<O: Os> Heap<O> {
+    /// Looks at the clock, and gives back what was free at the last tick already.
+    pub(crate) fn tick(&self) {
+        let now = self.os.now_ms();
+        let next = self.next_tick_ms.load(Ordering::Relaxed);
+        if now < next {
+            return;
+        }
+        let delay = u64::from(self.purge_delay_ms.load(Ordering::Relaxed));
+        // Relaxed: the exchange only elects who does it.
+        let won =
+            self.next_tick_ms.compare_exchange(next, now + delay / 2, Ordering::Relaxed, Ordering::Relaxed);
+        if won.is_ok() {
+            self.purge(SLICES_PER_TICK_MAX, if delay == 0 { Age::Any } else { Age::Aged });
+            let _guard = self.lock.lock(&self.os);
+            self.slices.age(self.tables());
+        }
+    }
+
+    /// Gives all free memory back at once. True if there was any.
+    pub fn trim(&self) -> bool {
+        self.is_started() && self.purge(usize::MAX, Age::Any) > 0
+    }
+
+    /// Gives back at most `slices_max` slices; says how many.
+    fn purge(&self, slices_max: usize, age: Age) -> usize {
+        let tables = self.tables();
+        let mut purged = 0;
+        let mut from = 0;
+        while purged < slices_max {
+            let count_max = SLICES_PER_CALL_MAX.min(slices_max - purged);
+            let run: Option<Run> = {
+                let _guard = self.lock.lock(&self.os);
+                self.slices.begin_purge(tables, from, count_max, age)
+            };
+            let Some(run) = run else { break };
+            let result = purge_run(tables, &self.os, run);
+            let _guard = self.lock.lock(&self.os);
+            self.slices.finish_purge(tables, run, result);
+            purged += run.count;
+            from = run.start + run.count;
+        }
+        purged
+    }
+}

@@ -1,0 +1,359 @@
+//! malloc's slow path: the next word with free blocks, the next span, or a new one.
+//!
+//! A refill is the heap's only poll point: at most 64 mallocs of a class pass between two of them. It stays on
+//! a word whose blocks came back meanwhile (they are in the cache), else goes to the next one *after* the
+//! current, and takes spans first in first out: so frees pile up before a word is visited again.
+
+use crate::figures::ERROR_BYTES_PER_HEAP;
+use crate::heap::{Heap, REQUEST_BYTES_MAX};
+use crate::mailbox::drain;
+use crate::size_class::{CLASS_BYTES_MAX, CLASSES, Geometry, class_of, class_of_aligned};
+use crate::span::{FLAG_KEEP, Listing, SpanHeader};
+use crate::thread_heap::{Queue, ThreadHeap};
+use crate::word::{BLOCKS_PER_WORD, Word};
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering;
+use hk_os::Os;
+
+/// Refills between two looks at the clock.
+const POLLS_PER_CLOCK: u32 = 32;
+
+impl<O: Os> Heap<O> {
+    /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not the sentinel.
+    #[cold]
+    #[inline(never)]
+    pub fn allocate_slow(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        if bytes > CLASS_BYTES_MAX {
+            return self.allocate_large(heap, bytes, 1);
+        }
+        self.allocate_class(heap, class_of(bytes))
+    }
+
+    /// A block of at least `bytes` at a multiple of `align` (a power of two), or null if there is no memory.
+    pub fn allocate_aligned(&self, heap: &ThreadHeap, bytes: usize, align: usize) -> *mut u8 {
+        debug_assert!(align.is_power_of_two());
+        if bytes > REQUEST_BYTES_MAX - align.min(REQUEST_BYTES_MAX) {
+            return null_mut();
+        }
+        match class_of_aligned(bytes, align) {
+            Some(class) => self.allocate_class(heap, class),
+            None => self.allocate_large(heap, bytes, align),
+        }
+    }
+
+    fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
+        debug_assert!(!heap.is_sentinel());
+        let block = heap.bins[class].take();
+        if !block.is_null() {
+            return block;
+        }
+        heap.busy.set(true);
+        let block = if self.refill(heap, class) { heap.bins[class].take() } else { null_mut() };
+        heap.busy.set(false);
+        block
+    }
+
+    /// Gives the bin of `class` a word with available blocks. False if there is no memory.
+    fn refill(&self, heap: &ThreadHeap, class: usize) -> bool {
+        self.poll(heap);
+        let geometry = &CLASSES[class];
+        if let Some((span, word)) = heap.bins[class].span() {
+            if self.refill_from(heap, geometry, span, word) {
+                return true;
+            }
+            self.leave(heap, class, span);
+        }
+        while let Some(span) = self.queue_pop(&heap.queues[class]) {
+            self.tables().header(span).set_listing(Listing::Current);
+            if self.refill_from(heap, geometry, span, 0) {
+                return true;
+            }
+            self.leave(heap, class, span);
+        }
+        let Some(span) = self.make_span(heap, class) else {
+            heap.bins[class].clear();
+            return false;
+        };
+        self.tables().header(span).set_listing(Listing::Current);
+        let refilled = self.refill_from(heap, geometry, span, 0);
+        assert!(refilled, "a new span has free blocks");
+        true
+    }
+
+    /// Exposes a word of `span`: word `from` if enough of it is free again, else the next one behind it.
+    fn refill_from(&self, heap: &ThreadHeap, geometry: &Geometry, span: usize, from: u32) -> bool {
+        let header = self.tables().header(span);
+        let absent = geometry.absent;
+        let mut summary = header.summary.load(Ordering::Relaxed) & (!0 << from);
+        if summary & (1 << from) != 0 {
+            let word = self.word(header, from);
+            let free = (word.freed() & !absent).count_ones();
+            let others = summary & !(1 << from) != 0;
+            if others && free < geometry.expose_max / 2 {
+                summary &= !(1 << from);
+            }
+        }
+        if summary == 0 {
+            return false;
+        }
+        self.expose(heap, geometry, span, header, summary.trailing_zeros());
+        true
+    }
+
+    fn expose(&self, heap: &ThreadHeap, geometry: &Geometry, span: usize, header: &SpanHeader, index: u32) {
+        let word = self.word(header, index);
+        self.claim(heap, header, span, index);
+        let freed = word.freed();
+        if freed == !0 {
+            let full_words = header.full_words.load(Ordering::Relaxed);
+            header.full_words.store(full_words - 1, Ordering::Relaxed);
+            self.add_live(heap, header.word_bytes() as i64);
+        }
+        let chosen = lowest_bits(freed & !geometry.absent, geometry.expose_max);
+        if freed & !chosen == geometry.absent {
+            let summary = header.summary.load(Ordering::Relaxed);
+            header.summary.store(summary & !(1 << index), Ordering::Relaxed);
+        }
+        word.expose(chosen);
+        let first_block = index as usize * BLOCKS_PER_WORD;
+        let base = self
+            .block_place(header.start.load(Ordering::Relaxed) + first_block * geometry.block_bytes as usize);
+        heap.bins[usize::from(header.class.load(Ordering::Relaxed))].set(span, index, word, base);
+    }
+
+    /// A pointer to an address in the slices, with the reservation's provenance.
+    pub(crate) fn block_place(&self, address: usize) -> *mut u8 {
+        self.tables().base().as_ptr().with_addr(address)
+    }
+
+    pub(crate) fn word<'a>(&self, header: &'a SpanHeader, index: u32) -> &'a Word {
+        debug_assert!(index < header.word_count());
+        // SAFETY: callers name words of the span as it is cut now, which only its owner changes.
+        unsafe { header.word_of(index as usize * BLOCKS_PER_WORD) }
+    }
+
+    /// The bin moves on from a span: it is queued if it has freed blocks, else it is full.
+    fn leave(&self, heap: &ThreadHeap, class: usize, span: usize) {
+        let header = self.tables().header(span);
+        if header.summary.load(Ordering::Relaxed) != 0 {
+            heap.bins[class].clear();
+            self.queue_push(&heap.queues[class], span);
+            self.retire_if_free(heap, span);
+        } else {
+            heap.bins[class].clear();
+            header.set_listing(Listing::Full);
+        }
+    }
+
+    /// A new span of `class`, owned by `heap`, in no list.
+    fn make_span(&self, heap: &ThreadHeap, class: usize) -> Option<usize> {
+        let geometry = &CLASSES[class];
+        self.rescue_mail(heap);
+        let span = {
+            let _guard = self.lock.lock(&self.os);
+            let tables = self.tables();
+            let run = self.slices.allocate(tables, &self.os, geometry.slices as usize, 1)?;
+            self.publish_limit();
+            let header = tables.header(run.start);
+            let Some(words) = self.words.provide(tables, &self.os, header, geometry.words as usize) else {
+                self.slices.free(tables, run.start, run.count);
+                return None;
+            };
+            header.make_small(tables.slice_start(run.start).as_ptr().addr(), class, geometry, words);
+            for back in 1..run.count {
+                tables.header(run.start + back).make_interior(back as u32);
+            }
+            self.note_spans();
+            run.start
+        };
+        let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
+        self.tables().header(span).publish(heap.me.get() | flags);
+        Some(span)
+    }
+
+    /// Writes the spans' size down. Under the lock.
+    pub(crate) fn note_spans(&self) {
+        let bytes = self.slices.used_count() * crate::size_class::SLICE_BYTES;
+        self.figures().set_spans(bytes as u64);
+    }
+
+    pub(crate) fn add_live(&self, heap: &ThreadHeap, delta: i64) {
+        let sum = heap.live_delta.get() + delta;
+        if sum.unsigned_abs() >= ERROR_BYTES_PER_HEAP {
+            heap.live_delta.set(0);
+            self.figures().add_live(sum);
+        } else {
+            heap.live_delta.set(sum);
+        }
+    }
+
+    /// What has to be looked at now and then: mail, and the clock.
+    fn poll(&self, heap: &ThreadHeap) {
+        if heap.shared.mailbox.has_mail() {
+            self.drain_mail(heap);
+        }
+        let polls = heap.polls.get() + 1;
+        if polls < POLLS_PER_CLOCK {
+            heap.polls.set(polls);
+        } else {
+            heap.polls.set(0);
+            self.tick();
+        }
+    }
+
+    /// Takes over what other threads freed. The caller holds the heap's state.
+    pub(crate) fn drain_mail(&self, heap: &ThreadHeap) {
+        drain(self, heap.index(), |span, words| {
+            let span = span as usize;
+            let header = self.tables().header(span);
+            let mut rest = words & (u64::MAX >> (64 - header.word_count()));
+            while rest != 0 {
+                let index = rest.trailing_zeros();
+                rest &= rest - 1;
+                self.claim(heap, header, span, index);
+            }
+            self.retire_if_free(heap, span);
+        });
+    }
+
+    /// Files the remote frees of a word under `freed`.
+    fn claim(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
+        let word = self.word(header, index);
+        let place = core::ptr::from_ref(word).cast_mut();
+        let claimed = word.claim(|moving| heap.set_transit(if moving { place } else { null_mut() }));
+        let Some(claimed) = claimed else { return };
+        let absent = header.absent.load(Ordering::Relaxed);
+        if claimed.accepted != 0 {
+            if claimed.freed_before == absent {
+                self.first_free(heap, header, span, index);
+            }
+            if claimed.freed_after == !0 {
+                self.all_free(heap, header);
+            }
+        }
+        let mut doubles = claimed.doubles;
+        while doubles != 0 {
+            let block = index as usize * BLOCKS_PER_WORD + doubles.trailing_zeros() as usize;
+            doubles &= doubles - 1;
+            let block_bytes = header.block_bytes.load(Ordering::Relaxed);
+            self.report_late(header.start.load(Ordering::Relaxed) + block * block_bytes, block_bytes);
+        }
+    }
+
+    /// Files all remote frees of a span.
+    pub(crate) fn claim_all(&self, heap: &ThreadHeap, span: usize) {
+        let header = self.tables().header(span);
+        for index in 0..header.word_count() {
+            self.claim(heap, header, span, index);
+        }
+    }
+
+    /// The word has its first freed block: it is found by refills from now on.
+    fn first_free(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
+        let summary = header.summary.load(Ordering::Relaxed);
+        header.summary.store(summary | 1 << index, Ordering::Relaxed);
+        if header.listing() == Listing::Full {
+            self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
+        }
+    }
+
+    /// All blocks of a word are freed.
+    fn all_free(&self, heap: &ThreadHeap, header: &SpanHeader) {
+        let full_words = header.full_words.load(Ordering::Relaxed) + 1;
+        debug_assert!(full_words <= header.word_count());
+        header.full_words.store(full_words, Ordering::Relaxed);
+        self.add_live(heap, -(header.word_bytes() as i64));
+    }
+
+    /// A free by the owner was the word's first or last: files it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn free_edge(&self, heap: &ThreadHeap, span: usize, index: usize) {
+        heap.busy.set(true);
+        let header = self.tables().header(span);
+        let freed = self.word(header, index as u32).freed();
+        let absent = header.absent.load(Ordering::Relaxed);
+        if (freed & !absent).count_ones() == 1 {
+            self.first_free(heap, header, span, index as u32);
+        }
+        if freed == !0 {
+            self.all_free(heap, header);
+            self.retire_if_free(heap, span);
+        }
+        heap.busy.set(false);
+    }
+
+    /// Gives a span back that has no live block, unless it is all that its bin has.
+    pub(crate) fn retire_if_free(&self, heap: &ThreadHeap, span: usize) {
+        let header = self.tables().header(span);
+        if header.full_words.load(Ordering::Relaxed) != header.word_count()
+            || header.listing() != Listing::Queued
+        {
+            return;
+        }
+        let queue = &heap.queues[usize::from(header.class.load(Ordering::Relaxed))];
+        if queue.first.get() == queue.last.get() {
+            return;
+        }
+        self.queue_unlink(queue, span);
+        self.retire(span);
+    }
+
+    /// Gives a span's slices back. It is in no list, and no block of it is live.
+    pub(crate) fn retire(&self, span: usize) {
+        let _guard = self.lock.lock(&self.os);
+        let tables = self.tables();
+        let header = tables.header(span);
+        let slices = header.slices.load(Ordering::Relaxed) as usize;
+        header.retire();
+        self.slices.free(tables, span, slices);
+        self.note_spans();
+    }
+
+    pub(crate) fn queue_push(&self, queue: &Queue, span: usize) {
+        let header = self.tables().header(span);
+        let last = queue.last.get();
+        header.next.store(0, Ordering::Relaxed);
+        header.previous.store(last, Ordering::Relaxed);
+        header.set_listing(Listing::Queued);
+        match last.checked_sub(1) {
+            Some(last) => self.tables().header(last as usize).next.store(span as u32 + 1, Ordering::Relaxed),
+            None => queue.first.set(span as u32 + 1),
+        }
+        queue.last.set(span as u32 + 1);
+    }
+
+    fn queue_pop(&self, queue: &Queue) -> Option<usize> {
+        let first = queue.first.get().checked_sub(1)? as usize;
+        self.queue_unlink(queue, first);
+        Some(first)
+    }
+
+    pub(crate) fn queue_unlink(&self, queue: &Queue, span: usize) {
+        let header = self.tables().header(span);
+        debug_assert_eq!(header.listing(), Listing::Queued);
+        let next = header.next.load(Ordering::Relaxed);
+        let previous = header.previous.load(Ordering::Relaxed);
+        match previous.checked_sub(1) {
+            Some(previous) => self.tables().header(previous as usize).next.store(next, Ordering::Relaxed),
+            None => queue.first.set(next),
+        }
+        match next.checked_sub(1) {
+            Some(next) => self.tables().header(next as usize).previous.store(previous, Ordering::Relaxed),
+            None => queue.last.set(previous),
+        }
+        header.set_listing(Listing::Full);
+    }
+}
+
+/// The lowest `count` set bits.
+fn lowest_bits(bits: u64, count: u32) -> u64 {
+    if bits.count_ones() <= count {
+        return bits;
+    }
+    let mut rest = bits;
+    for _ in 0..count {
+        rest &= rest - 1;
+    }
+    bits & !rest
+}

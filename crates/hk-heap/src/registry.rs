@@ -1,0 +1,200 @@
+//! Thread heaps: who has which, and what happens to them when threads end or the process forks.
+//!
+//! Heaps are made once and never unmapped. A new thread first takes over an orphan, whole; so tens of
+//! thousands of short threads need no more heaps than ever ran at the same time.
+//!
+//! In a fork child the heaps of the parent's other threads are [`HeapState::Stale`]: their words are whole, as
+//! every block moves by setting its destination before clearing its source, but their lists may have been
+//! caught half changed. They are rebuilt from the words when somebody takes them over, not before: a child that
+//! calls exec at once pays nothing.
+
+use crate::heap::Heap;
+use crate::mailbox::{HeapIndex, HeapState};
+use crate::size_class::CLASS_COUNT;
+use crate::span::{Listing, SliceState};
+use crate::thread_heap::ThreadHeap;
+use core::sync::atomic::Ordering;
+use hk_os::Os;
+
+impl<O: Os> Heap<O> {
+    /// A heap for the calling thread: an orphan, or a new one. None if there is no memory.
+    pub fn attach(&self) -> Option<&ThreadHeap> {
+        let heap = self.adopt().or_else(|| self.make_heap())?;
+        self.drain_mail(heap);
+        Some(heap)
+    }
+
+    fn adopt(&self) -> Option<&ThreadHeap> {
+        loop {
+            let heap = {
+                let _guard = self.lock.lock(&self.os);
+                let Some(first) = self.orphans.get().checked_sub(1) else { break };
+                let heap = self.tables().heap(first as usize);
+                self.orphans.set(heap.shared.next_orphan.load(Ordering::Relaxed));
+                heap
+            };
+            // A drainer holds it for a moment at most, and sets it back to orphan.
+            let mailbox = &heap.shared.mailbox;
+            loop {
+                if mailbox.transfer(HeapState::Orphan, HeapState::Running, self.generation()) {
+                    return Some(heap);
+                }
+                match mailbox.state(self.generation()) {
+                    HeapState::Orphan | HeapState::Busy => core::hint::spin_loop(),
+                    _ => break,
+                }
+            }
+        }
+        self.adopt_stale()
+    }
+
+    /// Takes over a heap whose thread did not survive a fork.
+    fn adopt_stale(&self) -> Option<&ThreadHeap> {
+        loop {
+            let index = {
+                let _guard = self.lock.lock(&self.os);
+                let index = self.stale_cursor.get();
+                if index >= self.heap_count.load(Ordering::Relaxed) {
+                    return None;
+                }
+                self.stale_cursor.set(index + 1);
+                index
+            };
+            let heap = self.tables().heap(index as usize);
+            if heap.shared.mailbox.transfer(HeapState::Stale, HeapState::Running, self.generation()) {
+                self.rebuild(heap);
+                return Some(heap);
+            }
+        }
+    }
+
+    fn make_heap(&self) -> Option<&ThreadHeap> {
+        let _guard = self.lock.lock(&self.os);
+        let tables = self.tables();
+        let index = self.heap_count.load(Ordering::Relaxed);
+        let end = index as usize + 1;
+        if end * size_of::<ThreadHeap>() > tables.heaps_bytes() || !tables.ensure_heaps(&self.os, end) {
+            return None;
+        }
+        // SAFETY: the place is committed, aligned, and nobody knows of it before the count goes past it.
+        unsafe { tables.heap_place(index as usize).write(ThreadHeap::with_index(index as HeapIndex)) };
+        let heap = tables.heap(index as usize);
+        let running = heap.shared.mailbox.transfer(HeapState::New, HeapState::Running, self.generation());
+        assert!(running, "a new heap belongs to its maker");
+        // Release: who sees the count sees the heap.
+        self.heap_count.store(index + 1, Ordering::Release);
+        // A heap made in this generation is not stale.
+        if self.stale_cursor.get() == index {
+            self.stale_cursor.set(index + 1);
+        }
+        let error = u64::from(index + 1) * crate::figures::ERROR_BYTES_PER_HEAP;
+        self.figures().live_error_bytes.store(error, Ordering::Relaxed);
+        Some(heap)
+    }
+
+    /// The calling thread ends: its heap becomes an orphan. It must not be used by the thread afterwards.
+    pub fn detach(&self, heap: &ThreadHeap) {
+        self.drain_mail(heap);
+        self.figures().add_live(heap.live_delta.replace(0));
+        let mailbox = &heap.shared.mailbox;
+        let orphaned = mailbox.transfer(HeapState::Running, HeapState::Orphan, self.generation());
+        assert!(orphaned, "only a running heap is detached");
+        // What was pushed before the state changed is ours to look after; later pushers see the orphan.
+        self.drain_if_ownerless(heap.index());
+        let _guard = self.lock.lock(&self.os);
+        heap.shared.next_orphan.store(self.orphans.get(), Ordering::Relaxed);
+        self.orphans.set(heap.index() + 1);
+    }
+
+    /// Number of heaps ever made.
+    pub fn heap_count(&self) -> u32 {
+        self.heap_count.load(Ordering::Acquire)
+    }
+
+    /// Before fork: takes the lock, so that the child finds what it guards whole.
+    pub fn prepare_fork(&self) {
+        self.lock.lock_raw(&self.os);
+    }
+
+    /// After fork, in the parent.
+    pub fn after_fork_in_parent(&self) {
+        self.lock.unlock_raw(&self.os);
+    }
+
+    /// After fork, in the child, which has one thread, with heap `heap` (or the sentinel). All other heaps
+    /// become stale.
+    pub fn after_fork_in_child(&self, heap: &ThreadHeap) {
+        let old = self.generation();
+        self.fork_generation.store(old + 1, Ordering::Relaxed);
+        if !heap.is_sentinel() {
+            let mine = heap.shared.mailbox.transfer(HeapState::Stale, HeapState::Running, old + 1);
+            assert!(mine, "the forking thread's heap was running");
+        }
+        self.stale_cursor.set(0);
+        self.mail_lost.store(self.heap_count() > 1, Ordering::Relaxed);
+        self.lock.set_process(&self.os);
+        self.lock.unlock_raw(&self.os);
+    }
+
+    /// In a fork child, once, before the first new span: spans of `heap` may have been on their way to
+    /// its mailbox in the hands of threads that are not here.
+    pub(crate) fn rescue_mail(&self, heap: &ThreadHeap) {
+        if self.mail_lost.load(Ordering::Relaxed) && self.mail_lost.swap(false, Ordering::Relaxed) {
+            heap.shared.mailbox.clear();
+            self.each_span_of(heap, |span| {
+                self.tables().header(span).pending.take();
+                self.claim_all(heap, span);
+            });
+        }
+    }
+
+    /// Makes a stale heap usable: its lists are made anew from its spans' words. The caller holds its state.
+    fn rebuild(&self, heap: &ThreadHeap) {
+        heap.shared.mailbox.clear();
+        heap.busy.set(false);
+        heap.set_transit(core::ptr::null_mut());
+        for class in 0..CLASS_COUNT {
+            heap.bins[class].clear();
+            heap.queues[class].first.set(0);
+            heap.queues[class].last.set(0);
+        }
+        self.each_span_of(heap, |span| self.rebuild_span(heap, span));
+    }
+
+    fn rebuild_span(&self, heap: &ThreadHeap, span: usize) {
+        let header = self.tables().header(span);
+        let absent = header.absent.load(Ordering::Relaxed);
+        header.pending.take();
+        header.set_listing(Listing::Full);
+        let (mut summary, mut full_words) = (0, 0);
+        for index in 0..header.word_count() {
+            let word = self.word(header, index);
+            word.unexpose();
+            if word.freed() != absent {
+                summary |= 1 << index;
+            }
+            full_words += u32::from(word.freed() == !0);
+        }
+        header.summary.store(summary, Ordering::Relaxed);
+        header.full_words.store(full_words, Ordering::Relaxed);
+        if summary != 0 {
+            self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
+        }
+        self.claim_all(heap, span);
+        self.retire_if_free(heap, span);
+    }
+
+    /// Calls `visit` with each span that `heap` owns. It may retire the span.
+    fn each_span_of(&self, heap: &ThreadHeap, mut visit: impl FnMut(usize)) {
+        let mut slice = 0;
+        while slice < self.slices.top() {
+            let header = self.tables().header(slice);
+            let owned = header.state() == SliceState::Small && header.owner() == Some(heap.index());
+            let step = if owned { header.slices.load(Ordering::Relaxed) as usize } else { 1 };
+            if owned {
+                visit(slice);
+            }
+            slice += step;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! free's slow path, and what else takes a pointer: every check that the fast path failed on, one by one.
+
+use crate::heap::Heap;
+use crate::mailbox::{HeapState, announce};
+use crate::misuse::{At, Misuse};
+use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, class_of};
+use crate::span::{InSpan, SliceState, SpanHeader, SpanShape};
+use crate::thread_heap::ThreadHeap;
+use crate::word::{BLOCKS_PER_WORD, LocalFree, Word};
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering;
+use hk_os::Os;
+
+/// The start of a block that exists; whether it is live is another question.
+pub(crate) struct BlockRef<'a> {
+    span: usize,
+    header: &'a SpanHeader,
+    shape: SpanShape,
+    index: usize,
+    word: &'a Word,
+    bit: u64,
+}
+
+impl BlockRef<'_> {
+    fn misuse(&self, at: At) -> Misuse {
+        let block_start = self.shape.block_start(self.index);
+        Misuse { at, block_start, block_bytes: self.shape.block_bytes }
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// Frees a block that [`Heap::free_fast`] would not: another thread's, a large one, one of a span with
+    /// flags, or a bad one.
+    ///
+    /// # Errors
+    /// If `block` is not the start of a live block of this heap; nothing has changed then.
+    #[cold]
+    #[inline(never)]
+    pub fn free_slow(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
+        let block = self.resolve(block.addr())?;
+        if block.header.keeps() || self.keep.load(Ordering::Relaxed) {
+            return if block.word.free_kept(block.bit) { Ok(()) } else { Err(block.misuse(At::FreeBlock)) };
+        }
+        if block.header.owner() == Some(heap.index()) && !heap.is_sentinel() {
+            return self.free_own(heap, &block);
+        }
+        let freed = block.word.free_remote(block.bit);
+        let mut double = freed.double;
+        if !block.header.is_generation(block.shape.generation) {
+            // The span was retired under us: all its blocks were free, this one too.
+            block.word.withdraw(block.bit);
+            double = true;
+        }
+        if block.shape.state == SliceState::Large {
+            if !double {
+                self.free_large(block.span);
+            }
+        } else if freed.announce {
+            self.announce_free(&block);
+        }
+        if double { Err(block.misuse(At::FreeBlock)) } else { Ok(()) }
+    }
+
+    fn free_own(&self, heap: &ThreadHeap, block: &BlockRef<'_>) -> Result<(), Misuse> {
+        match block.word.free_local(block.bit, block.header.absent.load(Ordering::Relaxed)) {
+            LocalFree::Done => Ok(()),
+            LocalFree::Edge => {
+                self.free_edge(heap, block.span, block.index / BLOCKS_PER_WORD);
+                Ok(())
+            }
+            LocalFree::Double => Err(block.misuse(At::FreeBlock)),
+        }
+    }
+
+    fn announce_free(&self, block: &BlockRef<'_>) {
+        let word = (block.index / BLOCKS_PER_WORD) as u32;
+        if let Some(owner) = announce(self, block.span as u32, word) {
+            self.drain_if_ownerless(owner);
+        }
+    }
+
+    /// Acts for a heap that nobody runs, so that memory freed from outside is not lost until it is adopted.
+    pub(crate) fn drain_if_ownerless(&self, owner: u32) {
+        let heap = self.tables().heap(owner as usize);
+        let mailbox = &heap.shared.mailbox;
+        // Whoever sets Orphan looks at the mailbox again afterwards, so nothing is left behind.
+        while mailbox.has_mail() && mailbox.transfer(HeapState::Orphan, HeapState::Busy, self.generation()) {
+            self.drain_mail(heap);
+            let done = mailbox.transfer(HeapState::Busy, HeapState::Orphan, self.generation());
+            debug_assert!(done, "a busy heap changed hands");
+        }
+    }
+
+    /// The block that begins at `address`.
+    fn resolve(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
+        let (span, header, shape) = self.span_at(address)?;
+        let retired = shape.state == SliceState::Retired;
+        match shape.locate(address) {
+            InSpan::Outside => Err(Misuse::without_block(At::NoBlock)),
+            InSpan::Inside(index) => Err(inside(&shape, index, retired)),
+            InSpan::Start(index) if retired => Err(Misuse {
+                at: At::RetiredBlock,
+                block_start: shape.block_start(index),
+                block_bytes: shape.block_bytes,
+            }),
+            InSpan::Start(index) => {
+                // SAFETY: `locate` gives indices below the block count, and `span_at` states with words.
+                let word = unsafe { shape.word_of(index) };
+                Ok(BlockRef { span, header, shape, index, word, bit: 1 << (index % BLOCKS_PER_WORD) })
+            }
+        }
+    }
+
+    /// The span at an address: in use, or the last one that was.
+    fn span_at(&self, address: usize) -> Result<(usize, &SpanHeader, SpanShape), Misuse> {
+        let Some(offset) = self.offset_of(address) else {
+            let table = self.is_own_table(address);
+            let slices = !table && self.owns(address);
+            let at = if table {
+                At::OwnTables
+            } else if slices {
+                At::NoBlock
+            } else {
+                At::Foreign
+            };
+            return Err(Misuse::without_block(at));
+        };
+        let nothing = Misuse::without_block(At::NoBlock);
+        let tables = self.tables();
+        let mut span = offset >> SLICE_SHIFT;
+        let mut header = tables.header(span);
+        let mut shape = header.shape().ok_or(nothing)?;
+        if shape.state == SliceState::Interior {
+            span = span.checked_sub(shape.slices as usize).ok_or(nothing)?;
+            header = tables.header(span);
+            shape = header.shape().ok_or(nothing)?;
+        }
+        let usable = matches!(shape.state, SliceState::Small | SliceState::Large | SliceState::Retired);
+        if usable && !shape.words.is_null() { Ok((span, header, shape)) } else { Err(nothing) }
+    }
+
+    /// The start of a live block.
+    fn live_block(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
+        let block = self.resolve(address)?;
+        if block.word.live() & block.bit == 0 { Err(block.misuse(At::FreeBlock)) } else { Ok(block) }
+    }
+
+    /// Bytes that the block at `block` has room for.
+    ///
+    /// # Errors
+    /// If it is not the start of a live block of this heap.
+    pub fn usable_bytes(&self, block: *const u8) -> Result<usize, Misuse> {
+        self.live_block(block.addr()).map(|block| block.shape.block_bytes)
+    }
+
+    /// Makes the block at `block` hold `bytes`, moving it if need be. Ok(null) if there is no memory; the block
+    /// is as it was then.
+    ///
+    /// # Errors
+    /// If it is not the start of a live block of this heap; nothing has changed then.
+    ///
+    /// # Safety
+    /// If `block` is a live block, the caller gives it up: the result stands for it.
+    pub unsafe fn reallocate(
+        &self,
+        heap: &ThreadHeap,
+        block: *mut u8,
+        bytes: usize,
+    ) -> Result<*mut u8, Misuse> {
+        let found = self.live_block(block.addr())?;
+        let present = found.shape.block_bytes;
+        if self.resize_in_place(&found, present, bytes) {
+            return Ok(block);
+        }
+        // A block that grows step by step is given room ahead, so that it is not copied at each step.
+        let ahead = if bytes > present && bytes > CLASS_BYTES_MAX { bytes + bytes / 4 } else { bytes };
+        let mut moved = self.allocate(heap, ahead);
+        if moved.is_null() && ahead > bytes {
+            moved = self.allocate(heap, bytes);
+        }
+        if moved.is_null() {
+            return Ok(null_mut());
+        }
+        // SAFETY: both are blocks of at least that size, one live, one new, so they don't overlap.
+        unsafe { core::ptr::copy_nonoverlapping(block, moved, present.min(bytes)) };
+        // A racing free of the same block is a misuse by the program; it was or will be reported there.
+        self.free(heap, block).map(|()| moved)
+    }
+
+    fn resize_in_place(&self, found: &BlockRef<'_>, present: usize, bytes: usize) -> bool {
+        if found.shape.state == SliceState::Large {
+            // In place while it is as large, down to half: smaller ones move, so that slices come free.
+            let shrinks_little = bytes <= present && bytes > present / 2;
+            return shrinks_little
+                || (bytes > CLASS_BYTES_MAX
+                    && bytes <= self.tables().limit()
+                    && self.resize_large(found.span, found.header, bytes));
+        }
+        bytes <= CLASS_BYTES_MAX
+            && bytes <= present
+            && (class_of(bytes) == usize::from(found.header.class.load(Ordering::Relaxed))
+                || bytes > present / 2)
+    }
+
+    /// A block of at least `bytes`, or null.
+    pub fn allocate(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        let block = self.allocate_fast(heap, bytes);
+        if block.is_null() { self.allocate_slow(heap, bytes) } else { block }
+    }
+
+    /// A block of at least `bytes`, all zero, or null.
+    pub fn allocate_zeroed(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        let (block, zero) = if bytes > CLASS_BYTES_MAX {
+            self.allocate_large_zero(heap, bytes)
+        } else {
+            (self.allocate(heap, bytes), false)
+        };
+        if !block.is_null() && !zero {
+            // SAFETY: a new block of at least `bytes`.
+            unsafe { block.write_bytes(0, bytes) };
+        }
+        block
+    }
+}
+
+fn inside(shape: &SpanShape, index: usize, retired: bool) -> Misuse {
+    // SAFETY: `locate` gives indices below the block count, and `span_at` states with words.
+    let live = !retired && unsafe { shape.word_of(index) }.live() >> (index % BLOCKS_PER_WORD) & 1 != 0;
+    let at = if live { At::InsideLiveBlock } else { At::InsideFreeBlock };
+    Misuse { at, block_start: shape.block_start(index), block_bytes: shape.block_bytes }
+}
+
+const _: () = assert!(CLASS_BYTES_MAX <= SLICE_BYTES);

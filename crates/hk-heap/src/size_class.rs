@@ -1,0 +1,244 @@
+//! Size classes: which sizes share a span, and how a span of each is cut.
+//!
+//! Steps of 16 bytes up to 128, then [`STEPS_PER_DOUBLING`] per doubling up to [`CLASS_BYTES_MAX`]. Every
+//! size is a multiple of 16, so every block is aligned to 16 as glibc gives. Spans of blocks up to
+//! [`DENSE_BYTES_MAX`] are one slice, cut into a multiple of 64 blocks; above, a span has at most 64 blocks
+//! in one word, and at least [`SPARSE_BLOCKS_MIN`]. In both cases all words of a span have the same absent
+//! bits, so one mask serves.
+
+use crate::word::BLOCKS_PER_WORD;
+
+/// log2 of a slice's bytes.
+pub const SLICE_SHIFT: u32 = 16;
+/// A slice: the unit of spans.
+pub const SLICE_BYTES: usize = 1 << SLICE_SHIFT;
+/// Largest size that has a class; larger blocks are spans of their own.
+pub const CLASS_BYTES_MAX: usize = 32 << 10;
+/// Largest block of which a span is one slice with many words.
+pub const DENSE_BYTES_MAX: usize = 1 << 10;
+/// Fewest blocks of a span of larger ones.
+pub const SPARSE_BLOCKS_MIN: usize = 8;
+/// Classes per doubling above 128 bytes.
+pub const STEPS_PER_DOUBLING: usize = 1 << STEP_SHIFT;
+const STEP_SHIFT: u32 = 2;
+const FINE_BYTES_MAX: usize = 128;
+const FINE_STEP: usize = 16;
+const FINE_CLASSES: usize = FINE_BYTES_MAX / FINE_STEP;
+const FINE_SHIFT: u32 = FINE_BYTES_MAX.trailing_zeros();
+/// Number of classes.
+pub const CLASS_COUNT: usize =
+    FINE_CLASSES + STEPS_PER_DOUBLING * (CLASS_BYTES_MAX.trailing_zeros() - FINE_SHIFT) as usize;
+
+/// How the spans of a class are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Size of a block, in bytes.
+    pub block_bytes: u32,
+    /// Blocks of a span.
+    pub block_count: u32,
+    /// Slices of a span.
+    pub slices: u32,
+    /// Words of a span.
+    pub words: u32,
+    /// Bits of each word whose block does not exist.
+    pub absent: u64,
+    /// ceil(2^64 / block_bytes): see [`block_index`].
+    pub inverse: u64,
+    /// Most blocks that a refill makes available at once.
+    pub expose_max: u32,
+}
+
+/// All classes, by index.
+pub static CLASSES: [Geometry; CLASS_COUNT] = {
+    let mut classes = [geometry_of(FINE_STEP); CLASS_COUNT];
+    let mut class = 0;
+    while class < CLASS_COUNT {
+        classes[class] = geometry_of(class_bytes(class));
+        class += 1;
+    }
+    classes
+};
+
+/// Sizes up to this are looked up, above they are computed.
+pub const TABLE_BYTES_MAX: usize = 1 << 10;
+static CLASS_TABLE: [u8; TABLE_BYTES_MAX / FINE_STEP + 1] = {
+    let mut table = [0; TABLE_BYTES_MAX / FINE_STEP + 1];
+    let mut units = 0;
+    while units < table.len() {
+        table[units] = compute_class(units * FINE_STEP) as u8;
+        units += 1;
+    }
+    table
+};
+
+/// The class for a size of at most [`TABLE_BYTES_MAX`].
+#[inline(always)]
+pub fn class_of_small(bytes: usize) -> usize {
+    debug_assert!(bytes <= TABLE_BYTES_MAX);
+    usize::from(CLASS_TABLE[bytes.div_ceil(FINE_STEP)])
+}
+
+/// The class for a size of at most [`CLASS_BYTES_MAX`].
+#[inline]
+pub fn class_of(bytes: usize) -> usize {
+    debug_assert!(bytes <= CLASS_BYTES_MAX);
+    compute_class(bytes)
+}
+
+/// The smallest class for a size whose blocks are all aligned to `align` (a power of two), if there is one.
+pub fn class_of_aligned(bytes: usize, align: usize) -> Option<usize> {
+    if bytes > CLASS_BYTES_MAX || align > CLASS_BYTES_MAX {
+        return None;
+    }
+    // Spans start at a multiple of 64 KiB, so a block size that is a multiple of `align` is enough.
+    (class_of(bytes.max(align))..CLASS_COUNT)
+        .find(|&class| (CLASSES[class].block_bytes as usize).is_multiple_of(align))
+}
+
+const fn compute_class(bytes: usize) -> usize {
+    if bytes <= FINE_BYTES_MAX {
+        return if bytes == 0 { 0 } else { (bytes - 1) / FINE_STEP };
+    }
+    let last = bytes - 1;
+    let doubling = last.ilog2();
+    let step = (last >> (doubling - STEP_SHIFT)) & (STEPS_PER_DOUBLING - 1);
+    FINE_CLASSES + (doubling - FINE_SHIFT) as usize * STEPS_PER_DOUBLING + step
+}
+
+const fn class_bytes(class: usize) -> usize {
+    if class < FINE_CLASSES {
+        return (class + 1) * FINE_STEP;
+    }
+    let coarse = class - FINE_CLASSES;
+    let base = FINE_BYTES_MAX << (coarse / STEPS_PER_DOUBLING);
+    base + (coarse % STEPS_PER_DOUBLING + 1) * (base >> STEP_SHIFT)
+}
+
+const fn geometry_of(bytes: usize) -> Geometry {
+    let dense = bytes <= DENSE_BYTES_MAX;
+    let slices = if dense { 1 } else { (bytes * SPARSE_BLOCKS_MIN).div_ceil(SLICE_BYTES) };
+    let fit = slices * SLICE_BYTES / bytes;
+    let blocks = if dense {
+        fit / BLOCKS_PER_WORD * BLOCKS_PER_WORD
+    } else if fit < BLOCKS_PER_WORD {
+        fit
+    } else {
+        BLOCKS_PER_WORD
+    };
+    Geometry {
+        block_bytes: bytes as u32,
+        block_count: blocks as u32,
+        slices: slices as u32,
+        words: blocks.div_ceil(BLOCKS_PER_WORD) as u32,
+        absent: if blocks % BLOCKS_PER_WORD == 0 { 0 } else { !0 << (blocks % BLOCKS_PER_WORD) },
+        inverse: inverse_of(bytes),
+        expose_max: expose_max(bytes),
+    }
+}
+
+/// A refill makes at most this many bytes available, so that a thread that frees what it just got reuses
+/// memory that is still in its cache. Never below [`EXPOSE_BLOCKS_MIN`]: that is the shortest way from a
+/// free to the block's reuse.
+const EXPOSE_BYTES_MAX: usize = 16 << 10;
+const EXPOSE_BLOCKS_MIN: usize = 4;
+
+const fn expose_max(bytes: usize) -> u32 {
+    let blocks = EXPOSE_BYTES_MAX / bytes;
+    if blocks < EXPOSE_BLOCKS_MIN {
+        EXPOSE_BLOCKS_MIN as u32
+    } else if blocks > BLOCKS_PER_WORD {
+        BLOCKS_PER_WORD as u32
+    } else {
+        blocks as u32
+    }
+}
+
+/// ceil(2^64 / bytes).
+pub const fn inverse_of(bytes: usize) -> u64 {
+    if bytes <= 1 { u64::MAX } else { u64::MAX / bytes as u64 + 1 }
+}
+
+/// The block that begins `distance` bytes from a span's start, by one multiplication; None if none begins
+/// there. The index is not checked against the span's count.
+///
+/// With inverse = ceil(2^64/b) and distance < 2^64/b, the product's high half is the quotient, and its low
+/// half is below the inverse exactly if the division leaves no rest (Lemire, Kaser, Kurz: "Faster remainder by
+/// direct computation", 2019). A distance below zero wraps round and gives a quotient beyond any span.
+#[inline(always)]
+pub fn block_index(distance: usize, inverse: u64) -> Option<usize> {
+    let product = distance as u128 * u128::from(inverse);
+    if product as u64 >= inverse { None } else { Some((product >> 64) as usize) }
+}
+
+/// The block that `distance` lies in, counted from the span's start.
+pub fn block_containing(distance: usize, block_bytes: usize) -> usize {
+    distance / block_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_gets_the_smallest_class_that_holds_it() {
+        for bytes in 0..=CLASS_BYTES_MAX {
+            let class = class_of(bytes);
+            assert!(CLASSES[class].block_bytes as usize >= bytes);
+            assert!(class == 0 || (CLASSES[class - 1].block_bytes as usize) < bytes, "{bytes}");
+            if bytes <= TABLE_BYTES_MAX {
+                assert_eq!(class_of_small(bytes), class);
+            }
+        }
+    }
+
+    #[test]
+    fn geometries_fit_their_spans() {
+        for g in &CLASSES {
+            assert_eq!(g.block_bytes % 16, 0);
+            assert!(g.block_bytes * g.block_count <= g.slices * SLICE_BYTES as u32, "{g:?}");
+            assert!(g.words == 1 || g.absent == 0, "{g:?}");
+            assert!(g.words as usize <= 64 && g.block_count > 0, "{g:?}");
+        }
+    }
+
+    /// Every byte offset of every class's span, against the division.
+    #[test]
+    fn reciprocal_is_exact_for_all_classes_and_offsets() {
+        for g in &CLASSES {
+            let bytes = g.block_bytes as usize;
+            let limit = if cfg!(miri) { 4 * bytes } else { g.slices as usize * SLICE_BYTES };
+            for distance in 0..limit {
+                let expected = (distance % bytes == 0).then_some(distance / bytes);
+                assert_eq!(block_index(distance, g.inverse), expected, "{distance} of {bytes}");
+            }
+            for below in 1..64usize {
+                let index = block_index(0usize.wrapping_sub(below), g.inverse);
+                assert!(index.is_none_or(|i| i >= g.block_count as usize));
+            }
+        }
+    }
+
+    #[test]
+    fn reciprocal_is_exact_for_large_blocks() {
+        for bytes in [32 << 10 | 16, 1 << 20, (1 << 30) + 4096, 1 << 39] {
+            let inverse = inverse_of(bytes);
+            assert_eq!(block_index(0, inverse), Some(0));
+            assert_eq!(block_index(bytes, inverse), Some(1));
+            for inside in [1, 15, 16, bytes / 2, bytes - 1] {
+                assert_eq!(block_index(inside, inverse), None, "{inside} of {bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn aligned_classes_are_multiples() {
+        for align in (4..=15).map(|s| 1usize << s) {
+            for bytes in [0, 1, 100, 4000, 20_000] {
+                let class = class_of_aligned(bytes, align).unwrap();
+                assert_eq!(CLASSES[class].block_bytes as usize % align, 0);
+                assert!(CLASSES[class].block_bytes as usize >= bytes);
+            }
+        }
+        assert_eq!(class_of_aligned(1, 64 << 10), None);
+    }
+}

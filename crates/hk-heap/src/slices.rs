@@ -1,0 +1,294 @@
+//! Which slices are free, and which of those still hold memory: three bits per slice.
+//!
+//! | bit | says |
+//! |---|---|
+//! | `free` | in no span |
+//! | `dirty` | may hold pages, which do not read as zero |
+//! | `aged` | was free and dirty at the last tick already |
+//!
+//! Allocation is first fit from the lowest address, so the heap's upper end empties, and neighbours need no
+//! coalescing: they are neighbouring bits. At each tick (half a purge delay) what is aged goes back to the system and what is
+//! dirty becomes aged. The pages are given back outside the lock: the run is taken out of `free` meanwhile.
+//!
+//! Everything here is called under the central lock, but for [`SliceMap::top`].
+
+use crate::tables::Tables;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use hk_os::{Os, Purged};
+
+/// 64 slices.
+#[repr(C, align(32))]
+#[derive(Debug)]
+pub struct Group {
+    free: Cell<u64>,
+    dirty: Cell<u64>,
+    aged: Cell<u64>,
+}
+
+/// A run of slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First slice.
+    pub start: usize,
+    /// Number of slices.
+    pub count: usize,
+    /// Whether all of it reads as zero.
+    pub zero: bool,
+}
+
+/// Which runs a purge takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Those that were dirty at the last tick too.
+    Aged,
+    /// All dirty ones.
+    Any,
+}
+
+/// The slices' bookkeeping that is not in the groups.
+#[derive(Debug)]
+pub struct SliceMap {
+    /// Slices from here on were never used. Read without the lock by walks.
+    top: AtomicUsize,
+    /// Free slices below the top.
+    free_count: Cell<usize>,
+    /// Free dirty slices.
+    dirty_count: Cell<usize>,
+    /// No free slice lies in a lower group.
+    lowest_group: Cell<usize>,
+    /// A search for this many slices failed, and nothing was freed since.
+    failed_count: Cell<usize>,
+}
+
+impl Default for SliceMap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SliceMap {
+    /// All slices never used.
+    pub const fn new() -> Self {
+        SliceMap {
+            top: AtomicUsize::new(0),
+            free_count: Cell::new(0),
+            dirty_count: Cell::new(0),
+            lowest_group: Cell::new(0),
+            failed_count: Cell::new(usize::MAX),
+        }
+    }
+
+    /// The first slice that was never used.
+    pub fn top(&self) -> usize {
+        // Acquire: the tables up to the top are committed.
+        self.top.load(Ordering::Acquire)
+    }
+
+    /// Slices in spans now.
+    pub fn used_count(&self) -> usize {
+        self.top() - self.free_count.get()
+    }
+
+    /// Free slices that still hold memory.
+    pub fn dirty_count(&self) -> usize {
+        self.dirty_count.get()
+    }
+
+    /// Takes `count` slices, the first at a multiple of `align` slices.
+    pub fn allocate(&self, tables: &Tables, os: &impl Os, count: usize, align: usize) -> Option<Run> {
+        if let Some(start) = self.find_free(tables, count, align) {
+            return Some(self.take(tables, start, count));
+        }
+        self.extend(tables, os, count, align)
+    }
+
+    fn find_free(&self, tables: &Tables, count: usize, align: usize) -> Option<usize> {
+        if count > self.free_count.get() || (count >= self.failed_count.get()) {
+            return None;
+        }
+        let groups = self.top().div_ceil(64);
+        let mut run = 0;
+        let mut run_start = 0;
+        let mut index = self.lowest_group.get();
+        let mut met_free = false;
+        while index < groups {
+            let free = tables.group(index).free.get();
+            if free != 0 && !met_free {
+                met_free = true;
+                self.lowest_group.set(index);
+            }
+            let mut bit = 0;
+            while bit < 64 {
+                let rest = free >> bit;
+                if rest == 0 {
+                    run = 0;
+                    break;
+                }
+                let gap = rest.trailing_zeros() as usize;
+                if gap > 0 {
+                    run = 0;
+                    bit += gap;
+                }
+                if run == 0 {
+                    run_start = index * 64 + bit;
+                }
+                let ones = ((free >> bit).trailing_ones() as usize).min(64 - bit);
+                run += ones;
+                bit += ones;
+                let aligned = run_start.next_multiple_of(align);
+                if run >= count + (aligned - run_start) {
+                    return Some(aligned);
+                }
+                if bit < 64 {
+                    run = 0;
+                }
+            }
+            index += 1;
+        }
+        if align == 1 {
+            self.failed_count.set(count);
+        }
+        None
+    }
+
+    fn extend(&self, tables: &Tables, os: &impl Os, count: usize, align: usize) -> Option<Run> {
+        let top = self.top();
+        let start = top.next_multiple_of(align);
+        let end = start.checked_add(count)?;
+        if end > tables.slice_count || !tables.ensure_slices(os, end) {
+            return None;
+        }
+        // Release: whoever sees the new top sees committed tables.
+        self.top.store(end, Ordering::Release);
+        if start > top {
+            self.put_back(tables, Run { start: top, count: start - top, zero: true });
+        }
+        Some(Run { start, count, zero: true })
+    }
+
+    /// Takes slices `start ..` if all are free, or were never used: for a span that grows in place.
+    pub fn allocate_at(&self, tables: &Tables, os: &impl Os, start: usize, count: usize) -> Option<Run> {
+        let top = self.top();
+        if start == top {
+            return self.extend(tables, os, count, 1);
+        }
+        if start + count > top || !(start..start + count).all(|slice| self.is_free(tables, slice)) {
+            return None;
+        }
+        Some(self.take(tables, start, count))
+    }
+
+    fn is_free(&self, tables: &Tables, slice: usize) -> bool {
+        tables.group(slice / 64).free.get() >> (slice % 64) & 1 != 0
+    }
+
+    fn take(&self, tables: &Tables, start: usize, count: usize) -> Run {
+        let mut dirty_count = 0;
+        for_each_group(start, count, |index, mask| {
+            let group = tables.group(index);
+            assert_eq!(group.free.get() & mask, mask, "slices taken twice");
+            group.free.set(group.free.get() & !mask);
+            dirty_count += (group.dirty.get() & mask).count_ones() as usize;
+            group.aged.set(group.aged.get() & !mask);
+        });
+        self.free_count.set(self.free_count.get() - count);
+        self.dirty_count.set(self.dirty_count.get() - dirty_count);
+        Run { start, count, zero: dirty_count == 0 }
+    }
+
+    /// Frees slices that a span used.
+    pub fn free(&self, tables: &Tables, start: usize, count: usize) {
+        self.put_back(tables, Run { start, count, zero: false });
+    }
+
+    /// Makes a run free again, as zero as it was.
+    pub fn put_back(&self, tables: &Tables, run: Run) {
+        for_each_group(run.start, run.count, |index, mask| {
+            let group = tables.group(index);
+            assert_eq!(group.free.get() & mask, 0, "slices freed twice");
+            group.free.set(group.free.get() | mask);
+            let dirty = group.dirty.get();
+            group.dirty.set(if run.zero { dirty & !mask } else { dirty | mask });
+        });
+        self.free_count.set(self.free_count.get() + run.count);
+        if !run.zero {
+            self.dirty_count.set(self.dirty_count.get() + run.count);
+        }
+        self.lowest_group.set(self.lowest_group.get().min(run.start / 64));
+        self.failed_count.set(usize::MAX);
+    }
+
+    /// Takes a run out whose memory shall go back to the system, searching from `from` on; at most `count_max`
+    /// slices. Give it to [`purge_run`] outside the lock, then to [`SliceMap::finish_purge`].
+    pub fn begin_purge(&self, tables: &Tables, from: usize, count_max: usize, age: Age) -> Option<Run> {
+        let top = self.top();
+        let ripe = |slice: usize| {
+            let group = tables.group(slice / 64);
+            let bits =
+                group.free.get() & group.dirty.get() & if age == Age::Aged { group.aged.get() } else { !0 };
+            bits >> (slice % 64)
+        };
+        let mut slice = from;
+        while slice < top {
+            let bits = ripe(slice);
+            if bits == 0 {
+                slice = (slice / 64 + 1) * 64;
+                continue;
+            }
+            slice += bits.trailing_zeros() as usize;
+            let mut count = 0;
+            while count < count_max && slice + count < top && ripe(slice + count) & 1 != 0 {
+                count += 1;
+            }
+            return Some(self.take(tables, slice, count));
+        }
+        None
+    }
+
+    /// Puts a run back after its memory was given up, or kept.
+    pub fn finish_purge(&self, tables: &Tables, run: Run, purged: Purged) {
+        self.put_back(tables, Run { zero: purged == Purged::Zeroed, ..run });
+    }
+
+    /// What is free and dirty now is aged at the next tick.
+    pub fn age(&self, tables: &Tables) {
+        for index in 0..self.top().div_ceil(64) {
+            let group = tables.group(index);
+            group.aged.set(group.free.get() & group.dirty.get());
+        }
+    }
+
+    /// Checks the counters against the bits, and tells whether `slice` is free for each slice below the top.
+    pub fn verify(&self, tables: &Tables, mut is_free: impl FnMut(usize, bool)) {
+        let (mut free, mut dirty) = (0, 0);
+        for slice in 0..self.top() {
+            let group = tables.group(slice / 64);
+            let bit = 1u64 << (slice % 64);
+            let here = group.free.get() & bit != 0;
+            free += usize::from(here);
+            dirty += usize::from(here && group.dirty.get() & bit != 0);
+            is_free(slice, here);
+        }
+        assert_eq!(free, self.free_count.get(), "free slices");
+        assert_eq!(dirty, self.dirty_count.get(), "dirty slices");
+    }
+}
+
+/// Gives a run's memory back to the system. Outside the lock.
+pub fn purge_run(tables: &Tables, os: &impl Os, run: Run) -> Purged {
+    let start = tables.slice_start(run.start);
+    // SAFETY: the run was taken out of the free slices, so nobody uses it; its contents are not needed.
+    unsafe { os.purge(start, run.count * crate::size_class::SLICE_BYTES) }
+}
+
+fn for_each_group(start: usize, count: usize, mut visit: impl FnMut(usize, u64)) {
+    let mut slice = start;
+    let end = start + count;
+    while slice < end {
+        let bit = slice % 64;
+        let here = (64 - bit).min(end - slice);
+        visit(slice / 64, (u64::MAX >> (64 - here)) << bit);
+        slice += here;
+    }
+}

@@ -1,0 +1,240 @@
+//! The reservation and the tables in it.
+//!
+//! ```text
+//! | headers | words | groups | heaps |            slices                 |
+//!   128 B     2 KiB   free     thread  64 KiB each, blocks start here
+//!   a slice   a slice and      heaps
+//!             at most dirty
+//! ```
+//!
+//! One reservation holds everything, so that no later mmap is needed and none can fail. All parts are made
+//! accessible in steps, from their start: a program that locks its memory, or a system that counts every
+//! committed page, must not see gigabytes.
+
+use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
+use crate::slices::Group;
+use crate::span::SpanHeader;
+use crate::thread_heap::ThreadHeap;
+use crate::word::{BLOCKS_PER_WORD, Word};
+use core::cell::Cell;
+use core::ptr::NonNull;
+use hk_os::Os;
+
+/// Address space that is asked for; halved until the system grants it.
+pub const RESERVE_BYTES_MAX: usize = 1 << 40;
+/// Below this a heap is not worth having.
+pub const RESERVE_BYTES_MIN: usize = 4 << 20;
+/// Tables grow by this much.
+const TABLE_STEP_BYTES: usize = 64 << 10;
+/// Slices grow by at least this much, or an eighth of what there is, up to the maximum.
+const SLICE_STEP_BYTES: usize = 1 << 20;
+const SLICE_STEP_BYTES_MAX: usize = 64 << 20;
+
+/// A part of the reservation, accessible up to `committed`. Changed under the central lock only.
+#[derive(Debug)]
+pub struct Region {
+    start: NonNull<u8>,
+    bytes: usize,
+    committed: Cell<usize>,
+}
+
+impl Region {
+    fn new(start: NonNull<u8>, bytes: usize) -> Self {
+        Region { start, bytes, committed: Cell::new(0) }
+    }
+
+    /// Bytes accessible.
+    pub fn committed(&self) -> usize {
+        self.committed.get()
+    }
+
+    /// Makes the first `needed` bytes accessible, and `step` more to be ahead if that is granted. False if not.
+    pub fn ensure(&self, os: &impl Os, needed: usize, step: usize) -> bool {
+        let committed = self.committed.get();
+        if needed <= committed {
+            return true;
+        }
+        if needed > self.bytes {
+            return false;
+        }
+        let ahead = needed.next_multiple_of(TABLE_STEP_BYTES).max(committed + step).min(self.bytes);
+        let exact = needed.next_multiple_of(4096).min(self.bytes);
+        self.extend(os, ahead) || self.extend(os, exact)
+    }
+
+    fn extend(&self, os: &impl Os, end: usize) -> bool {
+        let committed = self.committed.get();
+        // SAFETY: committed < bytes, inside the reservation.
+        let from = unsafe { self.start.add(committed) };
+        // SAFETY: the range lies in this region of the reservation.
+        let done = unsafe { os.commit(from, end - committed) };
+        if done {
+            self.committed.set(end);
+        }
+        done
+    }
+}
+
+/// Where everything lies.
+#[derive(Debug)]
+pub struct Tables {
+    /// One [`SpanHeader`] per slice.
+    pub headers: Region,
+    /// Words, cut off as spans need them.
+    pub words: Region,
+    /// One [`Group`] per 64 slices.
+    pub groups: Region,
+    /// Thread heaps.
+    pub heaps: Region,
+    /// The slices.
+    pub slices: Region,
+    /// Number of slices.
+    pub slice_count: usize,
+    /// The whole reservation.
+    pub reserved_bytes: usize,
+}
+
+const HEAP_BYTES_MIN: usize = 1 << 20;
+const HEAP_BYTES_PER_SLICE: usize = 64;
+
+const fn region_bytes(slices: usize) -> [usize; 5] {
+    let heaps = slices * HEAP_BYTES_PER_SLICE;
+    [
+        (slices * size_of::<SpanHeader>()).next_multiple_of(SLICE_BYTES),
+        (slices * BLOCKS_PER_WORD * size_of::<Word>()).next_multiple_of(SLICE_BYTES),
+        (slices.div_ceil(64) * size_of::<Group>()).next_multiple_of(SLICE_BYTES),
+        (if heaps < HEAP_BYTES_MIN { HEAP_BYTES_MIN } else { heaps }).next_multiple_of(SLICE_BYTES),
+        slices * SLICE_BYTES,
+    ]
+}
+
+const fn total(bytes: [usize; 5]) -> usize {
+    bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]
+}
+
+impl Tables {
+    /// Reserves address space: `bytes_max`, or the largest half of a half of it that is granted. Under a limit
+    /// on address space at most half of what is left, for the program maps memory too.
+    pub fn reserve(os: &impl Os, bytes_max: usize) -> Option<Tables> {
+        let cap = os.address_space_left().map_or(bytes_max, |left| bytes_max.min(left / 2));
+        let mut bytes = cap & !(SLICE_BYTES - 1);
+        while bytes >= RESERVE_BYTES_MIN {
+            if let Some(start) = os.reserve(bytes) {
+                return Some(Self::lay_out(start, bytes));
+            }
+            bytes = (bytes / 2) & !(SLICE_BYTES - 1);
+        }
+        None
+    }
+
+    fn lay_out(start: NonNull<u8>, bytes: usize) -> Tables {
+        let mut slice_count = bytes / SLICE_BYTES;
+        while total(region_bytes(slice_count)) > bytes {
+            slice_count -= (total(region_bytes(slice_count)) - bytes).div_ceil(2 * SLICE_BYTES);
+        }
+        let sizes = region_bytes(slice_count);
+        let mut at = 0;
+        let regions = sizes.map(|size| {
+            // SAFETY: the sizes add up to at most `bytes`.
+            let region = Region::new(unsafe { start.add(at) }, size);
+            at += size;
+            region
+        });
+        let [headers, words, groups, heaps, slices] = regions;
+        Tables { headers, words, groups, heaps, slices, slice_count, reserved_bytes: bytes }
+    }
+
+    /// Address of slice 0.
+    #[inline]
+    pub fn base(&self) -> NonNull<u8> {
+        self.slices.start
+    }
+
+    /// Bytes of all slices.
+    pub fn limit(&self) -> usize {
+        self.slice_count * SLICE_BYTES
+    }
+
+    /// The header table.
+    pub fn header_table(&self) -> *const SpanHeader {
+        self.headers.start.as_ptr().cast_const().cast()
+    }
+
+    /// Room for thread heaps, in bytes.
+    pub fn heaps_bytes(&self) -> usize {
+        self.heaps.bytes
+    }
+
+    /// Where the reservation begins.
+    pub fn headers_address(&self) -> usize {
+        self.headers.start.as_ptr().addr()
+    }
+
+    /// The header of a slice below the commit line.
+    ///
+    /// # Panics
+    /// If the slice's header was never committed.
+    #[inline]
+    pub fn header(&self, slice: usize) -> &SpanHeader {
+        assert!(slice < self.slice_count);
+        // SAFETY: below slice_count, so inside the header region.
+        let header = unsafe { self.header_table().add(slice) };
+        // SAFETY: callers only ask for slices below the top, whose headers are committed (zero is a valid
+        // header), and headers are only accessed as atomics.
+        unsafe { &*header }
+    }
+
+    /// The group of slices `64 * index ..`, committed.
+    pub fn group(&self, index: usize) -> &Group {
+        let groups: *const Group = self.groups.start.as_ptr().cast_const().cast();
+        // SAFETY: inside the region: callers stay below the top.
+        let group = unsafe { groups.add(index) };
+        // SAFETY: committed with the slices; only accessed under the central lock, through cells.
+        unsafe { &*group }
+    }
+
+    /// Thread heap `index`, committed.
+    pub fn heap(&self, index: usize) -> &ThreadHeap {
+        let heaps: *const ThreadHeap = self.heaps.start.as_ptr().cast_const().cast();
+        // SAFETY: inside the region: callers stay below the heap count.
+        let heap = unsafe { heaps.add(index) };
+        // SAFETY: committed and written before the heap count went past it; never unmapped.
+        unsafe { &*heap }
+    }
+
+    /// The place of thread heap `index`, not yet written.
+    pub fn heap_place(&self, index: usize) -> *mut ThreadHeap {
+        let heaps: *mut ThreadHeap = self.heaps.start.as_ptr().cast();
+        heaps.wrapping_add(index)
+    }
+
+    /// Start of slice `slice`.
+    pub fn slice_start(&self, slice: usize) -> NonNull<u8> {
+        assert!(slice < self.slice_count);
+        // SAFETY: inside the slices region.
+        unsafe { self.base().add(slice << SLICE_SHIFT) }
+    }
+
+    /// The place of words from `offset` bytes on.
+    pub fn word_place(&self, offset: usize) -> *mut Word {
+        self.words.start.as_ptr().wrapping_add(offset).cast()
+    }
+
+    /// Makes all tables and slices up to `slice_end` accessible.
+    pub fn ensure_slices(&self, os: &impl Os, slice_end: usize) -> bool {
+        let step = (self.slices.committed() / 8).clamp(SLICE_STEP_BYTES, SLICE_STEP_BYTES_MAX);
+        self.headers.ensure(os, slice_end * size_of::<SpanHeader>(), TABLE_STEP_BYTES)
+            && self.groups.ensure(os, slice_end.div_ceil(64) * size_of::<Group>(), TABLE_STEP_BYTES)
+            && self.slices.ensure(os, slice_end * SLICE_BYTES, step)
+    }
+
+    /// Makes the first `bytes` of the word table accessible.
+    pub fn ensure_words(&self, os: &impl Os, bytes: usize) -> bool {
+        self.words.ensure(os, bytes, TABLE_STEP_BYTES)
+    }
+
+    /// Makes the first `count` thread heaps accessible.
+    pub fn ensure_heaps(&self, os: &impl Os, count: usize) -> bool {
+        self.heaps.ensure(os, count * size_of::<ThreadHeap>(), TABLE_STEP_BYTES)
+    }
+}

@@ -1,0 +1,256 @@
+//! The ledger: the states of 64 blocks in four words, and every legal move between them.
+//!
+//! A block is one bit. It is in at most one of the four sets, but for the moment of a move:
+//!
+//! ```text
+//!                    take (malloc)
+//!        avail ───────────────────────▶ (no bit: live)
+//!          ▲                              │        │         │
+//!   expose │ owner, at a refill           │        │         │
+//!          │                   free_local │        │ free_   │ free_kept
+//!        freed ◀──────────────────────────┘        │ remote  │
+//!          ▲            claim (owner)              ▼         ▼
+//!          └─────────────────────────────────── remote   quarantine
+//! ```
+//!
+//! Who may write: `avail` and `freed` belong to the thread that owns the span (plain loads and stores);
+//! `remote` and `quarantine` to anyone (read-modify-writes only). A block that does not exist (the tail of a
+//! span with fewer than 64 blocks) is `freed` for ever, so that it can be neither freed nor handed out.
+//!
+//! A double free is a bit that is already somewhere. Two frees that race are told apart as follows. Two
+//! remote ones: by the old value of `fetch_or`. A remote one and the owner's: the owner claims remote bits by
+//! an RMW *before* it files them under `freed`, so whoever's RMW removes a bit from `remote` is its arbiter.
+//! The freer, after its `fetch_or` and a fence, looks at `freed` and `avail`; if the block is there it takes
+//! its bit back, and reports if the bit was still its to take. If it was not, the owner claimed it and the
+//! owner's look at `freed` and `avail` decides. The owner fences before it reads `remote` at a refill, so of
+//! the two threads at least one sees the other (Dekker), and before a block can be handed out twice.
+
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// Blocks per word.
+pub const BLOCKS_PER_WORD: usize = 64;
+
+/// 64 blocks. The four sets share a cache line: a remote freer needs three of them at once.
+#[repr(C, align(32))]
+#[derive(Debug)]
+pub struct Word {
+    avail: AtomicU64,
+    freed: AtomicU64,
+    remote: AtomicU64,
+    quarantine: AtomicU64,
+}
+
+/// What a free by the owner came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalFree {
+    /// Done, nothing else to do.
+    Done,
+    /// Done; it was the word's first free block, or its last live one.
+    Edge,
+    /// The block was not live.
+    Double,
+}
+
+/// What a free by another thread came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteFree {
+    /// The block was not live; its bit was taken back.
+    pub double: bool,
+    /// The word's first remote bit: this freer has to announce the word to the span's owner, even if the
+    /// free itself was refused, as others may rely on it.
+    pub announce: bool,
+}
+
+/// Remote bits that the owner took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Newly filed under `freed`.
+    pub accepted: u64,
+    /// Were free already: second frees that raced with the first.
+    pub doubles: u64,
+    /// `freed` before.
+    pub freed_before: u64,
+    /// `freed` after.
+    pub freed_after: u64,
+}
+
+impl Word {
+    /// A word without free blocks. As the sentinel's word it makes every malloc take the slow path.
+    #[cfg(not(hk_loom))]
+    pub const fn empty() -> Self {
+        Word {
+            avail: AtomicU64::new(0),
+            freed: AtomicU64::new(0),
+            remote: AtomicU64::new(0),
+            quarantine: AtomicU64::new(0),
+        }
+    }
+
+    /// A word for a model, all blocks live but those in `freed`.
+    #[cfg(hk_loom)]
+    pub fn with_freed(freed: u64) -> Self {
+        Word {
+            avail: AtomicU64::new(0),
+            freed: AtomicU64::new(freed),
+            remote: AtomicU64::new(0),
+            quarantine: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes all blocks free and unexposed, as in a new span. Only for the span's maker.
+    pub fn reset(&self) {
+        // Relaxed: the span is published by a release store of its header.
+        self.avail.store(0, Ordering::Relaxed);
+        self.freed.store(!0, Ordering::Relaxed);
+        self.remote.store(0, Ordering::Relaxed);
+        self.quarantine.store(0, Ordering::Relaxed);
+    }
+
+    /// Makes block 0 live and all others absent, as in a span that is one large block. Only for its maker.
+    pub fn make_single_live(&self) {
+        self.reset();
+        self.freed.store(!1, Ordering::Relaxed);
+    }
+
+    /// malloc: takes the lowest available block. Owner only.
+    #[inline(always)]
+    pub fn take(&self) -> Option<u32> {
+        // Relaxed: the owner's own word; others only read it (see free_remote).
+        let avail = self.avail.load(Ordering::Relaxed);
+        if avail == 0 {
+            return None;
+        }
+        self.avail.store(avail & (avail - 1), Ordering::Relaxed);
+        Some(avail.trailing_zeros())
+    }
+
+    /// free by the owner. `bit` is one bit, `absent` the bits of blocks that do not exist.
+    #[inline(always)]
+    pub fn free_local(&self, bit: u64, absent: u64) -> LocalFree {
+        // Relaxed: owner's words; and a remote free that happened before this one is seen whatever the
+        // ordering. A remote free that races is found at the refill, which fences.
+        let freed = self.freed.load(Ordering::Relaxed);
+        let avail = self.avail.load(Ordering::Relaxed);
+        if (freed | avail | self.remote.load(Ordering::Relaxed)) & bit != 0 {
+            return LocalFree::Double;
+        }
+        let now = freed | bit;
+        self.freed.store(now, Ordering::Relaxed);
+        if freed == absent || now == !0 { LocalFree::Edge } else { LocalFree::Done }
+    }
+
+    /// free by a thread that does not own the span.
+    pub fn free_remote(&self, bit: u64) -> RemoteFree {
+        // AcqRel: what the freer wrote into the block happens before its reuse; and a later claim by the
+        // owner orders the owner's earlier writes of freed and avail before the loads below.
+        let before = self.remote.fetch_or(bit, Ordering::AcqRel);
+        if before & bit != 0 {
+            return RemoteFree { double: true, announce: false };
+        }
+        let announce = before == 0;
+        // Dekker with `claim`: either the owner's load of remote sees our bit, or we see what it filed.
+        fence(Ordering::SeqCst);
+        // In the direction of travel: a block goes from freed to avail, so it can't slip past us.
+        let freed = self.freed.load(Ordering::Acquire);
+        let avail = self.avail.load(Ordering::Acquire);
+        let mut double = false;
+        if (freed | avail) & bit != 0 {
+            double = self.withdraw(bit);
+        }
+        RemoteFree { double, announce }
+    }
+
+    /// Takes a remote bit back. True if it was still there, that is, if the caller is its arbiter.
+    pub fn withdraw(&self, bit: u64) -> bool {
+        self.remote.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+    }
+
+    /// The owner takes all remote bits over. `in_transit` is told true while they are in no set, then false.
+    pub fn claim(&self, in_transit: impl Fn(bool)) -> Option<Claimed> {
+        // Dekker with `free_remote` and with our own unfenced `free_local`.
+        fence(Ordering::SeqCst);
+        if self.remote.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        in_transit(true);
+        // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
+        // once, those that came since the load too: the next freer then finds the word empty and announces it.
+        let claimed = self.remote.swap(0, Ordering::AcqRel);
+        let freed_before = self.freed.load(Ordering::Relaxed);
+        let doubles = claimed & (freed_before | self.avail.load(Ordering::Relaxed));
+        let accepted = claimed & !doubles;
+        let freed_after = freed_before | accepted;
+        // Release: a freer that sees these bits sees that they left remote before.
+        self.freed.store(freed_after, Ordering::Release);
+        in_transit(false);
+        Some(Claimed { accepted, doubles, freed_before, freed_after })
+    }
+
+    /// The owner makes `chosen` of the freed blocks available. Call [`Word::claim`] before; `avail` is empty.
+    pub fn expose(&self, chosen: u64) {
+        debug_assert_eq!(self.avail.load(Ordering::Relaxed), 0);
+        let freed = self.freed.load(Ordering::Relaxed);
+        debug_assert_eq!(freed & chosen, chosen);
+        // Set the destination, then clear the source: a reader that goes freed, avail always meets the block.
+        self.avail.store(chosen, Ordering::Relaxed);
+        self.freed.store(freed & !chosen, Ordering::Release);
+    }
+
+    /// The owner takes what it exposed and did not hand out back. Gives the bits.
+    pub fn unexpose(&self) -> u64 {
+        let avail = self.avail.load(Ordering::Relaxed);
+        let freed = self.freed.load(Ordering::Relaxed);
+        // Destination, then source. A freer that reads freed before and avail after this would miss the
+        // block, and its free would be found at the next claim.
+        self.freed.store(freed | avail, Ordering::Release);
+        self.avail.store(0, Ordering::Release);
+        avail
+    }
+
+    /// Freed blocks, and blocks that do not exist. Owner's view.
+    #[inline(always)]
+    pub fn freed(&self) -> u64 {
+        self.freed.load(Ordering::Relaxed)
+    }
+
+    /// free in keep mode: the block is never handed out again. True if it was live.
+    pub fn free_kept(&self, bit: u64) -> bool {
+        let before = self.quarantine.fetch_or(bit, Ordering::AcqRel);
+        if before & bit != 0 {
+            return false;
+        }
+        // A block that was never handed out is freed or avail; it stays there.
+        let elsewhere = self.remote.load(Ordering::Acquire)
+            | self.freed.load(Ordering::Acquire)
+            | self.avail.load(Ordering::Acquire);
+        if elsewhere & bit != 0 {
+            self.quarantine.fetch_and(!bit, Ordering::AcqRel);
+            return false;
+        }
+        true
+    }
+
+    /// The blocks that are live: in none of the four. Read in the direction of travel, so that a block on the
+    /// move is met once or twice, never missed (but for `in_transit`).
+    pub fn live(&self) -> u64 {
+        let quarantine = self.quarantine.load(Ordering::Acquire);
+        let remote = self.remote.load(Ordering::Acquire);
+        let freed = self.freed.load(Ordering::Acquire);
+        let avail = self.avail.load(Ordering::Acquire);
+        !(quarantine | remote | freed | avail)
+    }
+
+    /// The blocks that the program freed and keep mode retains.
+    pub fn quarantined(&self) -> u64 {
+        self.quarantine.load(Ordering::Acquire)
+    }
+
+    /// Blocks that are in more than one set though nothing moves: always zero in a heap at rest.
+    pub fn overlap(&self) -> u64 {
+        let quarantine = self.quarantine.load(Ordering::Acquire);
+        let remote = self.remote.load(Ordering::Acquire);
+        let freed = self.freed.load(Ordering::Acquire);
+        let avail = self.avail.load(Ordering::Acquire);
+        (quarantine & (remote | freed | avail)) | (remote & (freed | avail)) | (freed & avail)
+    }
+}

@@ -1,0 +1,102 @@
+//! An operating system of ordinary memory, for tests, Miri and fuzzing.
+//!
+//! It is stricter than the real one where that finds errors: purged memory is filled with zeros at once,
+//! commits are counted against a budget, and a limit can be set at which commits fail.
+
+use crate::{Os, Purged};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::alloc::{Layout, alloc_zeroed};
+
+const SLICE_BYTES: usize = 64 << 10;
+
+/// A fake operating system. Reservations are leaked: a test makes a few, of megabytes.
+#[derive(Debug)]
+pub struct Fake {
+    reserve_bytes_max: usize,
+    commit_bytes_left: AtomicUsize,
+    clock_ms: AtomicU64,
+    process: AtomicU32,
+    purge_works: bool,
+}
+
+impl Fake {
+    /// One that grants reservations of at most `reserve_bytes_max`, and as many commits as are asked for.
+    pub const fn new(reserve_bytes_max: usize) -> Self {
+        Fake {
+            reserve_bytes_max,
+            commit_bytes_left: AtomicUsize::new(usize::MAX),
+            clock_ms: AtomicU64::new(1),
+            process: AtomicU32::new(1),
+            purge_works: true,
+        }
+    }
+
+    /// One whose memory is locked: purge does nothing, and says so.
+    pub const fn locked(reserve_bytes_max: usize) -> Self {
+        let mut fake = Self::new(reserve_bytes_max);
+        fake.purge_works = false;
+        fake
+    }
+
+    /// From now on only so many more bytes can be committed.
+    pub fn limit_commits(&self, bytes: usize) {
+        self.commit_bytes_left.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Lets time pass.
+    pub fn advance_ms(&self, ms: u64) {
+        self.clock_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Becomes a fork child.
+    pub fn fork(&self) {
+        self.process.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: the memory comes from std's allocator and is never handed out twice, as it is never freed.
+unsafe impl Os for Fake {
+    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>> {
+        if bytes > self.reserve_bytes_max {
+            return None;
+        }
+        let layout = Layout::from_size_align(bytes, SLICE_BYTES).ok()?;
+        // SAFETY: bytes > 0, as the heap never reserves nothing.
+        NonNull::new(unsafe { alloc_zeroed(layout) })
+    }
+
+    unsafe fn release(&self, _start: NonNull<u8>, _bytes: usize) {}
+
+    unsafe fn commit(&self, _start: NonNull<u8>, bytes: usize) -> bool {
+        let take = |left: usize| left.checked_sub(bytes);
+        self.commit_bytes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged {
+        if !self.purge_works {
+            return Purged::Kept;
+        }
+        // SAFETY: committed memory whose contents the caller gives up.
+        unsafe { start.write_bytes(0, bytes) };
+        Purged::Zeroed
+    }
+
+    fn wait(&self, _word: &AtomicU32, _expected: u32, _timeout_ms: u32) {
+        std::thread::yield_now();
+    }
+
+    fn wake_one(&self, _word: &AtomicU32) {}
+
+    fn now_ms(&self) -> u64 {
+        self.clock_ms.load(Ordering::SeqCst)
+    }
+
+    fn address_space_left(&self) -> Option<usize> {
+        None
+    }
+
+    fn process_id(&self) -> u32 {
+        self.process.load(Ordering::SeqCst)
+    }
+}

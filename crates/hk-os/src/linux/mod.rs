@@ -1,0 +1,171 @@
+//! The real operating system: Linux through libc's wrappers, none of which allocates.
+
+mod tls;
+
+use crate::{Os, Purged};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::AtomicU32;
+
+const SLICE_BYTES: usize = 64 << 10;
+
+/// MADV_DONTNEED_LOCKED (Linux 5.18): gives locked pages back too.
+const MADV_DONTNEED_LOCKED: i32 = 24;
+
+/// Linux. A value without state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linux;
+
+/// Keeps the program's errno: free must not change it (POSIX 2024, glibc since 2.33).
+#[derive(Debug)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// Takes the present value; it is put back on drop.
+    pub fn keep() -> Self {
+        Errno(Self::get())
+    }
+
+    /// The calling thread's errno.
+    pub fn get() -> i32 {
+        // SAFETY: glibc returns a valid pointer to the calling thread's errno.
+        let place = unsafe { libc::__errno_location() };
+        // SAFETY: as above; the value is an int that only this thread accesses.
+        unsafe { *place }
+    }
+
+    /// Sets the calling thread's errno.
+    pub fn set(value: i32) {
+        // SAFETY: glibc returns a valid pointer to the calling thread's errno.
+        let place = unsafe { libc::__errno_location() };
+        // SAFETY: as above.
+        unsafe { *place = value };
+    }
+}
+
+impl Drop for Errno {
+    fn drop(&mut self) {
+        Self::set(self.0);
+    }
+}
+
+// SAFETY: mmap returns memory that nothing else uses, and the kernel keeps its contents until purge or release.
+unsafe impl Os for Linux {
+    fn reserve(&self, bytes: usize) -> Option<NonNull<u8>> {
+        // One slice more, and the ends cut off, so that slices are aligned.
+        let wanted = bytes.checked_add(SLICE_BYTES)?;
+        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing existing.
+        let raw = unsafe {
+            libc::mmap(
+                null_mut(),
+                wanted,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if raw == libc::MAP_FAILED {
+            return None;
+        }
+        let raw = NonNull::new(raw.cast::<u8>())?;
+        let head = raw.as_ptr().align_offset(SLICE_BYTES);
+        // SAFETY: head < SLICE_BYTES, and the mapping has that much more than `bytes`.
+        let start = unsafe { raw.add(head) };
+        if head > 0 {
+            // SAFETY: the part before the aligned start, which nobody was told of.
+            unsafe { self.release(raw, head) };
+        }
+        if head < SLICE_BYTES {
+            // SAFETY: inside the mapping: head + bytes <= wanted.
+            let tail = unsafe { start.add(bytes) };
+            // SAFETY: the part behind the reservation, which nobody was told of.
+            unsafe { self.release(tail, SLICE_BYTES - head) };
+        }
+        Some(start)
+    }
+
+    unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller owns the range and gives it up.
+        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    }
+
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the range is ours by the caller's word.
+        unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged {
+        let start = start.as_ptr().cast();
+        // SAFETY: committed pages whose contents the caller gives up.
+        if unsafe { libc::madvise(start, bytes, libc::MADV_DONTNEED) } == 0 {
+            return Purged::Zeroed;
+        }
+        // SAFETY: as above.
+        match unsafe { libc::madvise(start, bytes, MADV_DONTNEED_LOCKED) } {
+            0 => Purged::Zeroed,
+            _ => Purged::Kept,
+        }
+    }
+
+    fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32) {
+        let timeout = libc::timespec {
+            tv_sec: i64::from(timeout_ms / 1000),
+            tv_nsec: i64::from(timeout_ms % 1000) * 1_000_000,
+        };
+        // SAFETY: `word` and `timeout` live through the call; FUTEX_WAIT only reads them.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                expected,
+                &raw const timeout,
+            )
+        };
+    }
+
+    fn wake_one(&self, word: &AtomicU32) {
+        // SAFETY: FUTEX_WAKE uses the address as a key only.
+        unsafe {
+            libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1)
+        };
+    }
+
+    fn now_ms(&self) -> u64 {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `now` is a valid place for the result.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+        now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+    }
+
+    fn address_space_left(&self) -> Option<usize> {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is a valid place for the result.
+        let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
+        if failed || limit.rlim_cur == libc::RLIM_INFINITY {
+            return None;
+        }
+        Some((limit.rlim_cur as usize).saturating_sub(mapped_bytes()))
+    }
+
+    fn process_id(&self) -> u32 {
+        // SAFETY: no arguments, cannot fail.
+        unsafe { libc::getpid() as u32 }
+    }
+}
+
+/// Bytes of address space in use: the first number of /proc/self/statm, in pages. Zero if it can't be read.
+fn mapped_bytes() -> usize {
+    let mut text = [0u8; 32];
+    // SAFETY: a NUL-terminated constant path.
+    let fd = unsafe { libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return 0;
+    }
+    // SAFETY: the buffer is valid for its length.
+    let len = unsafe { libc::read(fd, text.as_mut_ptr().cast(), text.len()) };
+    // SAFETY: our own descriptor, closed once.
+    unsafe { libc::close(fd) };
+    let digits = text.iter().take(len.max(0) as usize).take_while(|b| b.is_ascii_digit());
+    digits.fold(0usize, |n, &d| n * 10 + usize::from(d - b'0')) * 4096
+}
