@@ -1,1 +1,37 @@
-//! (in progress)
+//! From a recording to one plain [`Report`], and from there to text and JSON.
+//!
+//! ```text
+//! Recording ──► assemble ──► Report ──► text   for people
+//!                  ▲                └──► JSON   for programs
+//!             Symbolizer
+//! ```
+//!
+//! The recording may be torn anywhere, as the processes that wrote it may have died anywhere: the reader
+//! believes no length, count or offset before it has checked it. One bug is one finding: bad calls of the
+//! same kind with the same symbolised stack are one, with a count. The text says nothing that is not
+//! known: this version records the stack of the bad call alone.
+
+mod assemble;
+mod coverage;
+mod fold;
+mod json;
+mod model;
+mod recording;
+mod sentence;
+mod style;
+mod tail;
+mod text;
+mod units;
+
+pub use assemble::{Exit, RunFacts, assemble, finding};
+pub use json::{from_json, to_json};
+pub use model::{
+    Address, Block, Certainty, Figure, Figures, Finding, Missing, NotCovered, Note, Process, ProcessRef,
+    Region, Report, SCHEMA, SCHEMA_VERSION, StackFrame, Summary, ThreadRef,
+};
+pub use recording::{Body, Record, Recording, RecordingError, Records};
+pub use sentence::first_sentence;
+pub use style::Style;
+pub use tail::Tail;
+pub use text::{LINE_PREFIX, finding_text, report_text, summary_text};
+pub use units::{bytes, count};

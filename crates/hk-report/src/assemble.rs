@@ -1,0 +1,403 @@
+//! From a recording and its symbols to a report.
+
+use crate::model::*;
+use crate::recording::{Body, Record, Recording, RecordingError};
+use crate::{coverage, sentence};
+use hk_format::{
+    Call, FindingKind, FindingRecord, NoteKind, NoteRecord, Place, ProcessRecord, ProcessState, StackState,
+};
+use hk_symbols::{ModuleSpec, Symbolizer};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What only the command that ran CMD knows.
+#[derive(Clone, Debug, Default)]
+pub struct RunFacts {
+    /// CMD with its arguments.
+    pub command: Option<Vec<String>>,
+    /// How CMD ended.
+    pub exit: Option<Exit>,
+    /// Highest resident size of CMD or one of its children, in bytes.
+    pub resident_peak_bytes: Option<u64>,
+}
+
+/// How CMD ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// The whole report. `explain` tells why a program that made no heap could not be covered.
+pub fn assemble(
+    recording: &Recording,
+    symbolizer: &mut Symbolizer,
+    facts: &RunFacts,
+    explain: &dyn Fn(&Path) -> String,
+) -> Result<Report, RecordingError> {
+    let header = recording.header()?;
+    let processes = recording.processes()?;
+    let all = recording.records()?;
+    let by_index: HashMap<u32, &ProcessRecord> = processes.iter().map(|(i, p)| (*i, p)).collect();
+
+    let mut findings = Merged::default();
+    let (mut execs, mut notes) = (Vec::new(), Notes::default());
+    for record in &all.records {
+        let process = by_index.get(&record.header.process).copied();
+        match &record.body {
+            Body::Finding(body) => findings.add(finding(record, body, process, symbolizer)),
+            Body::Exec(exec) => execs.push(*exec),
+            Body::Note(note) => notes.add(note, process.map_or(0, |p| p.pid)),
+        }
+    }
+    let findings = findings.list;
+    let not_covered = coverage::not_covered(&execs, &processes, explain);
+    let summary = Summary {
+        findings: findings.len() as u64,
+        bad_calls: findings.iter().map(|f| f.repeats).sum(),
+        processes: lasting(&processes).count() as u64,
+        not_covered: not_covered.iter().map(|n| n.times).sum(),
+        records_dropped: header.dropped,
+        records_torn: all.torn,
+        resident_peak_bytes: facts.resident_peak_bytes.map(Figure::exact),
+        ..live_at_end(&processes)
+    };
+    Ok(Report {
+        schema: SCHEMA.into(),
+        version: SCHEMA_VERSION,
+        heapkeeper: env!("CARGO_PKG_VERSION").into(),
+        command: facts.command.clone(),
+        exit_status: facts.exit.and_then(|exit| if let Exit::Status(n) = exit { Some(n) } else { None }),
+        exit_signal: facts.exit.and_then(|exit| if let Exit::Signal(n) = exit { Some(n) } else { None }),
+        summary,
+        findings,
+        processes: processes.iter().map(|(_, record)| process(record)).collect(),
+        not_covered,
+        notes: notes.list,
+        missing_debug_info: missing(symbolizer),
+    })
+}
+
+/// One bad call as a finding of its own, with its stack symbolised.
+pub fn finding(
+    record: &Record,
+    body: &FindingRecord,
+    process: Option<&ProcessRecord>,
+    symbolizer: &mut Symbolizer,
+) -> Finding {
+    let exe = process.map(exe_path).unwrap_or_default();
+    let modules: Vec<ModuleSpec> = body.modules().map(|module| module_spec(&module, &exe)).collect();
+    let stack = body.frames().iter().flat_map(|&pc| symbolizer.frames(&modules, pc)).map(stack_frame);
+    let kind = FindingKind::from_u32(body.finding);
+    let mut finding = Finding {
+        kind: kind.map_or_else(|| unknown(body.finding), |kind| kind_name(kind).into()),
+        cwe: kind.map_or(0, FindingKind::cwe),
+        message: String::new(),
+        call: Call::from_u32(body.call).map_or_else(|| unknown(body.call), |call| call_name(call).into()),
+        address: Address(body.address),
+        place: Place::from_u32(body.place).map_or_else(|| unknown(body.place), |p| place_name(p).into()),
+        block: block(body),
+        region: region(body, &exe),
+        thread: ThreadRef {
+            name: String::from_utf8_lossy(body.thread_name_bytes()).into_owned(),
+            id: record.header.tid,
+        },
+        process: ProcessRef {
+            pid: process.map_or(0, |process| process.pid),
+            exe: exe.to_string_lossy().into_owned(),
+        },
+        process_count: 1,
+        repeats: u64::from(body.repeats.max(1)),
+        aborted: body.aborted != 0,
+        stack: stack.collect(),
+        stack_state: StackState::from_u32(body.stack_state)
+            .map_or_else(|| unknown(body.stack_state), |state| stack_state_name(state).into()),
+    };
+    finding.message = sentence::first_sentence(&finding);
+    finding
+}
+
+fn unknown(number: u32) -> String {
+    format!("unknown-{number}")
+}
+
+fn module_spec(module: &hk_format::ModuleRef<'_>, exe: &Path) -> ModuleSpec {
+    let path = match module.path {
+        // The loader knows the program itself by no name.
+        [] => exe.to_path_buf(),
+        path => PathBuf::from(OsStr::from_bytes(path)),
+    };
+    ModuleSpec {
+        path,
+        build_id: module.build_id().to_vec(),
+        bias: module.header.bias,
+        start: module.header.start,
+        end: module.header.end,
+    }
+}
+
+fn stack_frame(frame: hk_symbols::Frame) -> StackFrame {
+    StackFrame {
+        function: frame.function,
+        file: frame.file,
+        line: frame.line,
+        inlined: frame.inlined,
+        module: frame.module.map(|path| path.to_string_lossy().into_owned()),
+        offset: frame.module_offset.map(Address),
+        pc: Address(frame.pc),
+    }
+}
+
+fn block(body: &FindingRecord) -> Option<Block> {
+    (body.block_start != 0).then(|| Block {
+        start: Address(body.block_start),
+        bytes: body.block_bytes,
+        offset: body.address.saturating_sub(body.block_start),
+    })
+}
+
+fn region(body: &FindingRecord, exe: &Path) -> Option<Region> {
+    let named = String::from_utf8_lossy(body.place_name_bytes()).into_owned();
+    let in_program = matches!(Place::from_u32(body.place), Some(Place::StaticData | Place::Code));
+    let name = match named.is_empty() {
+        false => Some(named),
+        true if in_program => Some(exe.to_string_lossy().into_owned()).filter(|exe| !exe.is_empty()),
+        true => None,
+    };
+    (body.place_start != 0 || !body.place_name_bytes().is_empty()).then_some(Region {
+        start: Address(body.place_start),
+        end: Address(body.place_end),
+        name,
+    })
+}
+
+/// The program's path. The record keeps the end of a long one: the system may still know the whole.
+fn exe_path(process: &ProcessRecord) -> PathBuf {
+    let name = process.name_bytes();
+    let recorded = PathBuf::from(OsStr::from_bytes(name));
+    if name.is_empty() || name.starts_with(b"/") {
+        return recorded;
+    }
+    match std::fs::read_link(format!("/proc/{}/exe", process.pid)) {
+        Ok(whole) if whole.as_os_str().as_bytes().ends_with(name) => whole,
+        _ => recorded,
+    }
+}
+
+/// Findings by what makes two of them the same bug.
+#[derive(Default)]
+struct Merged {
+    list: Vec<Finding>,
+    pids: Vec<HashSet<u32>>,
+    by_key: HashMap<(String, String, Vec<StackFrame>), usize>,
+}
+
+impl Merged {
+    fn add(&mut self, finding: Finding) {
+        let key = (finding.kind.clone(), finding.call.clone(), finding.stack.iter().map(essence).collect());
+        let known = self.by_key.get(&key).copied().filter(|_| !finding.stack.is_empty());
+        match known {
+            None => {
+                self.by_key.insert(key, self.list.len());
+                self.pids.push(HashSet::from([finding.process.pid]));
+                self.list.push(finding);
+            }
+            Some(at) => {
+                self.pids[at].insert(finding.process.pid);
+                let first = &mut self.list[at];
+                first.repeats += finding.repeats;
+                first.aborted |= finding.aborted;
+                first.process_count = self.pids[at].len() as u64;
+            }
+        }
+    }
+}
+
+/// What of a frame is the same in every run: the line where there is one, else the place in the module.
+pub(crate) fn essence(frame: &StackFrame) -> StackFrame {
+    let has_line = frame.function.is_some() && frame.line.is_some();
+    let in_module = frame.module.is_some();
+    StackFrame {
+        offset: frame.offset.filter(|_| !has_line),
+        pc: if in_module { Address(0) } else { frame.pc },
+        ..frame.clone()
+    }
+}
+
+/// The entries that a process ended with: not those that a later exec of the same process replaced.
+fn lasting(processes: &[(u32, ProcessRecord)]) -> impl Iterator<Item = &ProcessRecord> {
+    processes.iter().enumerate().filter_map(|(at, (_, record))| {
+        let replaced = record.state == ProcessState::Replaced as u32
+            && processes[at + 1..].iter().any(|(_, later)| later.pid == record.pid);
+        (!replaced).then_some(record)
+    })
+}
+
+fn live_at_end(processes: &[(u32, ProcessRecord)]) -> Summary {
+    let ends: Vec<Figures> = lasting(processes).map(|record| process(record).figures).collect();
+    if ends.is_empty() {
+        return Summary::default();
+    }
+    let blocks: Option<u64> = ends.iter().map(|f| f.live_blocks.map(|blocks| blocks.value)).sum();
+    Summary {
+        live_bytes: Some(sum(ends.iter().map(|f| f.live_bytes))),
+        live_blocks: blocks.map(Figure::exact),
+        ..Summary::default()
+    }
+}
+
+fn sum(figures: impl Iterator<Item = Figure>) -> Figure {
+    figures.fold(Figure::exact(0), |total, figure| Figure {
+        value: total.value.saturating_add(figure.value),
+        certainty: if figure.certainty == Certainty::Exact { total.certainty } else { figure.certainty },
+        error: total.error.saturating_add(figure.error),
+    })
+}
+
+fn process(record: &ProcessRecord) -> Process {
+    Process {
+        pid: record.pid,
+        ppid: record.ppid,
+        exe: exe_path(record).to_string_lossy().into_owned(),
+        mode: match record.mode {
+            0 => hk_format::Mode::Manual.name().into(),
+            1 => hk_format::Mode::Keep.name().into(),
+            other => unknown(other),
+        },
+        state: match ProcessState::from_u32(record.state) {
+            Some(ProcessState::Unused) | None => unknown(record.state),
+            Some(ProcessState::Running) => "running".into(),
+            Some(ProcessState::Counted) => "counted".into(),
+            Some(ProcessState::Replaced) => "replaced".into(),
+        },
+        forked: record.forked != 0,
+        bad_calls: u64::from(record.finding_count),
+        thread_heaps: record.heap_count,
+        figures: figures(record),
+    }
+}
+
+fn figures(record: &ProcessRecord) -> Figures {
+    let counted = record.state == ProcessState::Counted as u32;
+    let raw = &record.figures;
+    let live = match counted {
+        true => Figure::exact(raw.live_bytes),
+        false => Figure::estimate(raw.live_bytes, raw.live_error_bytes),
+    };
+    Figures {
+        live_bytes: live,
+        live_blocks: counted.then(|| Figure::exact(raw.live_blocks)),
+        live_peak_bytes: Figure::estimate(raw.live_peak_bytes, raw.live_error_bytes),
+        heap_bytes: Figure::exact(raw.span_bytes),
+        heap_peak_bytes: Figure::exact(raw.span_peak_bytes),
+        resident_bytes: (counted && record.resident_bytes != 0).then(|| Figure::exact(record.resident_bytes)),
+    }
+}
+
+#[derive(Default)]
+struct Notes {
+    list: Vec<Note>,
+    by_text: BTreeMap<(String, String), usize>,
+}
+
+impl Notes {
+    fn add(&mut self, record: &NoteRecord, pid: u32) {
+        let (kind, message) = note_text(record);
+        let key = (kind.clone(), message.clone());
+        match self.by_text.get(&key) {
+            Some(&at) => self.list[at].times += 1,
+            None => {
+                self.by_text.insert(key, self.list.len());
+                self.list.push(Note { kind, message, pid, times: 1 });
+            }
+        }
+    }
+}
+
+fn note_text(record: &NoteRecord) -> (String, String) {
+    let text = String::from_utf8_lossy(record.text_bytes());
+    let bytes = crate::units::bytes(record.value);
+    let (kind, message) = match NoteKind::from_u32(record.note) {
+        None => return (unknown(record.note), format!("{text} ({})", record.value)),
+        Some(NoteKind::BadSetting) => {
+            ("bad-setting", format!("the setting '{text}' was ignored: it is unknown or malformed"))
+        }
+        Some(NoteKind::SmallReservation) => {
+            ("small-reservation", format!("the heap could reserve only {bytes} of address space"))
+        }
+        Some(NoteKind::OutOfMemory) => {
+            ("out-of-memory", format!("no memory for {bytes}: the program was given NULL"))
+        }
+        Some(NoteKind::AddressSpaceLimited) => (
+            "address-space-limited",
+            format!("the program limited its address space to {bytes}, less than the heap has reserved"),
+        ),
+        Some(NoteKind::NoHeap) => (
+            "no-heap",
+            format!("no heap could be made (errno {}): the program ran on the system's malloc", record.value),
+        ),
+        Some(NoteKind::ForeignOwner) => {
+            ("foreign-owner", format!("blocks of another allocator ({text}) were handed on to it"))
+        }
+    };
+    (kind.into(), message)
+}
+
+fn missing(symbolizer: &Symbolizer) -> Vec<Missing> {
+    let to_report = |m: hk_symbols::MissingDebugInfo| Missing {
+        module: m.path.to_string_lossy().into_owned(),
+        build_id: hk_symbols::hex(&m.build_id),
+        reason: m.why.text().into(),
+    };
+    symbolizer.missing().into_iter().map(to_report).collect()
+}
+
+const fn kind_name(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::DoubleFree => "double-free",
+        FindingKind::UseAfterFree => "use-after-free",
+        FindingKind::NotOfHeap => "not-of-heap",
+        FindingKind::NotBlockStart => "not-block-start",
+    }
+}
+
+const fn call_name(call: Call) -> &'static str {
+    match call {
+        Call::Free => "free",
+        Call::Realloc => "realloc",
+        Call::UsableSize => "malloc-usable-size",
+        Call::SeenLater => "seen-later",
+        Call::Dealloc => "dealloc",
+    }
+}
+
+const fn place_name(place: Place) -> &'static str {
+    match place {
+        Place::FreeBlock => "free-block",
+        Place::RetiredBlock => "retired-block",
+        Place::InsideLiveBlock => "inside-live-block",
+        Place::InsideFreeBlock => "inside-free-block",
+        Place::NoBlock => "no-block",
+        Place::Stack => "stack",
+        Place::StaticData => "static-data",
+        Place::MappedFile => "mapped-file",
+        Place::Anonymous => "anonymous",
+        Place::Unmapped => "unmapped",
+        Place::Code => "code",
+        Place::OwnTables => "own-tables",
+        Place::OtherHeap => "other-heap",
+    }
+}
+
+const fn stack_state_name(state: StackState) -> &'static str {
+    match state {
+        StackState::Absent => "absent",
+        StackState::Whole => "whole",
+        StackState::Cut => "cut",
+        StackState::Broken => "broken",
+    }
+}

@@ -1,0 +1,120 @@
+//! The first sentence of a finding: what was done wrong, readable without a stack.
+
+use crate::fold::{file_name, own_frame};
+use crate::model::{Finding, StackFrame};
+use crate::units;
+use hk_symbols::short_name;
+
+/// `double free (CWE-415): order_total() frees a 32-byte block that is already free`.
+pub fn first_sentence(finding: &Finding) -> String {
+    let cwe = match finding.cwe {
+        0 => String::new(),
+        number => format!(" (CWE-{number})"),
+    };
+    format!("{}{cwe}: {}", title(&finding.kind), what_happened(finding))
+}
+
+/// The kind in two or three words.
+pub fn title(kind: &str) -> &str {
+    match kind {
+        "double-free" => "double free",
+        "use-after-free" => "use after free",
+        "not-of-heap" | "not-block-start" => "invalid free",
+        other => other,
+    }
+}
+
+fn what_happened(finding: &Finding) -> String {
+    let who = culprit(&finding.stack);
+    if finding.call == "seen-later" {
+        return format!(
+            "{} was freed twice at nearly the same time; {who} came upon it, but did not free it",
+            block_noun(finding)
+        );
+    }
+    let does = match finding.call.as_str() {
+        "realloc" => "reallocates",
+        "malloc-usable-size" => "asks for the size of",
+        _ => "frees",
+    };
+    format!("{who} {does} {}", object(finding))
+}
+
+/// Who made the call: the innermost function that is no library code.
+fn culprit(stack: &[StackFrame]) -> String {
+    let Some(frame) = own_frame(stack).or(stack.first()) else { return "the program".into() };
+    match (&frame.function, &frame.module) {
+        (Some(function), _) => with_parentheses(&short_name(function)),
+        (None, Some(module)) => format!("code in {}", file_name(module)),
+        (None, None) => "the program".into(),
+    }
+}
+
+fn with_parentheses(name: &str) -> String {
+    let plain = name.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    if plain { format!("{name}()") } else { name.to_owned() }
+}
+
+/// `a 32-byte block`, or `a block` where the size is not known.
+fn block_noun(finding: &Finding) -> String {
+    match finding.block.as_ref().map_or(0, |block| block.bytes) {
+        0 => "a block".into(),
+        bytes => format!("{} {bytes}-byte block", article(bytes)),
+    }
+}
+
+/// An 8-byte block, an 11-byte, 18-byte or 80-byte block: by how the number begins when spoken.
+fn article(number: u64) -> &'static str {
+    let digits = number.to_string();
+    let leading = &digits[..digits.len() - (digits.len() - 1) / 3 * 3];
+    if leading.starts_with('8') || leading == "11" || leading == "18" { "an" } else { "a" }
+}
+
+fn object(finding: &Finding) -> String {
+    let block = block_noun(finding);
+    let inside = |state: &str| match &finding.block {
+        Some(b) => format!("an address {} inside {block} that is {state}", units::count(b.offset, "byte")),
+        None => format!("an address inside a block that is {state}"),
+    };
+    let region = finding.region.as_ref().and_then(|region| region.name.as_deref());
+    match finding.place.as_str() {
+        "free-block" => format!("{block} that is already free"),
+        "retired-block" => format!("{block} that is already free, and whose memory was given back"),
+        "inside-live-block" => inside("allocated"),
+        "inside-free-block" => inside("free"),
+        "no-block" => "an address in the heap's range where no block is".into(),
+        "stack" => "an address on a thread's stack".into(),
+        "static-data" => match region {
+            Some(name) => format!("an address in the static data of {}", file_name(name)),
+            None => "an address in static data".into(),
+        },
+        "mapped-file" => match region {
+            Some(name) => format!("an address in the mapped file {name}"),
+            None => "an address in a mapped file".into(),
+        },
+        "anonymous" => "an address in memory that is no allocator's".into(),
+        "unmapped" => "an address where no memory is".into(),
+        "code" => match region {
+            Some(name) => format!("an address in the code of {}", file_name(name)),
+            None => "an address in the program's code".into(),
+        },
+        "own-tables" => "an address in heapkeeper's own tables".into(),
+        "other-heap" => "an address in another allocator's memory where that one has no block".into(),
+        _ => "an address that is not a block's".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn articles_follow_the_spoken_number() {
+        for (number, expected) in [(8, "an"), (11, "an"), (18, "an"), (16, "a"), (80, "an"), (112, "a")] {
+            assert_eq!(article(number), expected, "{number}");
+        }
+        for (number, expected) in [(1152, "a"), (8192, "an"), (11_264, "an"), (800, "an"), (1_800_000, "a")] {
+            assert_eq!(article(number), expected, "{number}");
+        }
+    }
+}
