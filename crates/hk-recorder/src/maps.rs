@@ -46,6 +46,21 @@ pub fn describe_place(address: u64) -> PlaceInfo {
     }
 }
 
+/// Where the beginning of the file (or vdso) is mapped whose code is mapped at `address`.
+pub(crate) fn file_start(address: u64) -> Option<u64> {
+    let mut file = Mapping::NONE;
+    let start = for_each_mapping(|mapping| {
+        let is_file = mapping.inode != 0 || mapping.name.bytes() == b"[vdso]";
+        if is_file && (mapping.offset == 0 || !file.is_same_file(mapping)) {
+            file = *mapping;
+        }
+        let contains = mapping.contains(address);
+        (contains || mapping.start > address)
+            .then_some((contains && is_file && mapping.executable).then_some(file.start))
+    });
+    start?
+}
+
 fn nameless(place: Place) -> PlaceInfo {
     PlaceInfo { place, start: 0, end: 0, name: Name::EMPTY }
 }
@@ -140,6 +155,9 @@ struct Mapping {
     writable: bool,
     executable: bool,
     shared: bool,
+    /// Where in the file it begins, in bytes.
+    offset: u64,
+    /// 0 if there is no file.
     inode: u64,
     name: Name,
 }
@@ -152,6 +170,7 @@ impl Mapping {
         writable: false,
         executable: false,
         shared: false,
+        offset: 0,
         inode: 0,
         name: Name::EMPTY,
     };
@@ -249,7 +268,8 @@ impl Parser {
             (Column::Rights, _) => {}
             (Column::Offset, b' ') => self.column = Column::Device,
             (Column::Device, b' ') => self.column = Column::Inode,
-            (Column::Offset | Column::Device, _) => {}
+            (Column::Offset, _) => mapping.offset = push_digit(mapping.offset, byte, 16),
+            (Column::Device, _) => {}
             (Column::Inode, b' ') => self.column = Column::Name,
             (Column::Inode, _) => mapping.inode = push_digit(mapping.inode, byte, 10),
             (Column::Name, b' ') if mapping.name.len == 0 => {}

@@ -26,6 +26,26 @@ impl Probe {
         })
     }
 
+    /// Four bytes at `address`, if they can be read.
+    pub(crate) fn half(&mut self, address: u64) -> Option<u32> {
+        let bytes = [
+            self.byte(address)?,
+            self.byte(address.checked_add(1)?)?,
+            self.byte(address.checked_add(2)?)?,
+            self.byte(address.checked_add(3)?)?,
+        ];
+        Some(u32::from_le_bytes(bytes))
+    }
+
+    /// The byte at `address`, if it can be read.
+    pub(crate) fn byte(&mut self, address: u64) -> Option<u8> {
+        let address = usize::try_from(address).ok()?;
+        self.is_readable(address).then(|| {
+            // SAFETY: the kernel has just read this page of our address space.
+            unsafe { core::ptr::read(core::ptr::with_exposed_provenance::<u8>(address)) }
+        })
+    }
+
     fn is_readable(&mut self, address: usize) -> bool {
         let page = address / PAGE_BYTES * PAGE_BYTES;
         if page == self.readable_page && page != 0 {
