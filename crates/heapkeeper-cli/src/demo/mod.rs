@@ -1,12 +1,60 @@
-//! `heapkeeper demo`: (in progress)
+//! `heapkeeper demo`: five ways of freeing a block, on the system's malloc and on our heap.
+//!
+//! Everything that is shown is run: [`program`] is started anew for each way ([`ways`]) and heap ([`trial`]),
+//! and what it said, how it ended and what was reported is laid out side by side ([`page`]).
+
+mod page;
+mod program;
+mod trial;
+mod ways;
 
 use crate::{Failure, VerbResult};
+use hk_report::Style;
+use page::Trial;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use ways::Way;
 
 /// Options of `heapkeeper demo`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Show this way alone
+    #[arg(long, value_name = "WAY")]
+    only: Option<Way>,
+    /// Be the small program, in this way: how the demo starts itself
+    #[arg(long, value_name = "WAY", hide = true, conflicts_with = "only")]
+    program: Option<Way>,
+}
 
-/// Runs the verb.
-pub fn run(_args: &Args) -> VerbResult {
-    Err(Failure::new("demo: not built yet"))
+/// Runs the verb: exit status 0 if every run could be made and shown, else 125.
+pub fn run(args: &Args) -> VerbResult {
+    if let Some(way) = args.program {
+        program::run(way);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let style = Style::for_output(std::io::stdout().is_terminal());
+    show(&page::opening(style))?;
+    let mut trials: Vec<Trial> = Vec::new();
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("demo: this program's own path is not known: {error}")))?;
+    for (i, way) in
+        Way::ALL.into_iter().enumerate().filter(|(_, way)| args.only.is_none_or(|only| only == *way))
+    {
+        let system = trial::on_system_malloc(&program, way)?;
+        let (ours, report) = trial::on_our_heap(&program, way)?;
+        let trial = Trial { way, system, ours, report };
+        show(&page::trial_text(i + 1, &trial, trials.first(), style))?;
+        trials.push(trial);
+    }
+    if args.only.is_none() {
+        show(&page::closing(&trials, style))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(format!("demo: standard output cannot be written: {error}")))
 }

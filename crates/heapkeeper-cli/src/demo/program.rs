@@ -1,0 +1,164 @@
+//! The small program that the demo runs: it totals four orders and packs them.
+//!
+//! It is the `heapkeeper` command itself, started again as `heapkeeper demo --program WAY`, so that the demo
+//! needs nothing else. It uses the C library's malloc and free as a C program does. In four of the five ways
+//! it is wrong on purpose; what is wrong stands beside each such call. The blocks are read and written as
+//! volatile memory and their addresses go through `black_box`, for an optimiser deletes allocations that it
+//! can see through, and may do anything with those that it knows to be freed.
+
+#![allow(unsafe_code, reason = "shows what wrong calls of malloc and free do")]
+
+use super::ways::Way;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// Numbers in a vector: 32 bytes, an ordinary small block.
+const VECTOR_LEN: usize = 4;
+/// Vectors that the clerk makes at most until one lies where the orders were.
+const CLERK_VECTORS_MAX: usize = 1000;
+
+/// A vector of four numbers, as C has it: an address.
+type Vector = *mut u64;
+
+/// Runs the program in one of the ways. It prints the total and the packs.
+pub fn run(way: Way) {
+    forbid_core_files();
+    match way {
+        Way::AfterLastUse => freed_after_last_use(),
+        Way::Never => never_freed(),
+        Way::BeforeTheLoop => freed_before_the_loop(),
+        Way::Twice => freed_twice(),
+        Way::WrongAddress => freed_from_the_wrong_address(),
+    }
+}
+
+#[inline(never)]
+fn freed_after_last_use() {
+    let orders = new_vector([1, 2, 3, 4]);
+    let total = add_up(orders);
+    // SAFETY: `orders` came from malloc, is freed once, and not used any more.
+    unsafe { libc::free(orders.cast()) };
+    let packs = finish(total);
+    tell(total, packs);
+    // SAFETY: as above, for `packs`.
+    unsafe { libc::free(packs.cast()) };
+}
+
+#[inline(never)]
+fn never_freed() {
+    let orders = new_vector([1, 2, 3, 4]);
+    let total = add_up(orders);
+    // Wrong: nobody will free the orders.
+    let packs = finish(total);
+    tell(total, packs);
+    // SAFETY: `packs` came from malloc, is freed once, and not used any more.
+    unsafe { libc::free(packs.cast()) };
+}
+
+#[inline(never)]
+fn freed_before_the_loop() {
+    let orders = new_vector([1, 2, 3, 4]);
+    let clerk = std::thread::spawn(put_away_and_go_on);
+    HANDED_OVER.store(orders, Ordering::Release);
+    while CLERK_DONE.load(Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    let total = add_up(orders); // Wrong: the clerk has freed them.
+    let packs = finish(total);
+    tell(total, packs);
+    // SAFETY: `packs` came from malloc, is freed once, and not used any more.
+    unsafe { libc::free(packs.cast()) };
+    let _ = clerk.join();
+}
+
+/// The orders on their way to the clerk.
+static HANDED_OVER: AtomicPtr<u64> = AtomicPtr::new(std::ptr::null_mut());
+/// 1 when the clerk has put the orders away and made vectors of the clerk's own.
+static CLERK_DONE: AtomicU32 = AtomicU32::new(0);
+
+/// The clerk's thread: frees the orders, then allocates, until the new vector lies where the orders were.
+#[inline(never)]
+fn put_away_and_go_on() {
+    let orders = loop {
+        let orders = HANDED_OVER.load(Ordering::Acquire);
+        if !orders.is_null() {
+            break orders;
+        }
+        std::thread::yield_now();
+    };
+    // SAFETY: `orders` came from malloc and is freed once. That the main thread still reads them is what is shown.
+    unsafe { libc::free(orders.cast()) };
+    // The clerk keeps these vectors: given back, they would be handed out again at once.
+    let _ = (0..CLERK_VECTORS_MAX).map(|_| new_vector([9, 9, 9, 9])).find(|&vector| vector == orders);
+    CLERK_DONE.store(1, Ordering::Release);
+}
+
+#[inline(never)]
+fn freed_twice() {
+    let orders = new_vector([1, 2, 3, 4]);
+    let total = add_up(orders);
+    // SAFETY: `orders` came from malloc and is freed for the first time.
+    unsafe { libc::free(orders.cast()) };
+    let packs = finish(total);
+    // SAFETY: none. Wrong: the orders are free already, and this is what is shown.
+    unsafe { libc::free(orders.cast()) };
+    // The next day's orders stay in use to the end of the program.
+    let next = new_vector([9, 9, 9, 9]);
+    tell(total, packs);
+    black_box(next);
+}
+
+#[inline(never)]
+fn freed_from_the_wrong_address() {
+    let orders = new_vector([1, 2, 3, 4]);
+    let total = add_up(orders);
+    let last = orders.wrapping_add(VECTOR_LEN - 1);
+    // SAFETY: none. Wrong: this is the address of the last order, not of the block, and this is what is shown.
+    unsafe { libc::free(last.cast()) };
+    let packs = finish(total);
+    tell(total, packs);
+    // SAFETY: `packs` came from malloc, is freed once, and not used any more.
+    unsafe { libc::free(packs.cast()) };
+}
+
+/// The finishing function: spreads the items over four packs, in a vector of its own.
+#[inline(never)]
+fn finish(total: u64) -> Vector {
+    let count = VECTOR_LEN as u64;
+    new_vector(std::array::from_fn(|i| (total + count - 1 - i as u64) / count))
+}
+
+#[inline(never)]
+fn add_up(orders: Vector) -> u64 {
+    numbers(orders).iter().sum()
+}
+
+fn tell(total: u64, packs: Vector) {
+    let [a, b, c, d] = numbers(packs);
+    println!("total {total}, packed {a}+{b}+{c}+{d}");
+}
+
+#[inline(never)]
+fn new_vector(numbers: [u64; VECTOR_LEN]) -> Vector {
+    // SAFETY: malloc takes any size.
+    let vector: Vector = black_box(unsafe { libc::malloc(size_of_val(&numbers)) }).cast();
+    assert!(!vector.is_null(), "no memory for 32 bytes");
+    for (i, number) in numbers.into_iter().enumerate() {
+        // SAFETY: the block has room for VECTOR_LEN numbers, and malloc aligns it for them.
+        unsafe { vector.wrapping_add(i).write_volatile(number) };
+    }
+    vector
+}
+
+fn numbers(vector: Vector) -> [u64; VECTOR_LEN] {
+    // SAFETY: the address is that of a vector, and stays mapped: no heap takes the pages of so small a block away
+    // at once. In two of the ways the block has been freed before; what is read then is what is shown.
+    std::array::from_fn(|i| unsafe { vector.wrapping_add(i).read_volatile() })
+}
+
+/// A demo that ends by SIGABRT need not leave a file behind.
+fn forbid_core_files() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `none` is a valid rlimit, which is only read.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+}
