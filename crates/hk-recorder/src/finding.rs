@@ -8,10 +8,10 @@ use crate::unwind::{ModuleList, Walk};
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::Ordering;
 use hk_format::{
-    Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, Place, RecordKind, RecordState, StackState,
+    Call, FRAME_COUNT_MAX, FileHeader, FindingKind, FindingRecord, Place, RecordKind, RecordState, StackState,
 };
 
-/// Full records that one process makes; later findings are only counted. With 8 KiB each, this is what a
+/// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB each, this is what a
 /// program that frees wrongly in ever new ways may take of the file.
 const RECORDS_MAX: u32 = 2000;
 /// Room for a path in [`FindingRecord::place_name`].
@@ -81,7 +81,9 @@ impl Recording {
 
     fn write_finding(&self, bad: &BadCall, walk: Walk, place: Option<SeenPlace>) -> Option<()> {
         if self.finding_records.fetch_add(1, Ordering::Relaxed) >= RECORDS_MAX {
+            // Stays near the limit, lest it wrap.
             self.finding_records.store(RECORDS_MAX, Ordering::Relaxed);
+            self.add_u64(offset_of!(FileHeader, dropped), 1);
             return None;
         }
         let at = self.claim_record(size_of::<FindingRecord>(), RecordKind::Finding)?;
@@ -115,6 +117,7 @@ impl Recording {
 
     /// Walks the stack straight into the record. Counts are stored as it goes, so that a process that dies
     /// on the way leaves what it has.
+    #[inline(never)]
     fn write_stack(&self, at: usize, mut walk: Walk) {
         let mut modules = ModuleList::new(&self.mapping, at + offset_of!(FindingRecord, modules));
         let mut count = 0;

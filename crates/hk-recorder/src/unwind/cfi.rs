@@ -12,7 +12,7 @@ use gimli::{
 };
 
 /// Rows that a function's instructions may put aside at the same time. Compilers use one.
-const REMEMBERED_MAX: usize = 4;
+const REMEMBERED_MAX: usize = 2;
 /// Bytes of an address.
 const ADDRESS_BYTES: u8 = 8;
 
@@ -91,6 +91,7 @@ impl Tables {
     }
 
     /// The description of the function at `pc`.
+    #[inline(never)]
     pub(super) fn find(&self, pc: u64) -> Option<Fde> {
         let table = self.header.table()?;
         let found = table.lookup(pc, &self.bases).ok()?.direct().ok()?;
@@ -101,6 +102,8 @@ impl Tables {
     }
 
     /// The rules at `pc`, in the function of `fde`.
+    // Not inlined, nor the others so marked: what they need on the stack is not to add up.
+    #[inline(never)]
     pub(super) fn row(&self, fde: &Fde, pc: u64) -> Option<Row> {
         let cie = fde.cie();
         if usize::from(cie.return_address_register().0) != RIP {
@@ -130,6 +133,7 @@ impl Tables {
     }
 
     /// The value of an expression; it begins with `initial` on its stack if there is one.
+    #[inline(never)]
     pub(super) fn evaluate(
         &self,
         expression: ExpressionRef,

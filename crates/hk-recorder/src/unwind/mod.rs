@@ -96,6 +96,7 @@ impl Walk {
     }
 
     /// Goes on to the calling frame; how the stack ended if there is none.
+    #[inline(never)]
     pub(crate) fn step(&mut self) -> Option<Ended> {
         match self.caller() {
             Ok(caller) => {

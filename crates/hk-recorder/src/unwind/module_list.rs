@@ -46,6 +46,7 @@ impl<'a> ModuleList<'a> {
         self.write(&module);
     }
 
+    #[inline(never)]
     fn write(&mut self, module: &Module) {
         let mut probe = Probe::default();
         let mut path = [0u8; PATH_BYTES_MAX];
