@@ -2,7 +2,7 @@
 
 use super::trial::{Outcome, RIGHT_ANSWER};
 use super::ways::Way;
-use hk_report::{Report, Style, finding_text};
+use hk_report::{Finding, Report, Style, finding_text};
 use std::fmt::Write;
 
 /// Columns before everything under a headline.
@@ -40,13 +40,10 @@ pub fn trial_text(number: usize, trial: &Trial, first: Option<&Trial>, style: St
     out.push_str(&steps_text(trial.way, style));
     out.push_str(&row("system malloc", &trial.system, system_verdict(trial), style));
     out.push_str(&row("heapkeeper", &trial.ours, our_verdict(trial), style));
-    for line in trial
-        .report
-        .findings
-        .iter()
-        .flat_map(|finding| finding_text(finding, style).lines().map(str::to_owned).collect::<Vec<_>>())
-    {
-        let _ = writeln!(out, "{INDENT}{line}");
+    for finding in &trial.report.findings {
+        for line in finding_text(&shortened(finding), style).lines() {
+            let _ = writeln!(out, "{INDENT}{line}");
+        }
     }
     if let Some(remark) = remark(trial, first) {
         let _ = writeln!(out, "{INDENT}{}", paint(style, "36", &remark));
@@ -67,6 +64,19 @@ pub fn closing(trials: &[Trial], style: Style) -> String {
          answer.\nNot yet caught: {not_yet}.\nYour own program: {next}\n",
         trials.len()
     )
+}
+
+/// The finding with the paths of this program's sources cut to what follows `src/`: whoever reads the demo has
+/// the program, but rarely its sources in the folder where it was built.
+fn shortened(finding: &Finding) -> Finding {
+    let mut finding = finding.clone();
+    for frame in &mut finding.stack {
+        if let Some((_, end)) = frame.file.as_deref().and_then(|file| file.rsplit_once("heapkeeper-cli/src/"))
+        {
+            frame.file = Some(end.to_owned());
+        }
+    }
+    finding
 }
 
 /// How a run is judged: the level decides the colour.
@@ -124,19 +134,22 @@ fn row(heap: &str, outcome: &Outcome, verdict: Verdict, style: Style) -> String 
 
 /// The steps of the program in as few lines as fit; the wrong one stands out.
 fn steps_text(way: Way, style: Style) -> String {
-    let mut lines = vec![(String::new(), 0)];
+    let mut out = INDENT.to_owned();
+    let mut used = INDENT.len();
     for (i, step) in way.steps().iter().enumerate() {
-        let shown = if way.wrong_step() == Some(i) { format!("»{step}«") } else { (*step).to_owned() };
-        let width = shown.chars().count() + 2;
-        let painted = paint(style, if way.wrong_step() == Some(i) { "31" } else { "2" }, &shown);
-        if lines.last().is_some_and(|(_, used)| used + width > WIDTH - INDENT.len()) {
-            lines.push((String::new(), 0));
+        let wrong = way.wrong_step() == Some(i);
+        let end = if i + 1 == way.steps().len() { "" } else { ";" };
+        let shown = if wrong { format!("»{step}«{end}") } else { format!("{step}{end}") };
+        let width = shown.chars().count() + 1;
+        if used + width > WIDTH {
+            let _ = write!(out, "\n{INDENT}");
+            used = INDENT.len();
         }
-        let (line, used) = lines.last_mut().expect("there is always a line");
-        let _ = write!(line, "{painted}{}", paint(style, "2", "; "));
-        *used += width;
+        let gap = if used == INDENT.len() { "" } else { " " };
+        let _ = write!(out, "{gap}{}", paint(style, if wrong { "31" } else { "2" }, &shown));
+        used += width;
     }
-    lines.iter().map(|(line, _)| format!("{INDENT}{line}\n")).collect()
+    out + "\n"
 }
 
 /// What has to be said where nothing is reported.
@@ -175,7 +188,7 @@ fn paint(style: Style, code: &str, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hk_report::{Address, Block, Figure, Finding, ProcessRef, StackFrame, Summary, ThreadRef};
+    use hk_report::{Address, Block, Figure, ProcessRef, StackFrame, Summary, ThreadRef};
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 

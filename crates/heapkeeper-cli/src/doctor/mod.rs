@@ -22,6 +22,7 @@ mod target;
 use crate::{Failure, VerbResult};
 use diagnosis::{Diagnosis, Level, Line};
 use elf::{Elf, Ident};
+use hk_report::Style;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
@@ -43,7 +44,7 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     let diagnosis = diagnose(&args.command[0]);
     let mut out = std::io::stdout();
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = Style::for_output(out.is_terminal()) == Style::Colour;
     out.write_all(diagnosis.render(colour).as_bytes())
         .map_err(|error| Failure::new(format!("doctor: standard output cannot be written: {error}")))?;
     Ok(ExitCode::from(diagnosis.verdict().exit_status()))
