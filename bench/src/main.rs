@@ -1,1 +1,136 @@
-fn main() {}
+//! Runs the same programs on Heapkeeper and on its rivals, all by LD_PRELOAD, and prints CPU time, peak RSS
+//! and RSS after the peak as ratios to mimalloc 3.
+//!
+//! The method is told in `README.md` beside this package. In short: a static launcher takes the resource
+//! usage of the whole process tree ([`launch`]), runs are interleaved in random order and the first is
+//! thrown away ([`measure`]), mimalloc is entered twice so that every table shows its own noise
+//! ([`allocators`]), and the bars are judged with that noise taken off ([`verdict`]).
+
+mod allocators;
+mod args;
+mod cache;
+mod debian;
+mod inputs;
+mod launch;
+mod machine;
+mod measure;
+mod report;
+mod stats;
+mod verdict;
+mod workloads;
+
+use std::process::ExitCode;
+
+use allocators::Allocator;
+use args::Args;
+use cache::Cache;
+use clap::Parser;
+use launch::Launcher;
+use workloads::{Job, WORKLOADS, Workload};
+
+fn main() -> ExitCode {
+    match bench(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("hk-bench: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The whole of it; false when `--check` was given and a bar is missed.
+fn bench(args: &Args) -> Result<bool, String> {
+    if args.install {
+        debian::install(&workloads::packages())?;
+    }
+    if args.list {
+        list();
+        return Ok(true);
+    }
+    let cache = Cache::open()?;
+    let launcher = Launcher::build(&cache)?;
+    let (mut allocators, missing) = allocators::collect(args, &cache)?;
+    let versions = prove_all(&mut allocators, &launcher)?;
+    let (ready, skipped) = make_ready(args, &cache)?;
+    let machine = machine::describe();
+    print!("{machine}\n{versions}");
+    missing.iter().for_each(|why| println!("not measured: {why}"));
+    skipped.iter().for_each(|why| println!("skipped: {why}"));
+    println!();
+
+    let rows = measure::measure(ready, &allocators, &launcher, args);
+    prove_all(&mut allocators, &launcher)?;
+
+    let tables = report::tables(&rows, &allocators, args.statistic);
+    let notes = report::notes(&rows, &allocators);
+    let (verdict, met) = verdict::write(&rows, &allocators, args.statistic);
+    let summary = format!("{tables}{notes}\n{verdict}");
+    print!("{summary}");
+    if let Some(folder) = &args.out {
+        let runs = report::runs_csv(&rows, &allocators);
+        let about =
+            format!("{machine}command: {}\n\n{versions}{}", command_line(), lines(&missing, &skipped));
+        report::keep(folder, &[("runs.csv", &runs), ("summary.txt", &summary), ("machine.txt", &about)])?;
+        println!("raw results in {}", folder.display());
+    }
+    Ok(met || !args.check)
+}
+
+/// Proves for each allocator that a program under the very same conditions runs on it; gives their versions.
+fn prove_all(allocators: &mut [Allocator], launcher: &Launcher) -> Result<String, String> {
+    let mut text = String::new();
+    for allocator in allocators {
+        allocator.version = allocators::prove(allocator, &mut launcher.probe(allocator))?;
+        let library = allocator.library.as_ref().map_or("no preload".into(), |path| {
+            path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        });
+        text.push_str(&format!(
+            "{}: {} ({library}, malloc and free are its own)\n",
+            allocator.name, allocator.version
+        ));
+    }
+    Ok(text)
+}
+
+/// A workload and how to start it.
+type Ready = (&'static Workload, Job);
+
+/// The chosen workloads, made ready, and why any is skipped.
+fn make_ready(args: &Args, cache: &Cache) -> Result<(Vec<Ready>, Vec<String>), String> {
+    let mut ready = Vec::new();
+    let mut skipped = Vec::new();
+    for workload in WORKLOADS.iter().filter(|w| w.matches(&args.only) && (w.quick || !args.quick)) {
+        match workload.ready(cache) {
+            Ok(job) => ready.push((workload, job)),
+            Err(why) => skipped.push(format!("{}: {why}", workload.name)),
+        }
+    }
+    if ready.is_empty() {
+        let why = skipped.first().map_or("--only matches no workload; --list shows them", String::as_str);
+        return Err(format!("nothing to measure: {why}"));
+    }
+    Ok((ready, skipped))
+}
+
+fn list() {
+    for workload in WORKLOADS {
+        let quick = if workload.quick { " (quick)" } else { "" };
+        println!("{:10} {}{quick}", workload.group.name(), workload.name);
+    }
+}
+
+/// The arguments as they were given, without the paths of this machine's folders.
+fn command_line() -> String {
+    let arguments = std::env::args().skip(1);
+    let short = arguments.map(|text| match text.rsplit_once('/') {
+        Some((_, name)) => name.to_string(),
+        None => text,
+    });
+    ["hk-bench".to_string()].into_iter().chain(short).collect::<Vec<_>>().join(" ")
+}
+
+fn lines(missing: &[String], skipped: &[String]) -> String {
+    let missing = missing.iter().map(|why| format!("not measured: {why}\n"));
+    missing.chain(skipped.iter().map(|why| format!("skipped: {why}\n"))).collect()
+}
