@@ -70,12 +70,12 @@ fn with_line(with: &[Module<'_>]) -> Option<Line> {
 fn missing_line(module: &Module<'_>, level: Level, advice: &Advice) -> Line {
     let id = module.elf.build_id.as_deref();
     let shown = match module.elf.has_symbols {
-        true => "without it its frames show functions, but neither lines nor inlined functions",
-        false => "without it its frames show exported functions at most",
+        true => "its frames show functions, but neither lines nor inlined functions",
+        false => "its frames show exported functions at most",
     };
     let id_text = id.map_or("it has no build id".to_owned(), |id| format!("build id {id}"));
     let fact = format!("no debug info for {}", module.name);
-    Line::new(level, fact, format!("{} ({id_text}); {shown}", advice.how(&module.path, id)))
+    Line::new(level, fact, format!("{shown}; {} ({id_text})", advice.how(&module.path, id)))
 }
 
 /// The file that holds a module's debug info, in the order in which debuggers look.

@@ -90,9 +90,9 @@ fn look_at(diagnosis: &mut Diagnosis, target: &Target) {
 fn file_note(path: &Path) -> String {
     match (std::fs::symlink_metadata(path), std::fs::canonicalize(path)) {
         (Ok(meta), Ok(real)) if meta.is_symlink() => {
-            format!("a link; {} is what was looked at", real.display())
+            format!("a link to {}, which is read; nothing is started", real.display())
         }
-        _ => "this file is what was looked at".to_owned(),
+        _ => "its file and those of its libraries are read; nothing is started".to_owned(),
     }
 }
 

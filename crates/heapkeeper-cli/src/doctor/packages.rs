@@ -73,8 +73,8 @@ impl Advice {
 
     fn how_by_package(&self, package: &str) -> String {
         match self.available.contains(package) {
-            true => format!("apt-get install {package} brings it"),
-            false => format!("the package {package} brings it"),
+            true => format!("apt-get install {package} brings the rest"),
+            false => format!("the package {package} brings the rest"),
         }
     }
 
@@ -184,10 +184,10 @@ mod tests {
         };
         assert!(advice.how(file, None).contains("of no package"));
         advice.owners.insert(file.to_owned(), "libx1".into());
-        assert_eq!(advice.how(file, None), "the package libx1-dbgsym brings it");
+        assert_eq!(advice.how(file, None), "the package libx1-dbgsym brings the rest");
         assert!(advice.archive_line().is_some_and(|line| line.follows.contains("bookworm-debug")));
         advice.available.insert("libx1-dbgsym".into());
-        assert_eq!(advice.how(file, None), "apt-get install libx1-dbgsym brings it");
+        assert_eq!(advice.how(file, None), "apt-get install libx1-dbgsym brings the rest");
         assert_eq!(advice.archive_line(), None);
         advice.debuginfod = true;
         assert!(advice.how(file, Some("ab12")).ends_with("debuginfod-find debuginfo ab12"));
