@@ -142,6 +142,13 @@ impl<O: Os> Heap<O> {
         if self.is_started() { self.tables().reserved_bytes } else { 0 }
     }
 
+    /// Whether the calling thread was interrupted while it held the heap's lock: whatever needs the lock would wait
+    /// for ever. The window between taking the lock and signing for it is closed by [`ThreadHeap::is_busy`] for all
+    /// but frees of large blocks.
+    pub fn is_reentered(&self) -> bool {
+        self.lock.is_mine(&self.os)
+    }
+
     /// The operating system.
     pub fn os(&self) -> &O {
         &self.os

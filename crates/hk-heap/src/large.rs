@@ -19,10 +19,10 @@ impl<O: Os> Heap<O> {
         if bytes > REQUEST_BYTES_MAX || bytes > self.tables().limit() || align > self.tables().limit() {
             return null_mut();
         }
-        heap.busy.set(true);
+        heap.set_busy(true);
         self.tick();
         let block = self.make_large(bytes, align);
-        heap.busy.set(false);
+        heap.set_busy(false);
         block.map_or(null_mut(), |(block, _)| block)
     }
 
@@ -31,10 +31,10 @@ impl<O: Os> Heap<O> {
         if bytes > REQUEST_BYTES_MAX || bytes > self.tables().limit() {
             return (null_mut(), false);
         }
-        heap.busy.set(true);
+        heap.set_busy(true);
         self.tick();
         let block = self.make_large(bytes, 1);
-        heap.busy.set(false);
+        heap.set_busy(false);
         block.unwrap_or((null_mut(), false))
     }
 

@@ -26,6 +26,7 @@
 extern crate std;
 
 pub mod mailbox;
+mod signal_safe;
 mod sync;
 pub mod word;
 

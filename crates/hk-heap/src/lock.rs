@@ -4,7 +4,7 @@
 //! system is asked to take pages back. A raw fork (not through libc's fork, which our handlers guard) may copy
 //! it held by a thread that the child does not have: the child notices by its process id and frees it.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use hk_os::Os;
 
 const FREE: u32 = 0;
@@ -21,6 +21,8 @@ pub struct Lock {
     state: AtomicU32,
     /// Process of the holder; only read in suspicion.
     process: AtomicU32,
+    /// Thread of the holder, 0 for none: a signal handler must not wait for the thread that it interrupted.
+    holder: AtomicUsize,
 }
 
 /// Unlocks on drop.
@@ -38,7 +40,7 @@ impl Default for Lock {
 impl Lock {
     /// An unlocked lock.
     pub const fn new() -> Self {
-        Lock { state: AtomicU32::new(FREE), process: AtomicU32::new(0) }
+        Lock { state: AtomicU32::new(FREE), process: AtomicU32::new(0), holder: AtomicUsize::new(0) }
     }
 
     /// Waits for the lock.
@@ -53,6 +55,14 @@ impl Lock {
         if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow(os);
         }
+        // Relaxed: compared by the same thread only.
+        self.holder.store(os.thread_token(), Ordering::Relaxed);
+    }
+
+    /// Whether the calling thread holds the lock, that is, whether it is in a signal handler that interrupted
+    /// the holder. Between taking the lock and signing for it a handler may be told no; see [`crate::Heap::is_reentered`].
+    pub fn is_mine(&self, os: &impl Os) -> bool {
+        self.state.load(Ordering::Relaxed) != FREE && self.holder.load(Ordering::Relaxed) == os.thread_token()
     }
 
     #[cold]
@@ -87,6 +97,7 @@ impl Lock {
 
     /// Ends [`Lock::lock_raw`].
     pub fn unlock_raw(&self, os: &impl Os) {
+        self.holder.store(0, Ordering::Relaxed);
         // Release: the next holder sees what we did.
         if self.state.swap(FREE, Ordering::Release) == CONTENDED {
             os.wake_one(&self.state);

@@ -6,7 +6,7 @@
 
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
-use crate::mailbox::drain;
+use crate::mailbox::{announce, drain};
 use crate::size_class::{CLASS_BYTES_MAX, CLASSES, Geometry, class_of, class_of_aligned};
 use crate::span::{FLAG_KEEP, Listing, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
@@ -47,9 +47,9 @@ impl<O: Os> Heap<O> {
         if !block.is_null() {
             return block;
         }
-        heap.busy.set(true);
+        heap.set_busy(true);
         let block = if self.refill(heap, class) { heap.bins[class].take() } else { null_mut() };
-        heap.busy.set(false);
+        heap.set_busy(false);
         block
     }
 
@@ -104,9 +104,9 @@ impl<O: Os> Heap<O> {
         let word = self.word(header, index);
         self.claim(heap, header, span, index);
         let freed = word.freed();
-        if freed == !0 {
-            let full_words = header.full_words.load(Ordering::Relaxed);
-            header.full_words.store(full_words - 1, Ordering::Relaxed);
+        let full = header.full.load(Ordering::Relaxed);
+        if full & 1 << index != 0 {
+            header.full.store(full & !(1 << index), Ordering::Relaxed);
             self.add_live(heap, header.word_bytes() as i64);
         }
         let chosen = lowest_bits(freed & !geometry.absent, geometry.expose_max);
@@ -114,11 +114,15 @@ impl<O: Os> Heap<O> {
             let summary = header.summary.load(Ordering::Relaxed);
             header.summary.store(summary & !(1 << index), Ordering::Relaxed);
         }
-        word.expose(chosen);
         let first_block = index as usize * BLOCKS_PER_WORD;
         let base = self
             .block_place(header.start.load(Ordering::Relaxed) + first_block * geometry.block_bytes as usize);
-        heap.bins[usize::from(header.class.load(Ordering::Relaxed))].set(span, index, word, base);
+        let bin = &heap.bins[usize::from(header.class.load(Ordering::Relaxed))];
+        bin.clear();
+        word.expose(chosen);
+        bin.set(span, index, word, base);
+        // A signal handler may have freed into the word when its summary bit was on its way out.
+        self.settle_word(heap, header, span, index);
     }
 
     /// A pointer to an address in the slices, with the reservation's provenance.
@@ -220,18 +224,8 @@ impl<O: Os> Heap<O> {
     fn claim(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
         let word = self.word(header, index);
         let place = core::ptr::from_ref(word).cast_mut();
-        let claimed = word.claim(|moving| heap.set_transit(if moving { place } else { null_mut() }));
-        let Some(claimed) = claimed else { return };
-        let absent = header.absent.load(Ordering::Relaxed);
-        if claimed.accepted != 0 {
-            if claimed.freed_before == absent {
-                self.first_free(heap, header, span, index);
-            }
-            if claimed.freed_after == !0 {
-                self.all_free(heap, header);
-            }
-        }
-        let mut doubles = claimed.doubles;
+        let mut doubles = word.claim(|moving| heap.set_transit(if moving { place } else { null_mut() }));
+        self.settle_word(heap, header, span, index);
         while doubles != 0 {
             let block = index as usize * BLOCKS_PER_WORD + doubles.trailing_zeros() as usize;
             doubles &= doubles - 1;
@@ -248,47 +242,44 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// The word has its first freed block: it is found by refills from now on.
-    fn first_free(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
+    /// Brings a span's lists into line with a word that got freed blocks. Harmless if they are already.
+    fn settle_word(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
+        let freed = self.word(header, index).freed();
         let summary = header.summary.load(Ordering::Relaxed);
-        header.summary.store(summary | 1 << index, Ordering::Relaxed);
-        if header.listing() == Listing::Full {
-            self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
+        if summary & 1 << index == 0 && freed != header.absent.load(Ordering::Relaxed) {
+            // Refills find the word from now on.
+            header.summary.store(summary | 1 << index, Ordering::Relaxed);
+            if header.listing() == Listing::Full {
+                self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
+            }
+        }
+        let full = header.full.load(Ordering::Relaxed);
+        if freed == !0 && full & 1 << index == 0 {
+            header.full.store(full | 1 << index, Ordering::Relaxed);
+            self.add_live(heap, -(header.word_bytes() as i64));
         }
     }
 
-    /// All blocks of a word are freed.
-    fn all_free(&self, heap: &ThreadHeap, header: &SpanHeader) {
-        let full_words = header.full_words.load(Ordering::Relaxed) + 1;
-        debug_assert!(full_words <= header.word_count());
-        header.full_words.store(full_words, Ordering::Relaxed);
-        self.add_live(heap, -(header.word_bytes() as i64));
-    }
-
-    /// A free by the owner was the word's first or last: files it.
+    /// A free by the owner was the word's first or last: files it. In a signal handler that interrupted a slow
+    /// path the lists are not to be touched; the word is then announced as if another thread had freed it.
     #[cold]
     #[inline(never)]
     pub(crate) fn free_edge(&self, heap: &ThreadHeap, span: usize, index: usize) {
-        heap.busy.set(true);
+        if heap.is_busy() {
+            announce(self, span as u32, index as u32);
+            return;
+        }
+        heap.set_busy(true);
         let header = self.tables().header(span);
-        let freed = self.word(header, index as u32).freed();
-        let absent = header.absent.load(Ordering::Relaxed);
-        if (freed & !absent).count_ones() == 1 {
-            self.first_free(heap, header, span, index as u32);
-        }
-        if freed == !0 {
-            self.all_free(heap, header);
-            self.retire_if_free(heap, span);
-        }
-        heap.busy.set(false);
+        self.settle_word(heap, header, span, index as u32);
+        self.retire_if_free(heap, span);
+        heap.set_busy(false);
     }
 
     /// Gives a span back that has no live block, unless it is all that its bin has.
     pub(crate) fn retire_if_free(&self, heap: &ThreadHeap, span: usize) {
         let header = self.tables().header(span);
-        if header.full_words.load(Ordering::Relaxed) != header.word_count()
-            || header.listing() != Listing::Queued
-        {
+        if !header.all_free() || header.listing() != Listing::Queued {
             return;
         }
         let queue = &heap.queues[usize::from(header.class.load(Ordering::Relaxed))];

@@ -151,7 +151,7 @@ impl<O: Os> Heap<O> {
     /// Makes a stale heap usable: its lists are made anew from its spans' words. The caller holds its state.
     fn rebuild(&self, heap: &ThreadHeap) {
         heap.shared.mailbox.clear();
-        heap.busy.set(false);
+        heap.set_busy(false);
         heap.set_transit(core::ptr::null_mut());
         for class in 0..CLASS_COUNT {
             heap.bins[class].clear();
@@ -166,17 +166,17 @@ impl<O: Os> Heap<O> {
         let absent = header.absent.load(Ordering::Relaxed);
         header.pending.take();
         header.set_listing(Listing::Full);
-        let (mut summary, mut full_words) = (0, 0);
+        let (mut summary, mut full) = (0, 0);
         for index in 0..header.word_count() {
             let word = self.word(header, index);
             word.unexpose();
             if word.freed() != absent {
                 summary |= 1 << index;
             }
-            full_words += u32::from(word.freed() == !0);
+            full |= u64::from(word.freed() == !0) << index;
         }
         header.summary.store(summary, Ordering::Relaxed);
-        header.full_words.store(full_words, Ordering::Relaxed);
+        header.full.store(full, Ordering::Relaxed);
         if summary != 0 {
             self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
         }

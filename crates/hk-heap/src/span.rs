@@ -79,8 +79,8 @@ pub struct SpanHeader {
     pub(crate) summary: AtomicU64,
     /// What remote freers left.
     pub(crate) pending: Pending,
-    /// Words whose blocks are all free. Owner only.
-    pub(crate) full_words: AtomicU32,
+    /// One bit per word whose blocks are all freed. Owner only.
+    pub(crate) full: AtomicU64,
     /// Neighbours in the bin's queue, slice number + 1. Owner only.
     pub(crate) next: AtomicU32,
     pub(crate) previous: AtomicU32,
@@ -235,7 +235,7 @@ impl SpanHeader {
         });
         self.class.store(class as u8, Ordering::Relaxed);
         self.summary.store(u64::MAX >> (64 - geometry.words), Ordering::Relaxed);
-        self.full_words.store(geometry.words, Ordering::Relaxed);
+        self.full.store(u64::MAX >> (64 - geometry.words), Ordering::Relaxed);
         self.set_listing(Listing::Full);
     }
 
@@ -309,6 +309,11 @@ impl SpanHeader {
     /// Number of words in use.
     pub(crate) fn word_count(&self) -> u32 {
         self.block_count.load(Ordering::Relaxed).div_ceil(BLOCKS_PER_WORD as u32)
+    }
+
+    /// Whether no block is live, as far as the owner has seen.
+    pub(crate) fn all_free(&self) -> bool {
+        self.full.load(Ordering::Relaxed) == u64::MAX >> (64 - self.word_count())
     }
 
     /// Bytes of the blocks of word `index`.

@@ -54,10 +54,12 @@ impl Bin {
     }
 
     pub(crate) fn set(&self, span: usize, word_index: u32, word: &Word, base: *mut u8) {
-        self.word.set(word);
         self.base.set(base);
         self.span.set(span as u32 + 1);
         self.word_index.set(word_index);
+        // Last: a signal handler's malloc looks at the word first, and the old one is empty.
+        core::sync::atomic::compiler_fence(Ordering::Release);
+        self.word.set(word);
     }
 
     pub(crate) fn clear(&self) {
@@ -89,7 +91,7 @@ pub struct ThreadHeap {
     pub(crate) polls: Cell<u32>,
     /// Change of the live-bytes estimate that was not added up yet.
     pub(crate) live_delta: Cell<i64>,
-    /// In a slow path: a signal handler that allocates must not enter this heap.
+    /// In a slow path: a signal handler that interrupts it must leave the lists alone.
     pub(crate) busy: Cell<bool>,
     /// The word whose remote bits are being claimed, for who looks at a stopped thread; else null.
     pub(crate) transit: AtomicPtr<Word>,
@@ -146,6 +148,19 @@ impl ThreadHeap {
     #[inline]
     pub fn is_sentinel(&self) -> bool {
         self.me.get() == u64::MAX
+    }
+
+    /// Whether a slow path of this heap is under way: then a signal handler has interrupted it, and has to
+    /// allocate from another heap.
+    pub fn is_busy(&self) -> bool {
+        self.busy.get()
+    }
+
+    /// Marks the begin and end of a slow path.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        self.busy.set(busy);
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
     /// Number of the heap.

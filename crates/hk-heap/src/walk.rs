@@ -123,7 +123,7 @@ impl<O: Os> Heap<O> {
         let geometry = &CLASSES[usize::from(header.class.load(Ordering::Relaxed))];
         assert_eq!(geometry.block_bytes as usize, block_bytes, "span {span}: class and block size differ");
         let absent = header.absent.load(Ordering::Relaxed);
-        let (mut summary, mut full_words) = (0u64, 0);
+        let (mut summary, mut full) = (0u64, 0u64);
         for index in 0..header.word_count() {
             let word = self.word(header, index);
             assert_eq!(word.overlap(), 0, "span {span} word {index}: a block in two sets");
@@ -133,10 +133,10 @@ impl<O: Os> Heap<O> {
                 "span {span} word {index}: an absent block is not freed"
             );
             summary |= u64::from(word.freed() != absent) << index;
-            full_words += u32::from(word.freed() == !0);
+            full |= u64::from(word.freed() == !0) << index;
         }
         assert_eq!(summary, header.summary.load(Ordering::Relaxed), "span {span}: summary");
-        assert_eq!(full_words, header.full_words.load(Ordering::Relaxed), "span {span}: full words");
+        assert_eq!(full, header.full.load(Ordering::Relaxed), "span {span}: full words");
         let owner = header.owner().expect("a span of a class has an owner");
         assert!(owner < self.heap_count(), "span {span}: no heap {owner}");
         if header.listing() == Listing::Full {

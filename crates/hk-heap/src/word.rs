@@ -13,7 +13,7 @@
 //!          └─────────────────────────────────── remote   quarantine
 //! ```
 //!
-//! Who may write: `avail` and `freed` belong to the thread that owns the span (plain loads and stores);
+//! Who may write: `avail` and `freed` belong to the thread that owns the span (single instructions without lock prefix, see [`crate::signal_safe`]);
 //! `remote` and `quarantine` to anyone (read-modify-writes only). A block that does not exist (the tail of a
 //! span with fewer than 64 blocks) is `freed` for ever, so that it can be neither freed nor handed out.
 //!
@@ -25,6 +25,7 @@
 //! owner's look at `freed` and `avail` decides. The owner fences before it reads `remote` at a refill, so of
 //! the two threads at least one sees the other (Dekker), and before a block can be handed out twice.
 
+use crate::signal_safe;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Blocks per word.
@@ -59,19 +60,6 @@ pub struct RemoteFree {
     /// The word's first remote bit: this freer has to announce the word to the span's owner, even if the
     /// free itself was refused, as others may rely on it.
     pub announce: bool,
-}
-
-/// Remote bits that the owner took over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claimed {
-    /// Newly filed under `freed`.
-    pub accepted: u64,
-    /// Were free already: second frees that raced with the first.
-    pub doubles: u64,
-    /// `freed` before.
-    pub freed_before: u64,
-    /// `freed` after.
-    pub freed_after: u64,
 }
 
 impl Word {
@@ -115,13 +103,7 @@ impl Word {
     /// malloc: takes the lowest available block. Owner only.
     #[inline(always)]
     pub fn take(&self) -> Option<u32> {
-        // Relaxed: the owner's own word; others only read it (see free_remote).
-        let avail = self.avail.load(Ordering::Relaxed);
-        if avail == 0 {
-            return None;
-        }
-        self.avail.store(avail & (avail - 1), Ordering::Relaxed);
-        Some(avail.trailing_zeros())
+        signal_safe::take_lowest(&self.avail)
     }
 
     /// free by the owner. `bit` is one bit, `absent` the bits of blocks that do not exist.
@@ -134,9 +116,13 @@ impl Word {
         if (freed | avail | self.remote.load(Ordering::Relaxed)) & bit != 0 {
             return LocalFree::Double;
         }
-        let now = freed | bit;
-        self.freed.store(now, Ordering::Relaxed);
-        if freed == absent || now == !0 { LocalFree::Edge } else { LocalFree::Done }
+        signal_safe::or(&self.freed, bit);
+        // Load again: a signal handler may have freed the others in between.
+        if freed == absent || self.freed.load(Ordering::Relaxed) == !0 {
+            LocalFree::Edge
+        } else {
+            LocalFree::Done
+        }
     }
 
     /// free by a thread that does not own the span.
@@ -165,44 +151,40 @@ impl Word {
         self.remote.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// The owner takes all remote bits over. `in_transit` is told true while they are in no set, then false.
-    pub fn claim(&self, in_transit: impl Fn(bool)) -> Option<Claimed> {
+    /// The owner takes all remote bits over, and files them under `freed`. Gives those that were free already:
+    /// second frees that raced with the first. `in_transit` is told true while they are in no set, then false.
+    pub fn claim(&self, in_transit: impl Fn(bool)) -> u64 {
         // Dekker with `free_remote` and with our own unfenced `free_local`.
         fence(Ordering::SeqCst);
         if self.remote.load(Ordering::Relaxed) == 0 {
-            return None;
+            return 0;
         }
         in_transit(true);
         // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
         // once, those that came since the load too: the next freer then finds the word empty and announces it.
         let claimed = self.remote.swap(0, Ordering::AcqRel);
-        let freed_before = self.freed.load(Ordering::Relaxed);
-        let doubles = claimed & (freed_before | self.avail.load(Ordering::Relaxed));
-        let accepted = claimed & !doubles;
-        let freed_after = freed_before | accepted;
-        // Release: a freer that sees these bits sees that they left remote before.
-        self.freed.store(freed_after, Ordering::Release);
+        let doubles = claimed & (self.freed.load(Ordering::Relaxed) | self.avail.load(Ordering::Relaxed));
+        // A release: a freer that sees these bits sees that they left remote before.
+        signal_safe::or(&self.freed, claimed);
         in_transit(false);
-        Some(Claimed { accepted, doubles, freed_before, freed_after })
+        doubles
     }
 
     /// The owner makes `chosen` of the freed blocks available. Call [`Word::claim`] before; `avail` is empty.
     pub fn expose(&self, chosen: u64) {
         debug_assert_eq!(self.avail.load(Ordering::Relaxed), 0);
-        let freed = self.freed.load(Ordering::Relaxed);
-        debug_assert_eq!(freed & chosen, chosen);
+        debug_assert_eq!(self.freed.load(Ordering::Relaxed) & chosen, chosen);
         // Set the destination, then clear the source: a reader that goes freed, avail always meets the block.
         self.avail.store(chosen, Ordering::Relaxed);
-        self.freed.store(freed & !chosen, Ordering::Release);
+        signal_safe::and(&self.freed, !chosen);
     }
 
     /// The owner takes what it exposed and did not hand out back. Gives the bits.
     pub fn unexpose(&self) -> u64 {
         let avail = self.avail.load(Ordering::Relaxed);
-        let freed = self.freed.load(Ordering::Relaxed);
         // Destination, then source. A freer that reads freed before and avail after this would miss the
         // block, and its free would be found at the next claim.
-        self.freed.store(freed | avail, Ordering::Release);
+        signal_safe::or(&self.freed, avail);
         self.avail.store(0, Ordering::Release);
         avail
     }

@@ -14,8 +14,8 @@ fn options(reserve_bytes: usize) -> Options {
 
 #[test]
 fn random_operations_agree_with_the_oracle() {
-    let rounds = if cfg!(miri) { 1 } else { 24 };
-    let steps = if cfg!(miri) { 400 } else { 30_000 };
+    let rounds = if cfg!(miri) { 1 } else { 6 };
+    let steps = if cfg!(miri) { 400 } else { 15_000 };
     for seed in 0..rounds {
         let heap = Heap::new(Fake::new(256 << 20));
         heap.start(&options(256 << 20)).unwrap();

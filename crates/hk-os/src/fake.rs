@@ -96,6 +96,11 @@ unsafe impl Os for Fake {
         None
     }
 
+    fn thread_token(&self) -> usize {
+        std::thread_local!(static MARK: u8 = const { 0 });
+        MARK.with(|mark| core::ptr::from_ref(mark).addr())
+    }
+
     fn process_id(&self) -> u32 {
         self.process.load(Ordering::SeqCst)
     }

@@ -70,6 +70,9 @@ pub unsafe trait Os: Sync {
     /// The soft limit on the process's address space in bytes, if there is one, less what is mapped already.
     fn address_space_left(&self) -> Option<usize>;
 
+    /// A number that differs between any two threads that run; never 0.
+    fn thread_token(&self) -> usize;
+
     /// A number that differs between a process and its fork child.
     fn process_id(&self) -> u32;
 }

@@ -148,6 +148,11 @@ unsafe impl Os for Linux {
         Some((limit.rlim_cur as usize).saturating_sub(mapped_bytes()))
     }
 
+    fn thread_token(&self) -> usize {
+        // SAFETY: no arguments, cannot fail; glibc reads it from the thread's own descriptor.
+        unsafe { libc::pthread_self() as usize }
+    }
+
     fn process_id(&self) -> u32 {
         // SAFETY: no arguments, cannot fail.
         unsafe { libc::getpid() as u32 }

@@ -1,0 +1,87 @@
+//! Changes of an owner's word that a signal handler of the same thread cannot tear.
+//!
+//! The owner's words are written by one thread, so they need no lock prefix. But that thread's signal handlers
+//! may call malloc and free between any two instructions. Each change is therefore one instruction: a handler
+//! is then like another thread that never runs at the same time. Measured against plain load and store in
+//! ARCHITECTURE.md.
+
+use crate::sync::{AtomicU64, Ordering};
+
+#[cfg(all(target_arch = "x86_64", not(miri), not(hk_loom)))]
+mod arch {
+    use super::AtomicU64;
+    use core::arch::asm;
+
+    #[inline(always)]
+    pub fn or(word: &AtomicU64, bits: u64) {
+        // SAFETY: an aligned word that only this thread writes; x86 stores are releases.
+        unsafe { asm!("or qword ptr [{0}], {1}", in(reg) word.as_ptr(), in(reg) bits, options(nostack)) };
+    }
+
+    #[inline(always)]
+    pub fn and(word: &AtomicU64, bits: u64) {
+        // SAFETY: as in `or`.
+        unsafe { asm!("and qword ptr [{0}], {1}", in(reg) word.as_ptr(), in(reg) bits, options(nostack)) };
+    }
+
+    #[inline(always)]
+    pub fn exchange(word: &AtomicU64, old: u64, new: u64) -> bool {
+        let done: u8;
+        // SAFETY: as in `or`. Without lock prefix: atomic against this thread's signals only.
+        unsafe {
+            asm!(
+                "cmpxchg qword ptr [{word}], {new}",
+                "sete {done}",
+                word = in(reg) word.as_ptr(),
+                new = in(reg) new,
+                done = out(reg_byte) done,
+                inout("rax") old => _,
+                options(nostack),
+            )
+        };
+        done != 0
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(hk_loom))))]
+mod arch {
+    use super::{AtomicU64, Ordering};
+
+    pub fn or(word: &AtomicU64, bits: u64) {
+        word.fetch_or(bits, Ordering::Release);
+    }
+
+    pub fn and(word: &AtomicU64, bits: u64) {
+        word.fetch_and(bits, Ordering::Release);
+    }
+
+    pub fn exchange(word: &AtomicU64, old: u64, new: u64) -> bool {
+        word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Sets bits; a release.
+#[inline(always)]
+pub fn or(word: &AtomicU64, bits: u64) {
+    arch::or(word, bits);
+}
+
+/// Keeps only `bits`; a release.
+#[inline(always)]
+pub fn and(word: &AtomicU64, bits: u64) {
+    arch::and(word, bits);
+}
+
+/// Takes the lowest set bit out of the word; gives its number.
+#[inline(always)]
+pub fn take_lowest(word: &AtomicU64) -> Option<u32> {
+    loop {
+        let bits = word.load(Ordering::Relaxed);
+        if bits == 0 {
+            return None;
+        }
+        if arch::exchange(word, bits, bits & (bits - 1)) {
+            return Some(bits.trailing_zeros());
+        }
+    }
+}
