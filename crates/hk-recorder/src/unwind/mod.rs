@@ -6,7 +6,9 @@
 //! few microseconds a frame, which only findings pay.
 
 mod cfi;
+mod elf;
 mod expression;
+mod loader;
 mod module;
 mod module_list;
 mod signal;

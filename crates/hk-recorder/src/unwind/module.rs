@@ -1,26 +1,18 @@
 //! Which module a program counter lies in, without the loader's lock.
 //!
 //! `dl_iterate_phdr` takes a lock that another thread may hold while it waits for this one. glibc 2.35 and
-//! later has `_dl_find_object`, which takes none; it is referred to weakly, so that the library also loads
-//! where it is missing. There, /proc/self/maps tells the same, slower.
-#![allow(unsafe_code, reason = "calls the loader and views the mapped unwind tables")]
+//! later has a function that takes none ([`loader`]); elsewhere, /proc/self/maps tells the same, slower.
+#![allow(unsafe_code, reason = "views the mapped unwind tables")]
 
 use super::cfi::Tables;
+use super::elf::{PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, ProgramHeader, ProgramHeaders};
+use super::loader;
 use crate::maps;
 use crate::probe::Probe;
 use crate::sys;
-use core::arch::asm;
-use core::mem::MaybeUninit;
 use hk_format::PAGE_BYTES;
 
-const PT_LOAD: u32 = 1;
-const PT_NOTE: u32 = 4;
-const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const NT_GNU_BUILD_ID: u32 = 3;
-/// Size of a program header in bytes.
-const PROGRAM_HEADER_BYTES: u64 = 56;
-/// Program headers that are looked at: real modules have some ten to twenty.
-const PROGRAM_HEADERS_MAX: u64 = 64;
 /// Notes that are looked at in one segment.
 const NOTES_MAX: usize = 16;
 /// Bytes kept of a build id.
@@ -41,23 +33,10 @@ pub(super) struct Module {
     pub(super) loader_path: u64,
 }
 
-/// glibc's `struct dl_find_object` on x86-64.
-#[repr(C)]
-struct FoundObject {
-    flags: u64,
-    map_start: u64,
-    map_end: u64,
-    link_map: u64,
-    eh_frame: u64,
-    reserved: [u64; 7],
-}
-
-type FindObject = unsafe extern "C" fn(address: u64, result: *mut FoundObject) -> i32;
-
 impl Module {
     /// The module at `pc`.
     pub(super) fn find(pc: u64) -> Option<Module> {
-        if find_object().is_some() { Module::by_loader(pc) } else { Module::by_maps(pc) }
+        if loader::can_be_asked() { Module::by_loader(pc) } else { Module::by_maps(pc) }
     }
 
     /// The module that this code is linked into.
@@ -71,20 +50,12 @@ impl Module {
 
     /// The module at `address`, as the loader knows it; None also if the loader cannot be asked.
     pub(super) fn by_loader(address: u64) -> Option<Module> {
-        let find = find_object()?;
-        let mut found = MaybeUninit::<FoundObject>::zeroed();
-        // SAFETY: the function has glibc's signature, takes any address, and writes one object at most.
-        let result = unsafe { find(address, found.as_mut_ptr()) };
-        // SAFETY: zeroed above, and any integers are valid.
-        let found = unsafe { found.assume_init() };
-        if result != 0 {
-            return None;
-        }
+        let found = loader::find_object(address)?;
         let mut probe = Probe::default();
         // `struct link_map` begins with l_addr and l_name; both are part of the loader's public interface.
         let bias = probe.word(found.link_map)?;
         let loader_path = probe.word(found.link_map + 8)?;
-        let (start, end, eh_frame_hdr) = (found.map_start, found.map_end, found.eh_frame);
+        let (start, end, eh_frame_hdr) = (found.map_start, found.map_end, found.eh_frame_hdr);
         Some(Module { start, end, bias, eh_frame_hdr, loader_path })
     }
 
@@ -93,17 +64,16 @@ impl Module {
         let start = maps::file_start(address)?;
         let mut module = Module { start, end: start, bias: 0, eh_frame_hdr: 0, loader_path: 0 };
         let mut probe = Probe::default();
-        let first = module.program_header(&mut probe, |header| header.kind == PT_LOAD)?;
+        let headers = module.program_headers(&mut probe);
+        let first = headers.clone().find(|header| header.kind == PT_LOAD)?;
         module.bias = start.wrapping_sub(first.address - first.address % PAGE_BYTES as u64);
-        for index in 0..PROGRAM_HEADERS_MAX {
-            let Some(header) = module.program_header_at(index, &mut probe) else { break };
-            if header.kind == PT_LOAD {
-                let end = module.bias.wrapping_add(header.address).wrapping_add(header.memory_bytes);
-                module.end = module.end.max(end);
+        for header in headers {
+            let address = module.bias.wrapping_add(header.address);
+            match header.kind {
+                PT_LOAD => module.end = module.end.max(address.wrapping_add(header.memory_bytes)),
+                PT_GNU_EH_FRAME => module.eh_frame_hdr = address,
+                _ => {}
             }
-        }
-        if let Some(tables) = module.program_header(&mut probe, |header| header.kind == PT_GNU_EH_FRAME) {
-            module.eh_frame_hdr = module.bias.wrapping_add(tables.address);
         }
         Some(module)
     }
@@ -124,11 +94,9 @@ impl Module {
 
     /// The mapped bytes from `address` to the end of its segment, if that is one of constants.
     fn segment_from(&self, address: u64, probe: &mut Probe) -> Option<&'static [u8]> {
-        let segment = self.program_header(probe, |header| {
-            let start = self.bias.wrapping_add(header.address);
-            let inside = address.wrapping_sub(start) < header.file_bytes;
-            header.kind == PT_LOAD && inside && header.flags & 0b110 == 0b100
-        })?;
+        let segment = self
+            .program_headers(probe)
+            .find(|header| header.covers(self.bias, address) && header.flags & 0b110 == 0b100)?;
         let end = self.bias.wrapping_add(segment.address).checked_add(segment.file_bytes)?;
         let readable = self.contains(address) && end <= self.end && probe.word(address).is_some();
         let len = usize::try_from(end - address).ok()?;
@@ -164,15 +132,10 @@ impl Module {
 
     /// Puts the GNU build id into `buffer`; gives its length, 0 if there is none.
     pub(super) fn build_id(&self, buffer: &mut [u8; BUILD_ID_BYTES], probe: &mut Probe) -> usize {
-        for index in 0..PROGRAM_HEADERS_MAX {
-            let Some(header) = self.program_header_at(index, probe) else { break };
-            if header.kind == PT_NOTE
-                && let Some(len) = self.build_id_in(&header, buffer, probe)
-            {
-                return len;
-            }
-        }
-        0
+        self.program_headers(probe)
+            .filter(|header| header.kind == PT_NOTE)
+            .find_map(|header| self.build_id_in(&header, buffer, probe))
+            .unwrap_or(0)
     }
 
     fn build_id_in(
@@ -205,67 +168,13 @@ impl Module {
         None
     }
 
-    fn program_header(
-        &self,
-        probe: &mut Probe,
-        wanted: impl Fn(&ProgramHeader) -> bool,
-    ) -> Option<ProgramHeader> {
-        (0..PROGRAM_HEADERS_MAX)
-            .map_while(|index| self.program_header_at(index, probe))
-            .find(|header| wanted(header))
+    fn program_headers(&self, probe: &mut Probe) -> ProgramHeaders {
+        ProgramHeaders::at(self.start, probe).unwrap_or_default()
     }
-
-    fn program_header_at(&self, index: u64, probe: &mut Probe) -> Option<ProgramHeader> {
-        const ELF_MAGIC: u32 = u32::from_le_bytes(*b"\x7fELF");
-        let entry_bytes_and_count = probe.half(self.start + 54)?;
-        let is_elf = probe.half(self.start)? == ELF_MAGIC;
-        let entry_bytes = u64::from(entry_bytes_and_count & 0xffff);
-        let count = u64::from(entry_bytes_and_count >> 16);
-        if !is_elf || entry_bytes != PROGRAM_HEADER_BYTES || index >= count {
-            return None;
-        }
-        let at = self.start.wrapping_add(probe.word(self.start + 32)?) + index * entry_bytes;
-        Some(ProgramHeader {
-            kind: probe.half(at)?,
-            flags: probe.half(at + 4)?,
-            address: probe.word(at + 16)?,
-            file_bytes: probe.word(at + 32)?,
-            memory_bytes: probe.word(at + 40)?,
-            align: probe.word(at + 48)?,
-        })
-    }
-}
-
-/// What is needed of an ELF program header.
-struct ProgramHeader {
-    kind: u32,
-    /// 1 executable, 2 writable, 4 readable.
-    flags: u32,
-    /// In the file's own numbering.
-    address: u64,
-    file_bytes: u64,
-    memory_bytes: u64,
-    align: u64,
 }
 
 /// The program's path, in `buffer`; empty if /proc does not tell.
 pub(super) fn program_path(buffer: &mut [u8]) -> &[u8] {
     let len = sys::read_link(c"/proc/self/exe", buffer).unwrap_or(0).min(buffer.len());
     &buffer[..len]
-}
-
-/// `_dl_find_object`, where there is one.
-fn find_object() -> Option<FindObject> {
-    let address: usize;
-    // SAFETY: loads the symbol's entry of the global offset table: its address, or 0 if it is undefined.
-    unsafe {
-        asm!(
-            ".weak _dl_find_object",
-            "mov {}, qword ptr [rip + _dl_find_object@GOTPCREL]",
-            out(reg) address,
-            options(nostack, preserves_flags, readonly),
-        );
-    }
-    // SAFETY: 0 becomes None; anything else is glibc's function, which has this signature.
-    unsafe { core::mem::transmute::<usize, Option<FindObject>>(address) }
 }

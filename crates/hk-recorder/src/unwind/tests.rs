@@ -281,6 +281,16 @@ fn the_mappings_tell_of_modules_what_the_loader_tells() {
 }
 
 #[test]
+fn the_loaders_function_is_the_one_that_dlsym_finds() {
+    // SAFETY: the name ends with a zero byte.
+    let expected = unsafe { dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+    assert_eq!(loader::can_be_asked(), !expected.is_null());
+    if !expected.is_null() {
+        assert_eq!(loader::function_address(), expected as usize);
+    }
+}
+
+#[test]
 fn random_registers_end_in_a_broken_stack_and_not_in_a_fault() {
     let here = Registers::capture();
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
