@@ -26,8 +26,8 @@ pub struct Trial {
 pub fn opening(style: Style) -> String {
     let answer = paint(style, "1", RIGHT_ANSWER);
     format!(
-        "A small program totals four orders (1, 2, 3, 4) and packs the items. It should say: {answer}\n\
-         It runs in five ways, each on the system's malloc and on heapkeeper. Only the first is right.\n\n"
+        "A small program totals four orders (1, 2, 3, 4) and packs the items.\n\
+         It should say: {answer}. Here it frees the orders in different ways.\n\n"
     )
 }
 

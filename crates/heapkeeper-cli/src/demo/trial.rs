@@ -64,7 +64,9 @@ pub fn on_our_heap(program: &Path, way: Way) -> Result<(Outcome, Report), Failur
     let folder = Folder::new()?;
     let (log, json) = (folder.0.join("log"), folder.0.join("report.json"));
     let mut command = Command::new(program);
-    command.args(["run", "--log"]).arg(&log).arg("--json").arg(&json).arg("--");
+    command.args(["run", "--log"]).arg(&log).arg("--json").arg(&json);
+    // A recording with findings is kept; here it goes with the folder.
+    command.arg("--record").arg(folder.0.join("recording")).arg("--");
     let outcome = run(command.arg(program).args(["demo", "--program", way.name()]))?;
     let failed = |why: String| {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
