@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::args::Args;
-use crate::cache::{Cache, run_quietly};
+use crate::cache::{Cache, digest, run_quietly};
 use crate::debian;
 
 /// The name of the second entry of the same mimalloc, whose ratio is the noise of its row.
@@ -173,6 +173,15 @@ impl Peers {
     }
 }
 
+/// For a library that tells no version: where its source is from, else a fingerprint of the file.
+fn fallback_version(allocator: &Allocator) -> String {
+    let bytes = allocator.library.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+    match allocator.version.as_str() {
+        "" => format!("tells no version; file {:016x}", digest(&[&bytes])),
+        known => known.to_string(),
+    }
+}
+
 /// Runs the probe on `allocator` and fails unless `malloc` and `free` are really its own; gives the version.
 pub fn prove(allocator: &Allocator, probe: &mut Command) -> Result<String, String> {
     let text = run_quietly(probe).map_err(|why| format!("{}: the probe {why}", allocator.name))?;
@@ -191,5 +200,5 @@ pub fn prove(allocator: &Allocator, probe: &mut Command) -> Result<String, Strin
     if value("mapped") != Some("1") {
         return Err(format!("{}: its library is not mapped into the program", allocator.name));
     }
-    Ok(value("version").map_or_else(|| allocator.version.clone(), str::to_string))
+    Ok(value("version").map_or_else(|| fallback_version(allocator), str::to_string))
 }

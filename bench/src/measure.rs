@@ -31,6 +31,8 @@ pub struct Row<'a> {
     pub job: Job,
     /// One for each allocator.
     pub cells: Vec<Cell>,
+    /// Fingerprint of the base's output, which all others have to give too.
+    pub expected: Option<u64>,
 }
 
 /// A figure of a run that is compared.
@@ -88,7 +90,12 @@ pub fn measure<'a>(
 ) -> Vec<Row<'a>> {
     let mut rows: Vec<Row> = ready
         .into_iter()
-        .map(|(workload, job)| Row { workload, job, cells: vec![Cell::default(); allocators.len()] })
+        .map(|(workload, job)| Row {
+            workload,
+            job,
+            cells: vec![Cell::default(); allocators.len()],
+            expected: None,
+        })
         .collect();
     let mut random = Random(args.seed);
     for run in 0..=args.runs() {
@@ -126,15 +133,18 @@ fn round(
         let row = &mut rows[row];
         let mut order: Vec<usize> = (0..allocators.len()).collect();
         random.shuffle(&mut order);
+        if !keep {
+            order.sort_unstable(); // the base first: its output is what the others have to give
+        }
         for index in order {
             if row.cells[index].failures.len() >= FAILURES_MAX {
                 continue;
             }
             progress(&format!("{} on {}", row.workload.name, allocators[index].name));
-            let expected = row.cells.iter().find_map(|cell| cell.samples.first()).map(|sample| sample.output);
-            let result = launcher.run(&row.job, &allocators[index]).and_then(|sample| match expected {
-                Some(output) if output != sample.output => Err("its output differs from the others'".into()),
-                _ => Ok(sample),
+            let result = launcher.run(&row.job, &allocators[index]).and_then(|sample| {
+                let expected = *row.expected.get_or_insert(sample.output);
+                let differs = || format!("its output differs from that on {}", allocators[0].name);
+                (expected == sample.output).then_some(sample).ok_or_else(differs)
             });
             match result {
                 Ok(sample) if keep => row.cells[index].samples.push(sample),
@@ -167,7 +177,7 @@ mod tests {
     #[test]
     fn ratios_are_to_the_base_and_the_twin_is_the_noise() {
         let cells = vec![cell(&[100, 102, 98]), cell(&[108, 110, 109]), cell(&[50, 49, 60])];
-        let row = Row { workload: &WORKLOADS[0], job: Job::default(), cells };
+        let row = Row { workload: &WORKLOADS[0], job: Job::default(), cells, expected: None };
         assert_eq!(row.ratio(2, Figure::Cpu, Statistic::Median), Some(0.5));
         assert!(is_noisy(&row, Statistic::Median));
         assert_eq!(row.spread(Figure::PeakRss, Statistic::Median), Some(0.0));

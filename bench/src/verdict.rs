@@ -116,7 +116,12 @@ mod tests {
             samples: vec![Sample { user_us, peak_rss_kib: 50, ..Sample::default() }],
             failures: Vec::new(),
         };
-        let row = |workload| Row { workload, job: Job::default(), cells: cpu_us.map(cell).to_vec() };
+        let row = |workload| Row {
+            workload,
+            job: Job::default(),
+            cells: cpu_us.map(cell).to_vec(),
+            expected: None,
+        };
         WORKLOADS.iter().take(count).map(row).collect()
     }
 

@@ -231,7 +231,7 @@ fn cc1plus(cache: &Cache, program: PathBuf) -> Result<Job, String> {
     let asked = run_quietly(Command::new(&program).arg("-print-prog-name=cc1plus"))?;
     let compiler = String::from_utf8_lossy(&asked).trim().to_string();
     let mut job = job([compiler.into(), "-quiet".into(), "-fpreprocessed".into(), "-std=c++17".into()]);
-    job.argv.extend(["-O1".into(), preprocessed.into(), "-o".into(), "/dev/null".into()]);
+    job.argv.extend(["-O0".into(), preprocessed.into(), "-o".into(), "/dev/null".into()]);
     Ok(job)
 }
 
