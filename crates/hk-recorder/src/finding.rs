@@ -2,7 +2,7 @@
 
 use crate::recording::Recording;
 use crate::registers::{Innermost, Registers};
-use crate::seen::{Place as SeenPlace, Sighting};
+use crate::seen::{Sighting, hash};
 use crate::sys;
 use crate::unwind::{ModuleList, Walk};
 use core::mem::{offset_of, size_of};
@@ -11,9 +11,11 @@ use hk_format::{
     Call, FRAME_COUNT_MAX, FileHeader, FindingKind, FindingRecord, Place, RecordKind, RecordState, StackState,
 };
 
-/// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB each, this is what a
-/// program that frees wrongly in ever new ways may take of the file.
+/// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB
+/// each, this is what a program that frees wrongly in ever new ways may take of the file.
 const RECORDS_MAX: u32 = 2000;
+/// Callers that tell two paths apart.
+const PATH_FRAMES: usize = 16;
 /// Room for a path in [`FindingRecord::place_name`].
 const PLACE_NAME_BYTES: usize = 200;
 
@@ -56,19 +58,29 @@ pub struct Recorded {
 impl Recording {
     /// Records a bad call. `registers` were captured in a function that is still running.
     ///
-    /// The same call (kind, function, caller, caller's stack pointer) again only counts as a repeat of the
-    /// first. Also of use while no recording is open, to tell repeats apart.
+    /// The same call (kind, function, place, caller's stack pointer and the innermost callers) again only
+    /// counts as a repeat of the first. Also of use while no recording is open, to tell repeats apart.
     pub fn record_finding(&self, bad: &BadCall, registers: &Registers, innermost: Innermost) -> Recorded {
+        self.count_finding();
         let mut walk = Walk::new(registers);
         walk.skip(innermost);
-        self.count_finding();
-        let identity = [bad.kind as u64, bad.call as u64, walk.pc(), walk.sp()];
-        let (first, kept) = match self.seen.look_up(&identity) {
-            Sighting::Again { record, repeats } => {
+        let site = [bad.kind as u64, bad.call as u64, bad.place as u64, walk.pc(), walk.sp()];
+        // A bad call at a new site is in the file before its stack is looked at. At a known one it may
+        // still come another way (through a wrapper of free, say), which only the stack tells.
+        let is_new_site = matches!(self.seen.look_up(hash(&site)), Sighting::First(_));
+        let committed = if is_new_site { self.commit_finding(bad) } else { None };
+        let (first, kept) = match self.seen.look_up(hash_path(&site, walk)) {
+            Sighting::Again { record, repeats } if !is_new_site => {
                 self.add_repeats(record, repeats);
                 (false, record.is_some())
             }
-            Sighting::First(place) => (true, self.write_finding(bad, walk, place).is_some()),
+            sighting => {
+                let record = if is_new_site { committed } else { self.commit_finding(bad) };
+                if let Some(at) = record {
+                    self.complete_finding(at, walk, sighting);
+                }
+                (true, record.is_some())
+            }
         };
         Recorded { caller: walk.pc(), first, kept }
     }
@@ -79,7 +91,9 @@ impl Recording {
         self.finding_records.store(0, Ordering::Relaxed);
     }
 
-    fn write_finding(&self, bad: &BadCall, walk: Walk, place: Option<SeenPlace>) -> Option<()> {
+    /// Puts a finding into the file, without its stack. None if that is full, or the process has told of
+    /// enough.
+    fn commit_finding(&self, bad: &BadCall) -> Option<usize> {
         if self.finding_records.fetch_add(1, Ordering::Relaxed) >= RECORDS_MAX {
             // Stays near the limit, lest it wrap.
             self.finding_records.store(RECORDS_MAX, Ordering::Relaxed);
@@ -89,13 +103,19 @@ impl Recording {
         let at = self.claim_record(size_of::<FindingRecord>(), RecordKind::Finding)?;
         self.write_base(at, bad);
         self.commit(at, RecordState::Written);
-        if let Some(place) = place {
-            let early = place.publish(at);
-            self.add_repeats(Some(at), early);
+        Some(at)
+    }
+
+    fn complete_finding(&self, at: usize, walk: Walk, sighting: Sighting) {
+        match sighting {
+            Sighting::First(Some(place)) => self.add_repeats(Some(at), place.publish(at)),
+            Sighting::First(None) => {}
+            // Another thread was at the same new site, and came to the path first: both keep their records,
+            // and this call is counted in its own.
+            Sighting::Again { record, repeats } => self.add_repeats(record, repeats.saturating_sub(1)),
         }
         self.write_stack(at, walk);
         self.commit(at, RecordState::Complete);
-        Some(())
     }
 
     fn write_base(&self, at: usize, bad: &BadCall) {
@@ -143,4 +163,17 @@ impl Recording {
             self.add_u32(at + offset_of!(FindingRecord, repeats), repeats);
         }
     }
+}
+
+/// Tells the path of a bad call: its site and its innermost callers.
+fn hash_path(site: &[u64], mut walk: Walk) -> u64 {
+    let mut path = hash(site);
+    for _ in 0..PATH_FRAMES {
+        if walk.step().is_some() {
+            break;
+        }
+        path = hash(&[path, walk.pc()]);
+    }
+    // Differs from the site's even where there is no caller.
+    hash(&[path])
 }

@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Entries of the table.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 2048;
 /// Entries looked at for one key.
 const PROBES_MAX: usize = 32;
 
@@ -41,9 +41,8 @@ impl Seen {
         Seen { entries: [const { Entry::FREE }; CAPACITY] }
     }
 
-    /// Looks a finding up by the values that make it what it is, and enters it if it is new.
-    pub(crate) fn look_up(&self, identity: &[u64]) -> Sighting<'_> {
-        let key = hash(identity);
+    /// Looks a finding up by the [`hash`] of what makes it what it is, and enters it if it is new.
+    pub(crate) fn look_up(&self, key: u64) -> Sighting<'_> {
         for i in 0..PROBES_MAX {
             let entry = &self.entries[(key as usize).wrapping_add(i) % CAPACITY];
             match entry.key.compare_exchange(0, key, SeqCst, SeqCst) {
@@ -95,7 +94,7 @@ impl Place<'_> {
 }
 
 /// FNV-1a over words with a final mix; never 0.
-fn hash(words: &[u64]) -> u64 {
+pub(crate) fn hash(words: &[u64]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for word in words {
         hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);

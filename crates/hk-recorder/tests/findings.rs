@@ -83,6 +83,26 @@ fn the_same_call_on_the_same_path_is_a_repeat() {
     assert_eq!(file.process(0).finding_count, 12);
 }
 
+#[inline(never)]
+fn wrapper_of_free(recording: &Recording) -> Recorded {
+    std::hint::black_box(bad_free(recording))
+}
+
+#[test]
+fn two_calls_through_one_wrapper_are_two_findings() {
+    let file = TestFile::new(1 << 20, 2);
+    let recording = started(&file);
+    for round in 0..3 {
+        let one = std::hint::black_box(wrapper_of_free(recording));
+        let other = std::hint::black_box(wrapper_of_free(recording));
+        assert_eq!((one.first, other.first), (round == 0, round == 0));
+    }
+    let findings = file.findings();
+    assert_eq!(findings.iter().map(|finding| finding.repeats).collect::<Vec<_>>(), [3, 3]);
+    assert_eq!(findings[0].frames[..2], findings[1].frames[..2]);
+    assert_ne!(findings[0].frames[2], findings[1].frames[2]);
+}
+
 #[test]
 fn repeats_of_racing_threads_are_all_counted() {
     let file = TestFile::new(4 << 20, 2);
@@ -100,9 +120,10 @@ fn repeats_of_racing_threads_are_all_counted() {
             });
         }
     });
+    // Two that race for the first place may both get a record.
     let findings = file.findings();
-    assert_eq!(findings.len(), 1);
-    assert_eq!(findings[0].repeats, 4000);
+    assert!((1..=2).contains(&findings.len()));
+    assert_eq!(findings.iter().map(|finding| finding.repeats).sum::<u32>(), 4000);
     assert_eq!(findings[0].stack_state, StackState::Broken as u32);
     assert_eq!(file.header().finding_count, 4000);
 }
@@ -305,9 +326,10 @@ fn stderr_of(print: impl Fn()) -> String {
 #[test]
 fn without_a_recording_a_finding_is_one_line() {
     let recording = Recording::new();
-    let recorded = bad_free(&recording);
+    let twice: Vec<_> = (0..2).map(|_| bad_free(&recording)).collect();
+    let recorded = twice[0];
     assert!(recorded.first && !recorded.kept && recorded.caller != 0);
-    assert!(!bad_free(&recording).first);
+    assert!(!twice[1].first);
     let line = stderr_of(|| print_line(&BAD, &recorded));
     let program = std::env::current_exe().unwrap();
     let program = program.file_name().unwrap().to_str().unwrap();
