@@ -36,7 +36,7 @@ use target::Target;
 )]
 pub struct Args {
     /// The program to look at; its arguments are not looked at
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
