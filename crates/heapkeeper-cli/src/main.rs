@@ -14,6 +14,8 @@ mod lib_path;
 mod library;
 mod lines;
 mod man;
+mod os;
+mod output;
 mod report;
 mod run;
 mod uninstall;

@@ -1,12 +1,20 @@
-//! `heapkeeper uninstall`: (in progress)
+//! `heapkeeper uninstall`: empties the cache folder.
 
-use crate::{Failure, VerbResult};
+use crate::{VerbResult, library, lines};
+use std::process::ExitCode;
 
 /// Options of `heapkeeper uninstall`.
 #[derive(clap::Args, Debug)]
 pub struct Args {}
 
-/// Runs the verb.
+/// Removes what was unpacked. The command itself is removed by whatever installed it.
 pub fn run(_args: &Args) -> VerbResult {
-    Err(Failure::new("uninstall: not built yet"))
+    let removed = library::remove()?;
+    if removed.is_empty() {
+        lines::tell("nothing to remove");
+    }
+    for path in removed {
+        lines::tell(&format!("removed {}", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
 }

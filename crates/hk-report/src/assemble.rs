@@ -20,7 +20,7 @@ pub struct RunFacts {
     /// How CMD ended.
     pub exit: Option<Exit>,
     /// Highest resident size of CMD or one of its children, in bytes.
-    pub resident_peak_bytes: Option<u64>,
+    pub resident_peak: Option<Figure>,
 }
 
 /// How CMD ended.
@@ -50,7 +50,7 @@ pub fn assemble(
         let process = by_index.get(&record.header.process).copied();
         match &record.body {
             Body::Finding(body) => findings.add(finding(record, body, process, symbolizer)),
-            Body::Exec(exec) => execs.push(*exec),
+            Body::Exec(exec) => execs.push(**exec),
             Body::Note(note) => notes.add(note, process.map_or(0, |p| p.pid)),
         }
     }
@@ -63,7 +63,7 @@ pub fn assemble(
         not_covered: not_covered.iter().map(|n| n.times).sum(),
         records_dropped: header.dropped,
         records_torn: all.torn,
-        resident_peak_bytes: facts.resident_peak_bytes.map(Figure::exact),
+        resident_peak_bytes: facts.resident_peak,
         ..live_at_end(&processes)
     };
     Ok(Report {
@@ -193,12 +193,27 @@ fn exe_path(process: &ProcessRecord) -> PathBuf {
 struct Merged {
     list: Vec<Finding>,
     pids: Vec<HashSet<u32>>,
-    by_key: HashMap<(String, String, Vec<StackFrame>), usize>,
+    by_key: HashMap<BugKey, usize>,
+}
+
+/// Kind, call and stack.
+type BugKey = (String, String, Vec<StackFrame>);
+
+fn bug_key(finding: &Finding) -> BugKey {
+    (finding.kind.clone(), finding.call.clone(), finding.stack.iter().map(essence).collect())
+}
+
+/// Whether two findings are the same bug: the same kind of bad call from the same stack. Findings without a
+/// stack are, if it is the same call: the same thread, and the same address.
+pub fn is_same_bug(one: &Finding, other: &Finding) -> bool {
+    let same_call =
+        (one.address, &one.thread, &one.process) == (other.address, &other.thread, &other.process);
+    bug_key(one) == bug_key(other) && (!one.stack.is_empty() || same_call)
 }
 
 impl Merged {
     fn add(&mut self, finding: Finding) {
-        let key = (finding.kind.clone(), finding.call.clone(), finding.stack.iter().map(essence).collect());
+        let key = bug_key(&finding);
         let known = self.by_key.get(&key).copied().filter(|_| !finding.stack.is_empty());
         match known {
             None => {
@@ -218,7 +233,7 @@ impl Merged {
 }
 
 /// What of a frame is the same in every run: the line where there is one, else the place in the module.
-pub(crate) fn essence(frame: &StackFrame) -> StackFrame {
+fn essence(frame: &StackFrame) -> StackFrame {
     let has_line = frame.function.is_some() && frame.line.is_some();
     let in_module = frame.module.is_some();
     StackFrame {

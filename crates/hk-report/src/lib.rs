@@ -23,7 +23,7 @@ mod tail;
 mod text;
 mod units;
 
-pub use assemble::{Exit, RunFacts, assemble, finding};
+pub use assemble::{Exit, RunFacts, assemble, finding, is_same_bug};
 pub use json::{from_json, to_json};
 pub use model::{
     Address, Block, Certainty, Figure, Figures, Finding, Missing, NotCovered, Note, Process, ProcessRef,

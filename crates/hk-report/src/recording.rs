@@ -65,9 +65,9 @@ pub enum Body {
     /// A bad call.
     Finding(Box<FindingRecord>),
     /// A program was about to be replaced or started.
-    Exec(ExecRecord),
+    Exec(Box<ExecRecord>),
     /// Something else that a user should know.
-    Note(NoteRecord),
+    Note(Box<NoteRecord>),
 }
 
 /// One record whose body is valid.
@@ -211,8 +211,12 @@ impl Recording {
             Some(RecordKind::Finding) if len >= size_of::<FindingRecord>() => {
                 self.read(offset)?.map(|record| Body::Finding(Box::new(record)))
             }
-            Some(RecordKind::Exec) if len >= size_of::<ExecRecord>() => self.read(offset)?.map(Body::Exec),
-            Some(RecordKind::Note) if len >= size_of::<NoteRecord>() => self.read(offset)?.map(Body::Note),
+            Some(RecordKind::Exec) if len >= size_of::<ExecRecord>() => {
+                self.read(offset)?.map(|record| Body::Exec(Box::new(record)))
+            }
+            Some(RecordKind::Note) if len >= size_of::<NoteRecord>() => {
+                self.read(offset)?.map(|record| Body::Note(Box::new(record)))
+            }
             _ => None,
         };
         Ok(body.map(|body| Record { offset, state, header, body }))

@@ -208,7 +208,10 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
     lines.push(&format!("{name} {end}: {live}{resident}"));
     let peak = &figures.live_peak_bytes;
     let resident = match &report.summary.resident_peak_bytes {
-        Some(resident) => format!(", {} resident (exact, with children)", bytes(resident.value)),
+        Some(resident) if resident.certainty == Certainty::Exact => {
+            format!(", {} resident (exact, with children)", bytes(resident.value))
+        }
+        Some(resident) => format!(", {} resident at most", bytes(resident.value)),
         None => String::new(),
     };
     lines.push(&format!(

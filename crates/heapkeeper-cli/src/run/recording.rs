@@ -1,0 +1,102 @@
+//! The recording of a run: one sparse file that every process of the run maps.
+
+use crate::{Failure, os};
+use hk_format::FileHeader;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use zerocopy::IntoBytes;
+
+/// Size cap of a recording in bytes. Sparse: only what is written takes room on the disk.
+const FILE_BYTES: u64 = 64 << 20;
+/// Processes that one run can tell of; a large build has tens of thousands.
+const PROCESS_CAPACITY: u32 = 1 << 16;
+
+/// The file, and whether it is to be kept.
+pub struct RecordingFile {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl RecordingFile {
+    /// Makes the recording: at `keep_as`, or at a private temporary place.
+    pub fn create(keep_as: Option<&Path>) -> Result<RecordingFile, Failure> {
+        if let Some(path) = keep_as {
+            let path = absolute(path)?;
+            replace(&path).map_err(|e| unusable(&path, &e))?;
+            return Ok(RecordingFile { path, keep: true });
+        }
+        let name = format!("heapkeeper-{}.hkrec", os::unique_name());
+        let mut failed = None;
+        for folder in temporary_folders() {
+            let path = folder.join(&name);
+            match write_new(&path) {
+                Ok(()) => return Ok(RecordingFile { path, keep: false }),
+                Err(error) => failed = Some((path, error)),
+            }
+        }
+        let (path, error) = failed.expect("there is a temporary folder at least by name");
+        Err(unusable(&path, &error))
+    }
+
+    /// Where it is: absolute, as processes of the run may change their folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the user asked for it.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+
+    /// Removes it. Processes that still run have it mapped, and are not disturbed.
+    pub fn discard(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|e| Failure::new(format!("cannot make the recording {}: {e}", path.display())))
+}
+
+/// The user's own folder of this session, which no reboot has to clean; else the common one.
+fn temporary_folders() -> impl Iterator<Item = PathBuf> {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    own.into_iter().chain([std::env::temp_dir()])
+}
+
+/// The file is valid at every moment that it has its name.
+fn replace(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is there and is no regular file"));
+    }
+    let temporary = os::beside(path);
+    write_new(&temporary)?;
+    let renamed = fs::rename(&temporary, path);
+    if renamed.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    renamed
+}
+
+/// Writes an empty recording to a file that must not exist yet, readable by this user alone.
+fn write_new(path: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let header = FileHeader::new(FILE_BYTES, PROCESS_CAPACITY, now.as_nanos() as u64);
+    let written = file.set_len(FILE_BYTES).and_then(|()| file.write_all_at(header.as_bytes(), 0));
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!(
+        "cannot make the recording {}: {error}; give a place that can be written with --record FILE",
+        path.display()
+    ))
+}
