@@ -1,7 +1,7 @@
 //! Programs that run as somebody else: the loader ignores LD_PRELOAD for them.
 
 use super::diagnosis::{Level, Line};
-use super::probe;
+use crate::os;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -24,9 +24,9 @@ pub fn line(path: &Path) -> Option<Line> {
         user: (mode & libc::S_ISUID != 0).then(|| meta.uid()),
         // Without the group's execute bit, setgid means a lock, not a group.
         group: (mode & libc::S_ISGID != 0 && mode & libc::S_IXGRP != 0).then(|| meta.gid()),
-        capabilities: probe::has_capabilities(path),
+        capabilities: os::has_capabilities(path),
     };
-    line_for(gains, probe::ids())
+    line_for(gains, os::real_ids())
 }
 
 /// The kernel asks for a secure start if ids change, or if somebody who is not root gains capabilities.

@@ -5,11 +5,8 @@
     reason = "system calls that no safe interface offers; each is tried on memory of its own"
 )]
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::ptr::NonNull;
 
 /// Bytes of memory that a feature is tried on.
@@ -35,24 +32,6 @@ pub fn limit_bytes(resource: libc::__rlimit_resource_t) -> Option<u64> {
     // SAFETY: `limit` is a valid place for the call to write one rlimit to.
     let failed = unsafe { libc::getrlimit(resource, &mut limit) } != 0;
     (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
-}
-
-/// The real user id and group id of this process.
-pub fn ids() -> (u32, u32) {
-    // SAFETY: getuid cannot fail and touches no memory.
-    let user = unsafe { libc::getuid() };
-    // SAFETY: as above.
-    let group = unsafe { libc::getgid() };
-    (user, group)
-}
-
-/// Whether a file carries capabilities (the attribute security.capability).
-pub fn has_capabilities(path: &Path) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    // SAFETY: both strings end in a zero byte; a size of 0 asks for the length only, nothing is written.
-    let len =
-        unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) };
-    len > 0
 }
 
 /// Tries to make a page trap (MADV_GUARD_INSTALL).
@@ -165,11 +144,5 @@ mod tests {
     fn an_advice_that_does_not_exist_is_refused() {
         let error = Trial::new().unwrap().advise(-1).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
-    }
-
-    #[test]
-    fn capabilities_are_not_seen_where_none_are() {
-        assert!(!has_capabilities(Path::new("/proc/self/exe")));
-        assert!(!has_capabilities(Path::new("/does/not/exist")));
     }
 }
