@@ -266,6 +266,73 @@ fn every_instruction_can_be_unwound_from() {
     }
 }
 
+/// A trampoline without unwind tables, as other C libraries have.
+const RESTORER_C: &str = r#"
+#include <signal.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+__asm__(".text\nbare_restorer: mov $15, %rax\n syscall\n");
+extern void bare_restorer(void);
+struct action { void *handler; unsigned long flags; void *restorer; unsigned long mask; };
+__attribute__((noinline)) static void interrupted(void) { raise(SIGUSR2); }
+void run(void *handler) {
+    struct action action = { handler, SA_SIGINFO | 0x04000000, bare_restorer, 0 };
+    syscall(SYS_rt_sigaction, SIGUSR2, &action, 0, 8);
+    interrupted();
+    __asm__ volatile("");
+}
+"#;
+
+#[test]
+fn a_trampoline_without_tables_is_known_by_its_code() {
+    let _signals = SIGNALS.lock().unwrap();
+    let Some(run) = compile("restorer", &["-O2"], RESTORER_C, "run") else { return };
+    type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    // SAFETY: this `run` takes a handler, and raises its signal once.
+    let run = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(Handler)>(run) };
+    // SAFETY: as above.
+    unsafe { run(on_signal) };
+    assert_eq!(take_seen(), (1, Vec::new()));
+}
+
+/// Code that was made at run time: calls its argument.
+fn generated(code: &[u8]) -> CallBack {
+    let rights = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping where nothing is.
+    let page = unsafe { libc::mmap(ptr::null_mut(), 4096, rights, flags, -1, 0) };
+    assert_ne!(page, libc::MAP_FAILED);
+    // SAFETY: a page of our own, with room for the code.
+    unsafe { ptr::copy_nonoverlapping(code.as_ptr(), page.cast(), code.len()) };
+    as_call_back(page)
+}
+
+/// What a walk from generated code came to.
+static WALKED: Mutex<Option<(Vec<u64>, StackState)>> = Mutex::new(None);
+
+extern "C" fn walk_from_here() {
+    *WALKED.lock().unwrap() = Some(walk_all(Walk::new(&Registers::capture())));
+}
+
+#[test]
+fn generated_code_is_gone_through_by_frame_pointers_or_ends_the_stack() {
+    let (outer, _) = walk_all(Walk::new(&Registers::capture()));
+    // push %rbp; mov %rsp,%rbp; call *%rdi; pop %rbp; ret
+    let with = generated(&[0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3]);
+    // SAFETY: the code calls its argument and returns.
+    unsafe { with(walk_from_here) };
+    let (frames, ended) = WALKED.lock().unwrap().take().unwrap();
+    assert_eq!(ended, StackState::Whole);
+    assert_eq!(frames[1], with as usize as u64 + 6);
+    assert_eq!(frames[3..], outer[1..]);
+    // push %rbp; xor %ebp,%ebp; call *%rdi; pop %rbp; ret
+    let without = generated(&[0x55, 0x31, 0xed, 0xff, 0xd7, 0x5d, 0xc3]);
+    // SAFETY: as above.
+    unsafe { without(walk_from_here) };
+    let (frames, ended) = WALKED.lock().unwrap().take().unwrap();
+    assert_eq!((frames.len(), frames[1], ended), (2, without as usize as u64 + 5, StackState::Broken));
+}
+
 #[test]
 fn the_mappings_tell_of_modules_what_the_loader_tells() {
     let mut probe = Probe::default();
