@@ -142,6 +142,20 @@ impl<O: Os> Heap<O> {
         if self.is_started() { self.tables().reserved_bytes } else { 0 }
     }
 
+    /// Takes other options over, after the start. Keep mode reaches spans made before, but nothing is moved: to be
+    /// called while the process has one thread.
+    pub fn reconfigure(&self, keep: bool, purge_delay_ms: u32) {
+        self.purge_delay_ms.store(purge_delay_ms, Ordering::Relaxed);
+        if keep && !self.keep.swap(true, Ordering::Relaxed) && self.is_started() {
+            self.flag_spans(crate::span::FLAG_KEEP);
+        }
+    }
+
+    /// Whether nothing is ever reused.
+    pub fn keeps(&self) -> bool {
+        self.keep.load(Ordering::Relaxed)
+    }
+
     /// Whether the calling thread was interrupted while it held the heap's lock: whatever needs the lock would wait
     /// for ever. The window between taking the lock and signing for it is closed by [`ThreadHeap::is_busy`] for all
     /// but frees of large blocks.

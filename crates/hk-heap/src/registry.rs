@@ -111,6 +111,26 @@ impl<O: Os> Heap<O> {
         self.heap_count.load(Ordering::Acquire)
     }
 
+    /// Number of heaps whose threads run.
+    pub fn running_count(&self) -> usize {
+        let running = |&index: &u32| {
+            let mailbox = &self.tables().heap(index as usize).shared.mailbox;
+            mailbox.state(self.generation()) == HeapState::Running
+        };
+        (0..self.heap_count()).filter(running).count()
+    }
+
+    /// Sets flags on all spans.
+    pub(crate) fn flag_spans(&self, flags: u64) {
+        for slice in 0..self.slices.top() {
+            let header = self.tables().header(slice);
+            if header.state() == SliceState::Small && header.owner().is_some() {
+                // AcqRel: an owner may change only by an RMW or with the heap's state in hand.
+                header.owner_and_flags.fetch_or(flags, Ordering::AcqRel);
+            }
+        }
+    }
+
     /// Before fork: takes the lock, so that the child finds what it guards whole.
     pub fn prepare_fork(&self) {
         self.lock.lock_raw(&self.os);

@@ -1,1 +1,21 @@
-//! (in progress)
+//! The library that puts the heap under an unmodified program: the C face of [`heapkeeper::process::ProcessHeap`].
+//!
+//! - [`family`]: malloc and its relatives, with glibc's errors.
+//! - [`info`]: what programs may ask of an allocator.
+//! - [`foreign`]: pointers that other allocators handed out go back to them.
+//! - [`exec`]: programs that this one starts get the heap too, also with a cleared environment.
+//! - [`lifecycle`]: what is done when the program starts and ends.
+//!
+//! It links to libc alone, is built without std, and writes to no descriptor of the program: see `xtask tidy`
+//! for the list of what it may import.
+#![no_std]
+#![allow(unsafe_code, reason = "the C interface")]
+
+mod exec;
+mod exec_environment;
+mod family;
+mod foreign;
+mod host;
+mod info;
+mod lifecycle;
+mod panic;

@@ -159,9 +159,19 @@ unsafe impl Os for Linux {
     }
 }
 
-/// Bytes of address space in use: the first number of /proc/self/statm, in pages. Zero if it can't be read.
+/// Bytes of address space in use. Zero if it can't be read.
 fn mapped_bytes() -> usize {
-    let mut text = [0u8; 32];
+    statm_bytes(0)
+}
+
+/// Resident bytes of this process. Zero if it can't be read.
+pub fn resident_bytes() -> usize {
+    statm_bytes(1)
+}
+
+/// A field of /proc/self/statm (proc(5)), in bytes.
+fn statm_bytes(field: usize) -> usize {
+    let mut text = [0u8; 128];
     // SAFETY: a NUL-terminated constant path.
     let fd = unsafe { libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     if fd < 0 {
@@ -171,6 +181,7 @@ fn mapped_bytes() -> usize {
     let len = unsafe { libc::read(fd, text.as_mut_ptr().cast(), text.len()) };
     // SAFETY: our own descriptor, closed once.
     unsafe { libc::close(fd) };
-    let digits = text.iter().take(len.max(0) as usize).take_while(|b| b.is_ascii_digit());
-    digits.fold(0usize, |n, &d| n * 10 + usize::from(d - b'0')) * 4096
+    let text = &text[..len.max(0) as usize];
+    let digits = text.split(|&b| b == b' ').nth(field).unwrap_or(b"");
+    digits.iter().fold(0usize, |n, &d| n * 10 + usize::from(d.wrapping_sub(b'0'))) * 4096
 }

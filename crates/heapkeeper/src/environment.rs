@@ -1,0 +1,72 @@
+//! Settings, from the environment.
+
+use crate::process::{Host, ProcessHeap};
+use core::ffi::{CStr, c_char};
+use hk_format::{NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, parse_settings};
+
+unsafe extern "C" {
+    /// The environment, NULL until libc has started.
+    static environ: *const *const c_char;
+}
+
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Whether libc has set the environment up.
+pub fn is_ready() -> bool {
+    // SAFETY: libc's variable; read once, and written by libc before other threads exist.
+    !unsafe { environ }.is_null()
+}
+
+/// The value of `HEAPKEEPER`, empty if it is not set. The environment is looked at directly: getenv may be
+/// the program's own.
+fn value() -> &'static [u8] {
+    // SAFETY: as in `is_ready`.
+    let mut entry = unsafe { environ };
+    while !entry.is_null() {
+        // SAFETY: environ is a NULL-terminated array of C strings.
+        let text = unsafe { *entry };
+        if text.is_null() {
+            break;
+        }
+        // SAFETY: as above.
+        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+        if let Some(value) =
+            text.strip_prefix(SETTINGS_VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+        {
+            return value;
+        }
+        // SAFETY: not at the terminator, so there is another entry.
+        entry = unsafe { entry.add(1) };
+    }
+    b""
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// The settings that can be read; defaults for the rest.
+    pub(crate) fn read_settings(&self) -> Settings {
+        let mut settings = Settings::DEFAULT;
+        parse_settings(value()).flatten().for_each(|setting| settings.apply(setting));
+        settings
+    }
+
+    pub(crate) fn note_bad_settings(&self) {
+        // Without a recording nobody is told: a bare LD_PRELOAD prints findings only.
+        for error in parse_settings(value()).filter_map(Result::err) {
+            self.recording.note(NoteKind::BadSetting, 0, error.text);
+        }
+    }
+
+    pub(crate) fn open_recording(&self) {
+        let mut path = [0u8; PATH_BYTES_MAX];
+        for setting in parse_settings(value()).flatten() {
+            let Setting::Recorder(encoded) = setting else { continue };
+            let Some(len) = decode_path(encoded, &mut path[..PATH_BYTES_MAX - 1]) else { continue };
+            path[len] = 0;
+            if let Ok(path) = CStr::from_bytes_until_nul(&path) {
+                // A recording that can't be opened (other user, other root) leaves the process unrecorded; the
+                // command tells so, as it misses the process.
+                let _ = self.recording.open(path);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The Rust host: `GlobalAlloc`, and what a program may ask.
+
+use crate::process::{Call, Host, ProcessHeap};
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::Ordering;
+use hk_recorder::Innermost;
+
+hk_os::thread_local_word!(mod slot = "heapkeeper_rust_thread_heap");
+
+static PROCESS: ProcessHeap<Heapkeeper> = ProcessHeap::new();
+
+/// The heap, as a global allocator. All values of this type are the same heap, one per process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heapkeeper;
+
+/// How large the heap is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Live blocks: exact if no other thread allocates or frees meanwhile.
+    pub live_blocks: u64,
+    /// Bytes of live blocks, as the heap rounded them up: exact likewise.
+    pub live_bytes: u64,
+    /// Highest bytes of live blocks: an estimate, mostly a little too high.
+    pub live_peak_bytes: u64,
+    /// Bytes of the spans that blocks are cut from: exact.
+    pub span_bytes: u64,
+    /// Highest bytes of spans: exact.
+    pub span_peak_bytes: u64,
+    /// Bytes of the heap's own tables made accessible; untouched pages of them take no memory.
+    pub table_bytes: u64,
+}
+
+impl Heapkeeper {
+    /// The heap.
+    pub const fn new() -> Self {
+        Heapkeeper
+    }
+
+    /// How large the heap is. Walks all spans: some microseconds per megabyte.
+    pub fn stats(&self) -> Stats {
+        let count = PROCESS.heap().count();
+        let figures = PROCESS.heap().figures();
+        Stats {
+            live_blocks: count.live_blocks,
+            live_bytes: count.live_bytes,
+            live_peak_bytes: figures.live_peak_bytes.load(Ordering::Relaxed).max(count.live_bytes),
+            span_bytes: count.span_bytes,
+            span_peak_bytes: figures.span_peak_bytes.load(Ordering::Relaxed),
+            table_bytes: count.table_bytes,
+        }
+    }
+
+    /// Gives all free memory back to the system at once. True if there was any.
+    pub fn trim(&self) -> bool {
+        PROCESS.heap().trim()
+    }
+}
+
+impl Host for Heapkeeper {
+    const INNERMOST: Innermost = Innermost::AtCapture;
+
+    fn process() -> &'static ProcessHeap<Self> {
+        &PROCESS
+    }
+
+    #[inline(always)]
+    fn slot() -> usize {
+        slot::get()
+    }
+
+    #[inline(always)]
+    fn set_slot(value: usize) {
+        slot::set(value);
+    }
+
+    fn fallback_allocate(bytes: usize, align: usize) -> *mut u8 {
+        let mut block = core::ptr::null_mut();
+        // SAFETY: `block` is a valid place; the alignment is a power of two of at least a pointer's size.
+        unsafe { libc::posix_memalign(&raw mut block, align.max(size_of::<usize>()), bytes) };
+        block.cast()
+    }
+
+    fn free_foreign(block: *mut u8) -> bool {
+        if PROCESS.heap().is_started() {
+            return false;
+        }
+        // SAFETY: without a heap all blocks are from `fallback_allocate`.
+        unsafe { libc::free(block.cast()) };
+        true
+    }
+
+    fn reallocate_foreign(block: *mut u8, bytes: usize) -> Option<*mut u8> {
+        if PROCESS.heap().is_started() {
+            return None;
+        }
+        // SAFETY: as in `free_foreign`.
+        Some(unsafe { libc::realloc(block.cast(), bytes) }.cast())
+    }
+
+    fn foreign_usable_bytes(_block: *mut u8) -> Option<usize> {
+        None
+    }
+}
+
+// SAFETY: blocks are at least as large and as aligned as asked for, and live until they are given back.
+unsafe impl GlobalAlloc for Heapkeeper {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.align() <= 16 {
+            PROCESS.allocate(layout.size())
+        } else {
+            PROCESS.allocate_aligned(layout.size(), layout.align())
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        PROCESS.free(block, Call::Dealloc);
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.align() <= 16 {
+            return PROCESS.allocate_zeroed(layout.size());
+        }
+        let block = PROCESS.allocate_aligned(layout.size(), layout.align());
+        if !block.is_null() {
+            // SAFETY: a new block of that size.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        if layout.align() <= 16 {
+            return PROCESS.reallocate(block, bytes);
+        }
+        let moved = PROCESS.allocate_aligned(bytes, layout.align());
+        if !moved.is_null() {
+            // SAFETY: the old block is live by the caller's word, the new one is another.
+            unsafe { core::ptr::copy_nonoverlapping(block, moved, layout.size().min(bytes)) };
+            PROCESS.free(block, Call::Realloc);
+        }
+        moved
+    }
+}

@@ -1,0 +1,340 @@
+//! A process's heap: what both shims share.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use hk_format::{Mode, NoteKind, OnFinding, ProcessState};
+use hk_heap::{Heap, LiveFigures, Options, REQUEST_BYTES_MAX, ThreadHeap};
+use hk_os::{Linux, Os};
+use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
+
+pub use hk_format::Call;
+
+/// What a shim provides.
+pub trait Host: Sized + 'static {
+    /// Which frame a finding's stack begins with.
+    const INNERMOST: Innermost;
+
+    /// The process's heap.
+    fn process() -> &'static ProcessHeap<Self>;
+
+    /// The calling thread's slot, zero at first; see [`ProcessHeap::current`].
+    fn slot() -> usize;
+
+    /// Sets it.
+    fn set_slot(value: usize);
+
+    /// Memory from the system's malloc, for when no heap could be made; null if it has none either.
+    fn fallback_allocate(bytes: usize, align: usize) -> *mut u8;
+
+    /// Gives a block that is not of this heap to its owner, if it has one.
+    fn free_foreign(block: *mut u8) -> bool;
+
+    /// The same for realloc: what the owner returned.
+    fn reallocate_foreign(block: *mut u8, bytes: usize) -> Option<*mut u8>;
+
+    /// The same for malloc_usable_size.
+    fn foreign_usable_bytes(block: *mut u8) -> Option<usize>;
+}
+
+/// See the module head. To be put into a static of the host.
+pub struct ProcessHeap<H> {
+    pub(crate) heap: Heap<Linux>,
+    pub(crate) sentinel: ThreadHeap,
+    pub(crate) recording: Recording,
+    pub(crate) abort_on_finding: AtomicBool,
+    registered: AtomicBool,
+    configured: AtomicBool,
+    failed: AtomicBool,
+    /// pthread key + 1.
+    pub(crate) thread_key: AtomicU32,
+    /// Process that the recording's entry is for.
+    process_id: AtomicU32,
+    host: core::marker::PhantomData<fn() -> H>,
+}
+
+impl<H: Host> Default for ProcessHeap<H> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// A heap that starts on first use.
+    pub const fn new() -> Self {
+        ProcessHeap {
+            heap: Heap::new(Linux),
+            sentinel: ThreadHeap::sentinel(),
+            recording: Recording::new(),
+            abort_on_finding: AtomicBool::new(false),
+            registered: AtomicBool::new(false),
+            configured: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            thread_key: AtomicU32::new(0),
+            process_id: AtomicU32::new(0),
+            host: core::marker::PhantomData,
+        }
+    }
+
+    /// The heap itself.
+    pub fn heap(&self) -> &Heap<Linux> {
+        &self.heap
+    }
+
+    /// The recording.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// The calling thread's heap, or the sentinel if it has none.
+    #[inline(always)]
+    pub fn current(&self) -> &ThreadHeap {
+        // A slot holds the distance from the sentinel, so that zero, what a new thread has, is the sentinel.
+        let address = (&raw const self.sentinel).addr().wrapping_add(H::slot());
+        // SAFETY: the distance to a thread heap, which is never unmapped, or zero.
+        unsafe { &*core::ptr::with_exposed_provenance(address) }
+    }
+
+    pub(crate) fn set_current(&self, heap: &ThreadHeap) {
+        let address = core::ptr::from_ref(heap).expose_provenance();
+        H::set_slot(address.wrapping_sub((&raw const self.sentinel).expose_provenance()));
+    }
+
+    /// malloc: at least `bytes`, aligned to 16; null if there is no memory. Leaves errno alone.
+    #[inline(always)]
+    pub fn allocate(&self, bytes: usize) -> *mut u8 {
+        let block = self.heap.allocate_fast(self.current(), bytes);
+        if block.is_null() { self.allocate_slow(bytes) } else { block }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate_slow(&self, bytes: usize) -> *mut u8 {
+        if bytes > REQUEST_BYTES_MAX {
+            return null_mut();
+        }
+        match self.with_heap(|heap| self.heap.allocate(heap, bytes)) {
+            Some(block) => self.noted(block, bytes),
+            None => self.allocate_elsewhere(bytes, 1),
+        }
+    }
+
+    /// calloc's work: all zero.
+    pub fn allocate_zeroed(&self, bytes: usize) -> *mut u8 {
+        if bytes > REQUEST_BYTES_MAX {
+            return null_mut();
+        }
+        let current = self.current();
+        let block = self.heap.allocate_fast(current, bytes);
+        if !block.is_null() {
+            // SAFETY: a new block of at least `bytes`.
+            unsafe { block.write_bytes(0, bytes) };
+            return block;
+        }
+        match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
+            Some(block) => self.noted(block, bytes),
+            None => {
+                let block = self.allocate_elsewhere(bytes, 1);
+                if !block.is_null() {
+                    // SAFETY: a new block of at least `bytes`.
+                    unsafe { block.write_bytes(0, bytes) };
+                }
+                block
+            }
+        }
+    }
+
+    /// memalign's work: at a multiple of `align`, a power of two.
+    pub fn allocate_aligned(&self, bytes: usize, align: usize) -> *mut u8 {
+        if align <= 16 {
+            return self.allocate(bytes);
+        }
+        match self.with_heap(|heap| self.heap.allocate_aligned(heap, bytes, align)) {
+            Some(block) => self.noted(block, bytes),
+            None => self.allocate_elsewhere(bytes, align),
+        }
+    }
+
+    fn noted(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+        if block.is_null() && bytes <= REQUEST_BYTES_MAX {
+            self.recording.note(NoteKind::OutOfMemory, bytes as u64, b"");
+        }
+        block
+    }
+
+    #[cold]
+    fn allocate_elsewhere(&self, bytes: usize, align: usize) -> *mut u8 {
+        if self.failed.load(Ordering::Relaxed) { H::fallback_allocate(bytes, align) } else { null_mut() }
+    }
+
+    /// free. Null is nothing. A bad pointer is reported, and ignored.
+    #[inline(always)]
+    pub fn free(&self, block: *mut u8, call: Call) {
+        if !self.heap.free_fast(self.current(), block) {
+            self.free_slow(block, call);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_slow(&self, block: *mut u8, call: Call) {
+        if block.is_null() {
+            return;
+        }
+        let _errno = hk_os::Errno::keep();
+        let current = self.current();
+        if let Err(misuse) = self.heap.free_slow(current, block) {
+            self.free_refused(block, call, misuse, &Registers::capture());
+        }
+    }
+
+    #[expect(
+        clippy::not_unsafe_ptr_arg_deref,
+        reason = "any pointer is checked before anything else is done"
+    )]
+    /// realloc of a non-null block to a size other than zero; null if there is no memory.
+    pub fn reallocate(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+        if bytes > REQUEST_BYTES_MAX {
+            return null_mut();
+        }
+        let moved = self.with_heap(|heap| {
+            // SAFETY: a program that calls realloc gives the block up.
+            unsafe { self.heap.reallocate(heap, block, bytes) }
+        });
+        match moved {
+            Some(Ok(moved)) => self.noted(moved, bytes),
+            Some(Err(misuse)) => self.reallocate_refused(block, bytes, misuse, &Registers::capture()),
+            None => H::reallocate_foreign(block, bytes).unwrap_or(null_mut()),
+        }
+    }
+
+    /// malloc_usable_size; 0 for null and for what is no live block.
+    pub fn usable_bytes(&self, block: *mut u8) -> usize {
+        if block.is_null() {
+            return 0;
+        }
+        match self.heap.usable_bytes(block) {
+            Ok(bytes) => bytes,
+            Err(misuse) => self.usable_bytes_refused(block, misuse, &Registers::capture()),
+        }
+    }
+
+    /// Calls `work` with the thread's heap. None if there is none to be had: no memory, or a signal handler
+    /// interrupted this thread while it held the heap's lock.
+    fn with_heap<R>(&self, work: impl FnOnce(&ThreadHeap) -> R) -> Option<R> {
+        let current = self.current();
+        if !current.is_sentinel() && !current.is_busy() {
+            return Some(work(current));
+        }
+        if self.heap.is_reentered() {
+            return None;
+        }
+        if current.is_sentinel() {
+            return self.attach_thread().map(work);
+        }
+        // A signal handler interrupted a slow path of this thread: its heap's lists are in disorder.
+        let spare = self.heap.attach()?;
+        let result = work(spare);
+        self.heap.detach(spare);
+        Some(result)
+    }
+
+    fn attach_thread(&self) -> Option<&ThreadHeap> {
+        self.start()?;
+        let heap = self.heap.attach()?;
+        let current = self.current();
+        if !current.is_sentinel() {
+            // A signal handler was here first.
+            self.heap.detach(heap);
+            return Some(current);
+        }
+        self.set_current(heap);
+        self.watch_thread_exit();
+        self.recording.set_heap_count(self.heap.heap_count());
+        Some(heap)
+    }
+
+    /// Starts the heap, if nobody has. None if that is impossible: then the system's malloc serves.
+    pub fn start(&self) -> Option<()> {
+        if !self.heap.is_started() {
+            let settings = self.read_settings();
+            let options = Options {
+                keep: settings.mode == Mode::Keep,
+                purge_delay_ms: settings.purge_delay_ms,
+                ..Options::default()
+            };
+            if self.heap.start(&options).is_err() {
+                self.failed.store(true, Ordering::Relaxed);
+                return None;
+            }
+            self.abort_on_finding.store(settings.on_finding == OnFinding::Abort, Ordering::Relaxed);
+        }
+        if !self.registered.swap(true, Ordering::AcqRel) {
+            self.heap.set_late_finding(Self::late_finding);
+            self.create_thread_key();
+            self.watch_forks();
+            self.configure();
+        }
+        Some(())
+    }
+
+    /// Opens the recording and takes over settings that could not be read at the very start, before libc had
+    /// set the environment up. Does its work once, when that is possible.
+    pub fn configure(&self) {
+        if !crate::environment::is_ready() || self.configured.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let settings = self.read_settings();
+        self.abort_on_finding.store(settings.on_finding == OnFinding::Abort, Ordering::Relaxed);
+        self.heap.reconfigure(settings.mode == Mode::Keep, settings.purge_delay_ms);
+        self.open_recording();
+        self.record_process(false);
+        self.note_bad_settings();
+        if !self.heap.is_started() {
+            self.recording.note(NoteKind::NoHeap, 0, b"");
+        } else if self.heap.reserved_bytes() < Options::default().reserve_bytes_max {
+            self.recording.note(NoteKind::SmallReservation, self.heap.reserved_bytes() as u64, b"");
+        }
+    }
+
+    /// Claims an entry of the recording for this process.
+    pub(crate) fn record_process(&self, forked: bool) {
+        if !self.recording.is_open() {
+            return;
+        }
+        self.process_id.store(Linux.process_id(), Ordering::Relaxed);
+        let mode = if self.heap.keeps() { 1 } else { 0 };
+        self.recording.claim_process(forked, mode);
+        self.recording.set_heap_count(self.heap.heap_count());
+        if let Some(shared) = self.recording.figures() {
+            let shared: *const SharedFigures = shared;
+            // SAFETY: same layout (asserted below), in a mapping that lasts as long as the process; all atomics.
+            self.heap.set_figures(unsafe { &*shared.cast::<LiveFigures>() });
+        }
+    }
+
+    /// The process goes on after all: an exec failed.
+    pub fn resume(&self) {
+        if self.recording.is_open() && self.process_id.load(Ordering::Relaxed) == Linux.process_id() {
+            self.recording.set_process_state(ProcessState::Running, 0);
+        }
+    }
+
+    /// The process ends, or becomes another program: counts what is live, and says so in the recording.
+    pub fn finish(&self, state: ProcessState) {
+        if !self.recording.is_open() || self.process_id.load(Ordering::Relaxed) != Linux.process_id() {
+            return;
+        }
+        if state == ProcessState::Counted && self.heap.is_started() {
+            let others_run = self.heap.running_count() > 1;
+            self.heap.settle_figures();
+            if !others_run {
+                self.heap.figures().live_error_bytes.store(0, Ordering::Relaxed);
+            }
+            self.recording.set_resident_bytes(hk_os::resident_bytes() as u64);
+        }
+        self.recording.set_process_state(state, Recording::now_ns());
+    }
+}
+
+const _: () = assert!(size_of::<SharedFigures>() == size_of::<LiveFigures>());
+const _: () = assert!(size_of::<hk_format::Figures>() == size_of::<LiveFigures>());

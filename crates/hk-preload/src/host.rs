@@ -1,0 +1,48 @@
+//! The process's heap, and how it looks from here.
+
+use crate::foreign;
+use heapkeeper::process::{Host, ProcessHeap};
+use hk_recorder::Innermost;
+
+hk_os::thread_local_word!(mod slot = "heapkeeper_thread_heap");
+
+/// The heap of this process.
+pub static PROCESS: ProcessHeap<Preloaded> = ProcessHeap::new();
+
+/// The preloaded library as a host.
+pub struct Preloaded;
+
+impl Host for Preloaded {
+    const INNERMOST: Innermost = Innermost::OutsideOwnModule;
+
+    #[inline(always)]
+    fn process() -> &'static ProcessHeap<Self> {
+        &PROCESS
+    }
+
+    #[inline(always)]
+    fn slot() -> usize {
+        slot::get()
+    }
+
+    #[inline(always)]
+    fn set_slot(value: usize) {
+        slot::set(value);
+    }
+
+    fn fallback_allocate(bytes: usize, align: usize) -> *mut u8 {
+        foreign::libc_allocate(bytes, align)
+    }
+
+    fn free_foreign(block: *mut u8) -> bool {
+        foreign::free(block)
+    }
+
+    fn reallocate_foreign(block: *mut u8, bytes: usize) -> Option<*mut u8> {
+        foreign::reallocate(block, bytes)
+    }
+
+    fn foreign_usable_bytes(block: *mut u8) -> Option<usize> {
+        foreign::usable_bytes(block)
+    }
+}
