@@ -70,9 +70,11 @@ fn doctor(program: &Path) -> Answer {
 }
 
 fn doctor_with(program: &Path, change: impl Fn(&mut Command)) -> Answer {
+    let cache = tempfile::tempdir().expect("a temporary folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_heapkeeper"));
     command.args(["doctor", "--"]).arg(program);
     command.env_remove("LD_PRELOAD").env_remove("LD_LIBRARY_PATH").env_remove("DEBUGINFOD_URLS");
+    command.env("XDG_CACHE_HOME", cache.path());
     change(&mut command);
     let output = command.output().expect("heapkeeper");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -294,4 +296,17 @@ fn other_preloaded_libraries_are_named() {
         command.env("LD_PRELOAD", &other);
     });
     answer.has("note", "other.so is preloaded too (LD_PRELOAD)");
+}
+
+#[test]
+fn the_library_has_to_be_unpacked() {
+    let bench = Bench::new();
+    let program = bench.build("plain", PLAIN, &["-g"]);
+    doctor(&program).has("ok", "heapkeeper's library is").has_not("problem");
+    let blocked = bench.path("blocked");
+    fs::write(&blocked, "a file where the folder should be").unwrap();
+    let answer = doctor_with(&program, |command| {
+        command.env("XDG_CACHE_HOME", &blocked);
+    });
+    answer.has("problem", "cannot unpack the library").verdict("will not be covered", 1);
 }

@@ -6,7 +6,6 @@
 
 use crate::exec_environment::{current, remember, search_path, with_heap};
 use crate::host::PROCESS;
-use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -234,38 +233,39 @@ extern "C" fn posix_spawnp(
     spawn(&NEXT_SPAWNP, path, child, (name, actions, attributes, arguments), entries)
 }
 
-// execl, execlp, execle take their arguments one by one. Stable Rust can't define such functions: the stubs store
-// the six register arguments and pass on where those and the rest lie. All arguments are pointers.
-#[cfg(target_arch = "x86_64")]
-macro_rules! variadic_stub {
-    ($name:literal, $body:literal) => {
-        global_asm!(
-            concat!(".globl ", $name),
-            concat!(".type ", $name, ", @function"),
-            concat!($name, ":"),
-            ".cfi_startproc",
-            "sub rsp, 56",
-            ".cfi_adjust_cfa_offset 56",
-            "mov [rsp], rdi",
-            "mov [rsp + 8], rsi",
-            "mov [rsp + 16], rdx",
-            "mov [rsp + 24], rcx",
-            "mov [rsp + 32], r8",
-            "mov [rsp + 40], r9",
-            "mov rdi, rsp",
-            "lea rsi, [rsp + 64]",
-            concat!("call ", $body),
-            "add rsp, 56",
-            ".cfi_adjust_cfa_offset -56",
-            "ret",
-            ".cfi_endproc",
-            concat!(".size ", $name, ", . - ", $name),
-        );
+/// execl, execlp and execle take their arguments one by one. Stable Rust can't define such functions: the stubs
+/// store the six register arguments and pass on where those and the rest lie. All arguments are pointers.
+macro_rules! variadic {
+    ($name:ident => $body:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "sub rsp, 56",
+                ".cfi_adjust_cfa_offset 56",
+                "mov [rsp], rdi",
+                "mov [rsp + 8], rsi",
+                "mov [rsp + 16], rdx",
+                "mov [rsp + 24], rcx",
+                "mov [rsp + 32], r8",
+                "mov [rsp + 40], r9",
+                "mov rdi, rsp",
+                "lea rsi, [rsp + 64]",
+                "call {body}",
+                "add rsp, 56",
+                ".cfi_adjust_cfa_offset -56",
+                "ret",
+                ".cfi_endproc",
+                body = sym $body,
+            )
+        }
     };
 }
-variadic_stub!("execl", "heapkeeper_execl");
-variadic_stub!("execlp", "heapkeeper_execlp");
-variadic_stub!("execle", "heapkeeper_execle");
+variadic!(execl => execl_listed);
+variadic!(execlp => execlp_listed);
+variadic!(execle => execle_listed);
 
 /// The arguments of a variadic exec: the name, the arguments up to NULL, and what follows.
 struct Listed {
@@ -304,24 +304,21 @@ impl Listed {
     }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn heapkeeper_execl(registers: Entries, stack: Entries) -> c_int {
+extern "C" fn execl_listed(registers: Entries, stack: Entries) -> c_int {
     match Listed::read(registers, stack) {
         Some(listed) => execve(listed.name, listed.arguments.as_ptr(), current()),
         None => -1,
     }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn heapkeeper_execlp(registers: Entries, stack: Entries) -> c_int {
+extern "C" fn execlp_listed(registers: Entries, stack: Entries) -> c_int {
     match Listed::read(registers, stack) {
         Some(listed) => execvpe(listed.name, listed.arguments.as_ptr(), current()),
         None => -1,
     }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn heapkeeper_execle(registers: Entries, stack: Entries) -> c_int {
+extern "C" fn execle_listed(registers: Entries, stack: Entries) -> c_int {
     match Listed::read(registers, stack) {
         Some(mut listed) => {
             let entries = listed.environment(registers, stack);

@@ -1,19 +1,45 @@
-//! Other libraries that are put under every program: by LD_PRELOAD and by /etc/ld.so.preload.
+//! What surrounds a run: our library in its folder, and other libraries that are put under every program, by
+//! LD_PRELOAD and by /etc/ld.so.preload.
 
 use super::diagnosis::{Level, Line};
 use super::elf::Elf;
+use super::probe;
+use crate::library;
 use std::path::Path;
 
 /// The system-wide list; the loader takes it after LD_PRELOAD.
 const SYSTEM_LIST: &str = "/etc/ld.so.preload";
 
-/// One line for each of them.
+/// One line for our library, one for each other.
 pub fn lines() -> Vec<Line> {
     let variable = std::env::var("LD_PRELOAD").unwrap_or_default();
     let list = std::fs::read_to_string(SYSTEM_LIST).unwrap_or_default();
-    let mut lines: Vec<Line> = names(&variable).map(|name| line(name, "LD_PRELOAD")).collect();
+    let mut lines = vec![library_line()];
+    lines.extend(names(&variable).map(|name| line(name, "LD_PRELOAD")));
     lines.extend(names(&list).map(|name| line(name, SYSTEM_LIST)));
     lines
+}
+
+/// Unpacks the library, as a run would.
+fn library_line() -> Line {
+    let path = match library::unpack() {
+        Ok(path) => path,
+        Err(failure) => {
+            return Line::new(Level::Problem, failure.to_string(), "nothing can be run without it");
+        }
+    };
+    match probe::map_as_code(&path) {
+        Ok(()) => Line::new(
+            Level::Ok,
+            format!("heapkeeper's library is {}", path.display()),
+            "it is put under the program from there",
+        ),
+        Err(error) => Line::new(
+            Level::Problem,
+            format!("heapkeeper's library {} cannot be loaded: {error}", path.display()),
+            "its file system may be mounted with noexec; set XDG_CACHE_HOME to a folder on another",
+        ),
+    }
 }
 
 fn names(list: &str) -> impl Iterator<Item = &str> {

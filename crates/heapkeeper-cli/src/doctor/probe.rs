@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use std::ptr::NonNull;
 
 /// Bytes of memory that a feature is tried on.
@@ -32,6 +33,19 @@ pub fn limit_bytes(resource: libc::__rlimit_resource_t) -> Option<u64> {
     // SAFETY: `limit` is a valid place for the call to write one rlimit to.
     let failed = unsafe { libc::getrlimit(resource, &mut limit) } != 0;
     (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// Tries to map a file's start as code, as the loader maps a library; a mount with noexec refuses that.
+pub fn map_as_code(path: &Path) -> io::Result<()> {
+    let file = std::fs::File::open(path)?;
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE);
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing; nothing in it is run.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), TRIAL_BYTES, protection, flags, file.as_raw_fd(), 0) };
+    match NonNull::new(at) {
+        Some(at) if at.as_ptr() != libc::MAP_FAILED => drop(Trial(at)),
+        _ => return Err(io::Error::last_os_error()),
+    }
+    Ok(())
 }
 
 /// Tries to make a page trap (MADV_GUARD_INSTALL).
@@ -139,6 +153,13 @@ impl Drop for Trial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_map_as_code_where_the_mount_allows_it() {
+        map_as_code(&std::env::current_exe().unwrap()).unwrap();
+        // procfs is mounted noexec.
+        assert!(map_as_code(Path::new("/proc/self/maps")).is_err());
+    }
 
     #[test]
     fn an_advice_that_does_not_exist_is_refused() {
