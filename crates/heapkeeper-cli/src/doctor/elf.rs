@@ -193,4 +193,24 @@ mod tests {
         assert!(elf.has_symbols);
         assert!(Elf::parse(b"\x7fELF but no more").is_err());
     }
+    #[test]
+    fn damaged_files_give_errors_and_no_panics() {
+        let sound = std::fs::read("/bin/sh").unwrap();
+        assert!(Elf::parse(&sound).is_ok());
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut errors = 0;
+        for _ in 0..400 {
+            let mut data = sound.clone();
+            for _ in 0..8 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                // Where a few bytes matter: the head with the segments, or the tail with the sections.
+                let near = (random >> 33) as usize % 2048;
+                let at = if random & 1 << 32 == 0 { near } else { data.len() - 1 - near };
+                data[at] ^= 1 << (random >> 60 & 7);
+            }
+            data.truncate(data.len() - (random >> 20 & 1) as usize * 1000);
+            errors += usize::from(Elf::parse(&data).is_err());
+        }
+        assert!(errors > 20, "{errors} errors: the damage hits nothing");
+    }
 }
