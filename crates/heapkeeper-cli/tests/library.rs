@@ -88,7 +88,7 @@ fn uninstall_empties_the_folder_and_leaves_what_is_not_ours() {
     };
     uninstall();
     let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, [foreign.clone()]);
+    assert_eq!(left.as_slice(), std::slice::from_ref(&foreign));
     std::fs::remove_file(foreign).unwrap();
     uninstall();
     assert!(!folder.exists());

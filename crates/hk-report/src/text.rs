@@ -225,6 +225,7 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
 fn sureness(figure: &Figure) -> String {
     match figure.certainty {
         Certainty::Exact => "(exact)".into(),
+        Certainty::Estimate if figure.error == 0 => "(estimate)".into(),
         Certainty::Estimate => format!("(estimate, off by at most {})", bytes(figure.error)),
     }
 }

@@ -1,0 +1,306 @@
+//! Real programs on the real library: what is found, told, kept, and who is covered.
+
+mod common;
+
+use common::*;
+use serde_json::Value;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Frees a block twice, in an inlined function, as often as its first argument says; then ends as its second
+/// argument says.
+const ORDERS: &str = r#"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static inline __attribute__((always_inline)) void release(int *orders) {
+    free(orders);
+}
+__attribute__((noinline)) int order_total(int *orders) {
+    int total = orders[0];
+    release(orders);
+    return total;
+}
+int main(int argc, char **argv) {
+    for (int n = atoi(argv[1]); n > 0; n--) {
+        int *orders = malloc(24);
+        int *volatile kept = orders;
+        orders[0] = n;
+        order_total(orders);
+        if (order_total(kept) == -1) puts("never");
+    }
+    puts("done");
+    fflush(stdout);
+    if (argc > 2 && !strcmp(argv[2], "kill")) raise(SIGKILL);
+    if (argc > 2 && !strcmp(argv[2], "_exit")) _exit(3);
+    if (argc > 2 && !strcmp(argv[2], "abort")) abort();
+    if (argc > 2 && !strcmp(argv[2], "wait")) { char c; if (read(0, &c, 1) < 0) return 9; }
+    return 0;
+}
+"#;
+
+struct Folder {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+fn orders() -> Folder {
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "orders.c", ORDERS, &["-g", "-O1", "-w"]);
+    Folder { folder, program }
+}
+
+impl Folder {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `heapkeeper run ARGS -- orders PROGRAM_ARGS`, in this folder, without leaving recordings elsewhere.
+    fn run(&self, args: &[&str], program_args: &[&str]) -> Command {
+        let mut command = heapkeeper();
+        command.current_dir(self.folder.path()).env("TMPDIR", self.folder.path());
+        command.arg("run").args(args).arg("--").arg(&self.program).args(program_args);
+        command
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Function, line, and whether inlined, of the frames up to main.
+fn stack(finding: &Value) -> Vec<(String, u64, bool)> {
+    let mut frames = Vec::new();
+    for frame in finding["stack"].as_array().unwrap() {
+        let function = frame["function"].as_str().unwrap_or_default().to_owned();
+        let is_main = function == "main";
+        frames.push((function, frame["line"].as_u64().unwrap_or(0), frame["inlined"].as_bool().unwrap()));
+        if is_main {
+            break;
+        }
+    }
+    frames
+}
+
+fn line_of(text: &str) -> u64 {
+    1 + ORDERS.lines().position(|line| line.contains(text)).unwrap() as u64
+}
+
+#[test]
+fn a_double_free_is_named_with_its_inlined_line_and_ignored() {
+    let folder = orders();
+    let output = succeed(&mut folder.run(&["--json", "report.json"], &["1"]));
+    assert_eq!(text(&output.stdout), "done\n");
+    let said = text(&output.stderr);
+    let sentence =
+        "heapkeeper: double free (CWE-415): release() frees a 32-byte block that is already free\n";
+    assert_eq!(said.matches(sentence).count(), 1, "{said}");
+    assert!(
+        said.contains(&format!("#0 release  orders.c:{} (inlined)\n", line_of("free(orders);"))),
+        "{said}"
+    );
+    assert!(said.contains("heapkeeper:   the call was ignored, the program goes on\n"), "{said}");
+
+    let report = json(&folder.path("report.json"));
+    let finding = &report["findings"][0];
+    let expected = [
+        ("release".to_owned(), line_of("free(orders);"), true),
+        ("order_total".to_owned(), line_of("release(orders);"), false),
+        ("main".to_owned(), line_of("order_total(kept)"), false),
+    ];
+    assert_eq!(stack(finding), expected);
+    assert_eq!((&finding["cwe"], &finding["place"]), (&415.into(), &"free-block".into()));
+    assert_eq!((&finding["block"]["bytes"], &finding["block"]["offset"]), (&32.into(), &0.into()));
+    assert_eq!(finding["thread"]["name"], "orders");
+    assert_eq!(finding["process"]["exe"], folder.program.canonicalize().unwrap().to_str().unwrap());
+    assert_eq!(report["summary"]["live_blocks"]["certainty"], "exact");
+}
+
+#[test]
+fn one_bug_is_one_report_however_often_it_is_seen() {
+    let folder = orders();
+    let output = succeed(&mut folder.run(&["--json", "report.json"], &["50"]));
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("heapkeeper: double free").count(), 1, "{said}");
+    assert!(said.contains("1 finding (1 double free, 50 bad calls) in 1 process\n"), "{said}");
+    let report = json(&folder.path("report.json"));
+    assert_eq!((&report["summary"]["findings"], &report["summary"]["bad_calls"]), (&1.into(), &50.into()));
+    assert_eq!(report["findings"][0]["repeats"], 50);
+}
+
+#[test]
+fn findings_are_told_while_the_program_runs() {
+    let folder = orders();
+    let mut command = folder.run(&["--log", "log"], &["1", "wait"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let log = || std::fs::read_to_string(folder.path("log")).unwrap_or_default();
+    wait_until("the finding is told", || log().contains("the call was ignored"));
+    assert_eq!(child.try_wait().unwrap(), None);
+    assert!(!log().contains("1 finding"), "{}", log());
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(log().contains("heapkeeper: 1 finding (1 double free) in 1 process\n"), "{}", log());
+}
+
+#[test]
+fn the_summary_comes_whatever_way_the_program_ends() {
+    let folder = orders();
+    for (end, code, signal, counted) in [
+        ("exit", Some(0), None, true),
+        ("_exit", Some(3), None, true),
+        ("kill", None, Some(9), false),
+        ("abort", None, Some(6), false),
+    ] {
+        let output = folder.run(&["--json", "report.json"], &["2", end]).output().unwrap();
+        assert_eq!((output.status.code(), output.status.signal()), (code, signal), "{end}");
+        assert_eq!(text(&output.stdout), "done\n", "{end}");
+        let said = text(&output.stderr);
+        assert!(said.contains("1 finding (1 double free, 2 bad calls) in 1 process"), "{end}: {said}");
+        let report = json(&folder.path("report.json"));
+        assert_eq!((&report["exit_status"], &report["exit_signal"]), (&code.into(), &signal.into()));
+        let process = &report["processes"][0];
+        let (state, certainty) = if counted { ("counted", "exact") } else { ("running", "estimate") };
+        assert_eq!(
+            (&process["state"], &process["figures"]["live_bytes"]["certainty"]),
+            (&state.into(), &certainty.into()),
+            "{end}"
+        );
+        assert_eq!(process["figures"]["heap_peak_bytes"]["certainty"], "exact");
+        assert!(report["summary"]["resident_peak_bytes"]["value"].as_u64().unwrap() > 1 << 20);
+    }
+}
+
+#[test]
+fn abort_stops_the_program_at_the_first_finding() {
+    let folder = orders();
+    let output = folder.run(&["--on-finding", "abort", "--json", "report.json"], &["5"]).output().unwrap();
+    assert_eq!((output.status.signal(), text(&output.stdout)), (Some(6), String::new()));
+    let said = text(&output.stderr);
+    assert!(said.contains("stopped by SIGABRT, as --on-finding abort asks"), "{said}");
+    assert!(said.contains(" was ended by SIGABRT\n"), "{said}");
+    let report = json(&folder.path("report.json"));
+    assert_eq!(
+        (&report["findings"][0]["aborted"], &report["summary"]["bad_calls"]),
+        (&true.into(), &1.into())
+    );
+}
+
+#[test]
+fn a_kept_recording_gives_the_same_report_again() {
+    let folder = orders();
+    succeed(&mut folder.run(&["--record", "kept", "--json", "first.json"], &["3"]));
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(folder.path("kept")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    let again = |args: &[&str]| {
+        text(&succeed(heapkeeper().current_dir(folder.folder.path()).arg("report").args(args)).stdout)
+    };
+    let told = again(&["kept"]);
+    assert!(told.contains("double free (CWE-415)") && told.contains("3 bad calls"), "{told}");
+    assert!(told.lines().all(|line| line.starts_with("heapkeeper: ")), "{told}");
+    let again: Value = serde_json::from_str(&again(&["--json", "-", "kept"])).unwrap();
+    let first = json(&folder.path("first.json"));
+    assert_eq!((&again["findings"], &again["processes"]), (&first["findings"], &first["processes"]));
+}
+
+#[test]
+fn a_temporary_recording_stays_only_if_there_is_something_in_it() {
+    let folder = orders();
+    let recordings = || {
+        let entries = std::fs::read_dir(folder.folder.path()).unwrap().map(|e| e.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|e| e == "hkrec")).collect::<Vec<_>>()
+    };
+    succeed(&mut folder.run(&[], &["0"]));
+    assert_eq!(recordings(), [] as [PathBuf; 0]);
+    let said = text(&succeed(&mut folder.run(&[], &["1"])).stderr);
+    let kept = recordings();
+    assert_eq!(kept.len(), 1);
+    assert!(
+        said.contains(&format!("heapkeeper: to see this again: heapkeeper report {}\n", kept[0].display()))
+    );
+    let told = text(&succeed(heapkeeper().arg("report").arg(&kept[0])).stdout);
+    assert!(told.contains("1 finding (1 double free)"), "{told}");
+}
+
+#[test]
+fn children_are_covered_also_with_a_cleared_environment() {
+    let folder = orders();
+    let program = folder.program.display();
+    let script = format!("{program} 1; env -i {program} 1; ( {program} 1 )");
+    let mut command = heapkeeper();
+    command.env("TMPDIR", folder.folder.path()).current_dir(folder.folder.path());
+    let output = succeed(command.args(["run", "--json", "report.json", "--", "sh", "-c", &script]));
+    assert_eq!(text(&output.stdout), "done\ndone\ndone\n");
+    let report = json(&folder.path("report.json"));
+    let finding = &report["findings"][0];
+    assert_eq!(report["summary"]["findings"], 1, "{report:#}");
+    assert_eq!((&finding["repeats"], &finding["process_count"]), (&3.into(), &3.into()), "{report:#}");
+    assert_eq!(report["not_covered"], serde_json::json!([]), "{report:#}");
+    // sh, its fork for the parentheses if it makes one, and three programs.
+    let processes = report["summary"]["processes"].as_u64().unwrap();
+    assert!((4..=5).contains(&processes), "{report:#}");
+}
+
+#[test]
+fn a_static_child_is_named_as_not_covered() {
+    let folder = orders();
+    let source = "int main(void) { return 0; }";
+    let alone = compile(folder.folder.path(), "alone.c", source, &["-static"]);
+    let script = format!("{0}; {0}; exit 4", alone.display());
+    let mut command = heapkeeper();
+    let output = command.args(["run", "--", "sh", "-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let said = text(&output.stderr);
+    let expected = format!(
+        "heapkeeper: not covered: {}, 2 times: it is statically linked, so nothing can be preloaded into it\n",
+        alone.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert!(said.contains("2 programs not covered"), "{said}");
+
+    // As the program itself: said before and after.
+    let output = succeed(heapkeeper().arg("run").arg("--").arg(&alone));
+    let said = text(&output.stderr);
+    assert!(
+        said.lines().next().unwrap().contains("which cannot be covered: it is statically linked"),
+        "{said}"
+    );
+    assert!(said.contains("no findings in 0 processes, 1 program not covered\n"), "{said}");
+    assert!(said.contains(&format!("not covered: {}: it is statically linked", alone.display())), "{said}");
+}
+
+#[test]
+fn keep_never_reuses_and_counts() {
+    let folder = orders();
+    succeed(&mut folder.run(&["--mode", "keep", "--json", "report.json"], &["0"]));
+    let report = json(&folder.path("report.json"));
+    assert_eq!(
+        (&report["processes"][0]["mode"], &report["findings"]),
+        (&"keep".into(), &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn lines_are_plain_where_no_terminal_is() {
+    let folder = orders();
+    let output = succeed(folder.run(&[], &["1"]).env("TERM", "xterm"));
+    assert!(!text(&output.stderr).contains('\x1b'));
+    // `script` gives it a terminal.
+    let on_terminal = |variable: &str| {
+        let command = format!("{} run -- {} 1", env!("CARGO_BIN_EXE_heapkeeper"), folder.program.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").env("TMPDIR", folder.folder.path());
+        if let Some((name, value)) = variable.split_once('=') {
+            script.env(name, value);
+        }
+        text(&succeed(script.stdin(Stdio::null())).stdout)
+    };
+    assert!(on_terminal("").contains("\x1b[1;31mdouble free (CWE-415)"), "{}", on_terminal(""));
+    assert!(!on_terminal("NO_COLOR=1").contains('\x1b'));
+    assert!(!on_terminal("TERM=dumb").contains('\x1b'));
+}
