@@ -102,8 +102,10 @@ fn run_suites(arguments: &Arguments, table: &[Suite]) -> Result<bool, String> {
     if let Some(unknown) = arguments.suites.iter().find(|name| !table.iter().any(|s| s.name == **name)) {
         return Err(format!("no suite '{unknown}'; --list names them"));
     }
-    let mut context = Context::new(arguments.only.clone(), arguments.command.clone(), arguments.verb == "soak")?;
-    let chosen = |suite: &&Suite| arguments.suites.is_empty() || arguments.suites.iter().any(|n| n == suite.name);
+    let mut context =
+        Context::new(arguments.only.clone(), arguments.command.clone(), arguments.verb == "soak")?;
+    let chosen =
+        |suite: &&Suite| arguments.suites.is_empty() || arguments.suites.iter().any(|n| n == suite.name);
     let mut tally = Tally::default();
     for suite in table.iter().filter(chosen) {
         tally += suites::run(suite, &mut context);

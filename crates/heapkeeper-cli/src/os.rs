@@ -146,6 +146,13 @@ impl Signals {
         (signal > 0).then_some(Arrived { signal, from_kernel: info.si_code > 0 })
     }
 
+    /// Takes signals as they come again. Those that came while CMD ran were CMD's affair: the key that ended
+    /// it must not end us before the summary.
+    pub fn give_back(&self) {
+        while self.next(Duration::ZERO).is_some() {}
+        self.inherited.mask.apply(libc::SIG_SETMASK);
+    }
+
     /// Lets the command start with the mask and the dispositions that heapkeeper itself was started with.
     pub fn hand_down(&self, command: &mut Command) {
         let inherited = self.inherited;

@@ -25,10 +25,12 @@ fn shown(arguments: &[&str]) -> String {
     text
 }
 
-/// The lines of one way.
+/// The lines of one way: to the next headline, or the end.
 fn section<'a>(text: &'a str, title: &str) -> &'a str {
     let start = text.find(title).unwrap_or_else(|| panic!("no {title:?} in:\n{text}"));
-    let end = text[start..].find("\n\n").map_or(text.len(), |len| start + len);
+    let rule = text[start..].find('─').map_or(start, |at| start + at);
+    let headline = rule + text[rule..].find('\n').unwrap_or(0);
+    let end = text[headline..].find("──").map_or(text.len(), |len| headline + len);
     &text[start..end]
 }
 
@@ -81,6 +83,10 @@ fn the_double_free_is_caught_with_its_line_and_the_answer_is_right() {
     );
     let line = wrong_line("freed_twice");
     assert!(text.contains(&format!("#0 freed_twice  {line}")), "no {line} in: {text}");
+    assert!(
+        text.contains(&format!("the source at {line}:  unsafe {{ libc::free(orders.cast()) }};")),
+        "{text}"
+    );
 }
 
 #[test]

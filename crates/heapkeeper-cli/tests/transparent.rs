@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 #[test]
@@ -162,17 +162,34 @@ fn signals_are_forwarded_once() {
 
 #[test]
 fn job_control_passes_through() {
-    let mut child = heapkeeper().args(["run", "--", "sleep", "60"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut command = heapkeeper();
+    // A group of its own, as a shell's job is: the kernel stops no group that nobody could continue.
+    command.args(["run", "--", "sleep", "60"]).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().unwrap();
     let program = child_of(&child);
-    for signal in ["TSTP", "TTIN", "STOP"] {
-        // STOP cannot be forwarded; the program alone is stopped, and we after it.
-        kill(signal, if signal == "STOP" { program } else { child.id() });
-        wait_until("both are stopped", || {
-            state_of(program) == Some('T') && state_of(child.id()) == Some('T')
-        });
+    let states = |child: &Child| (state_of(child.id()), state_of(program));
+    for signal in ["TSTP", "TTIN", "TTOU"] {
+        kill(signal, child.id());
+        wait_until("both are stopped", || states(&child) == (Some('T'), Some('T')));
         kill("CONT", child.id());
-        wait_until("both go on", || state_of(program) == Some('S') && state_of(child.id()) == Some('S'));
+        wait_until("both go on", || states(&child) == (Some('S'), Some('S')));
     }
+    kill("TERM", child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+}
+
+#[test]
+fn a_program_that_is_stopped_alone_is_continued_alone() {
+    let mut command = Command::new("setsid");
+    command.args([env!("CARGO_BIN_EXE_heapkeeper"), "run", "--", "sleep", "60"]).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let program = child_of(&child);
+    kill("STOP", program);
+    wait_until("the program is stopped", || state_of(program) == Some('T'));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!((state_of(child.id()), state_of(program)), (Some('S'), Some('T')));
+    kill("CONT", program);
+    wait_until("it goes on", || state_of(program) == Some('S'));
     kill("TERM", child.id());
     assert_eq!(child.wait().unwrap().signal(), Some(15));
 }

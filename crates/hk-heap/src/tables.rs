@@ -57,7 +57,7 @@ impl Region {
         if needed > self.bytes {
             return false;
         }
-        let ahead = needed.next_multiple_of(TABLE_STEP_BYTES).max(committed + step).min(self.bytes);
+        let ahead = needed.max(committed + step).next_multiple_of(TABLE_STEP_BYTES).min(self.bytes);
         let exact = needed.next_multiple_of(4096).min(self.bytes);
         self.extend(os, ahead) || self.extend(os, exact)
     }

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
 
 const SLICE_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 4 << 10;
 
 /// A fake operating system. Reservations are leaked: a test makes a few, of megabytes.
 #[derive(Debug)]
@@ -68,12 +69,14 @@ unsafe impl Os for Fake {
 
     unsafe fn release(&self, _start: NonNull<u8>, _bytes: usize) {}
 
-    unsafe fn commit(&self, _start: NonNull<u8>, bytes: usize) -> bool {
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
         let take = |left: usize| left.checked_sub(bytes);
         self.commit_bytes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged {
+        assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
         if !self.purge_works {
             return Purged::Kept;
         }

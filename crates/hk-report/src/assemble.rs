@@ -196,26 +196,31 @@ struct Merged {
     by_key: HashMap<BugKey, usize>,
 }
 
-/// Kind, call and stack.
-type BugKey = (String, String, Vec<StackFrame>);
-
-fn bug_key(finding: &Finding) -> BugKey {
-    (finding.kind.clone(), finding.call.clone(), finding.stack.iter().map(essence).collect())
+/// What makes two findings the same bug: the kind, the call, and the stack. Findings without a stack are the
+/// same only if they are the same call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BugKey {
+    kind: String,
+    call: String,
+    stack: Vec<StackFrame>,
+    without_stack: Option<(Address, u32, u32)>,
 }
 
-/// Whether two findings are the same bug: the same kind of bad call from the same stack. Findings without a
-/// stack are, if it is the same call: the same thread, and the same address.
-pub fn is_same_bug(one: &Finding, other: &Finding) -> bool {
-    let same_call =
-        (one.address, &one.thread, &one.process) == (other.address, &other.thread, &other.process);
-    bug_key(one) == bug_key(other) && (!one.stack.is_empty() || same_call)
+/// The key of a finding.
+pub fn bug_key(finding: &Finding) -> BugKey {
+    let one_call = (finding.address, finding.thread.id, finding.process.pid);
+    BugKey {
+        kind: finding.kind.clone(),
+        call: finding.call.clone(),
+        stack: finding.stack.iter().map(essence).collect(),
+        without_stack: finding.stack.is_empty().then_some(one_call),
+    }
 }
 
 impl Merged {
     fn add(&mut self, finding: Finding) {
         let key = bug_key(&finding);
-        let known = self.by_key.get(&key).copied().filter(|_| !finding.stack.is_empty());
-        match known {
+        match self.by_key.get(&key).copied() {
             None => {
                 self.by_key.insert(key, self.list.len());
                 self.pids.push(HashSet::from([finding.process.pid]));

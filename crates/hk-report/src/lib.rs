@@ -23,7 +23,7 @@ mod tail;
 mod text;
 mod units;
 
-pub use assemble::{Exit, RunFacts, assemble, finding, is_same_bug};
+pub use assemble::{BugKey, Exit, RunFacts, assemble, bug_key, finding};
 pub use json::{from_json, to_json};
 pub use model::{
     Address, Block, Certainty, Figure, Figures, Finding, Missing, NotCovered, Note, Process, ProcessRef,

@@ -66,7 +66,7 @@ fn part_line(stack: &[StackFrame], part: Part, style: Style) -> String {
 
 fn frame_line(at: usize, frame: &StackFrame, style: Style) -> String {
     let function = match (&frame.function, &frame.offset) {
-        (Some(function), _) => clean(function),
+        (Some(function), _) => shortened(&clean(function)),
         (None, Some(offset)) => {
             let module = frame.module.as_deref().map(file_name).unwrap_or_default();
             format!("{}+{:#x}", clean(module), offset.0)
@@ -84,6 +84,17 @@ fn frame_line(at: usize, frame: &StackFrame, style: Style) -> String {
     let inlined = if frame.inlined { " (inlined)" } else { "" };
     let function = if is_library(frame) { function } else { style.strong(&function) };
     format!("  #{at} {function}{place}{inlined}")
+}
+
+/// Names of C++ templates can fill pages; the JSON report has them whole.
+fn shortened(name: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    let chars: Vec<char> = name.chars().collect();
+    if chars.len() <= CHARS_MAX {
+        return name.to_owned();
+    }
+    let half = CHARS_MAX / 2;
+    chars[..half].iter().chain(&['…']).chain(&chars[chars.len() - half..]).collect()
 }
 
 /// A path below the present folder is shown from there.

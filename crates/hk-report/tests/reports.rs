@@ -123,10 +123,10 @@ fn the_same_bug_in_two_processes_is_one_finding() {
     let bad = |index, repeats, address| FindingRecord { repeats, address, ..double_free(index) };
     fake.record(with_stack(bad(first, 2, 0x10), "", &[], &program.pcs).as_bytes());
     fake.record(with_stack(bad(second, 1, 0x20), "", &[], &program.pcs).as_bytes());
-    // Another stack is another bug; findings without a stack are never the same.
+    // Another stack is another bug; findings without a stack are the same only if the call is.
     fake.record(with_stack(bad(first, 1, 0x30), "", &[], &program.pcs[1..]).as_bytes());
     fake.record(bad(first, 1, 0x40).as_bytes());
-    fake.record(bad(first, 1, 0x40).as_bytes());
+    fake.record(bad(first, 1, 0x50).as_bytes());
     let report = report(&fake);
     let counts: Vec<(u64, u64)> = report.findings.iter().map(|f| (f.repeats, f.process_count)).collect();
     assert_eq!(counts, [(3, 2), (1, 1), (1, 1), (1, 1)]);
@@ -267,8 +267,11 @@ fn every_kind_call_and_place_has_its_sentence() {
             "invalid free (CWE-590): the program frees an address where no memory is",
         ),
     ];
-    for (record, _) in &cases {
-        fake.record(record.as_bytes());
+    for (at, (record, _)) in cases.iter().enumerate() {
+        // Without a stack, calls with the same address are one.
+        fake.record(
+            FindingRecord { header: RecordHeader { tid: at as u32, ..record.header }, ..*record }.as_bytes(),
+        );
     }
     let report = report(&fake);
     for (finding, (_, expected)) in report.findings.iter().zip(&cases) {
@@ -307,7 +310,8 @@ fn stacks_that_end_early_say_so() {
     let mut fake = FakeRecording::new();
     let index = fake.process(process(42, "/bin/orders", ProcessState::Counted, 1));
     for state in [StackState::Absent, StackState::Cut, StackState::Broken] {
-        fake.record(FindingRecord { stack_state: state as u32, ..double_free(index) }.as_bytes());
+        let address = u64::from(state as u32);
+        fake.record(FindingRecord { address, stack_state: state as u32, ..double_free(index) }.as_bytes());
     }
     let text = report_text(&report(&fake), Style::Plain);
     for remark in ["no stack: the process ended", "the stack goes on", "the stack ends early"] {

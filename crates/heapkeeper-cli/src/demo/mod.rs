@@ -29,7 +29,8 @@ pub struct Args {
 /// Runs the verb: exit status 0 if every run could be made and shown, else 125.
 pub fn run(args: &Args) -> VerbResult {
     if let Some(way) = args.program {
-        program::run(way);
+        program::run(way)
+            .map_err(|error| Failure::new(format!("demo: no thread for the small program: {error}")))?;
         return Ok(ExitCode::SUCCESS);
     }
     let style = Style::for_output(std::io::stdout().is_terminal());

@@ -10,6 +10,9 @@ const INDENT: &str = "   ";
 /// Widest line of ours; reports may have longer paths.
 const WIDTH: usize = 98;
 
+/// The small program's text, to show the line that a report names.
+const PROGRAM_SOURCE: &str = include_str!("program.rs");
+
 /// One way, tried on both heaps.
 pub struct Trial {
     /// The way.
@@ -38,12 +41,15 @@ pub fn trial_text(number: usize, trial: &Trial, first: Option<&Trial>, style: St
     let title = paint(style, "1", &format!("{number}  {}", trial.way.title()));
     let _ = writeln!(out, "{title}  {}", paint(style, "2", &rule));
     out.push_str(&steps_text(trial.way, style));
+    out.push('\n');
     out.push_str(&row("system malloc", &trial.system, system_verdict(trial), style));
     out.push_str(&row("heapkeeper", &trial.ours, our_verdict(trial), style));
     for finding in &trial.report.findings {
+        out.push('\n');
         for line in finding_text(&shortened(finding), style).lines() {
             let _ = writeln!(out, "{INDENT}{line}");
         }
+        out.push_str(&source_line(finding, style).unwrap_or_default());
     }
     if let Some(remark) = remark(trial, first) {
         let _ = writeln!(out, "{INDENT}{}", paint(style, "36", &remark));
@@ -79,6 +85,16 @@ fn shortened(finding: &Finding) -> Finding {
         }
     }
     finding
+}
+
+/// The line of the small program that the report names first.
+fn source_line(finding: &Finding, style: Style) -> Option<String> {
+    let in_program = |file: &String| file.ends_with("demo/program.rs");
+    let frame = finding.stack.iter().find(|frame| frame.file.as_ref().is_some_and(in_program))?;
+    let number = frame.line?;
+    let source = PROGRAM_SOURCE.lines().nth(number.checked_sub(1)? as usize)?.trim();
+    let place = paint(style, "2", &format!("the source at demo/program.rs:{number}:"));
+    Some(format!("{INDENT}{place}  {}\n", paint(style, "1", source)))
 }
 
 /// How a run is judged: the level decides the colour.
@@ -160,9 +176,11 @@ fn remark(trial: &Trial, first: Option<&Trial>) -> Option<String> {
         return None;
     }
     match trial.way {
-        Way::Never => Some(format!("Leaks are not yet reported.{}", blocks_left(&trial.report, &first?.report))),
+        Way::Never => {
+            Some(format!("Leaks are not yet reported.{}", blocks_left(&trial.report, &first?.report)))
+        }
         Way::BeforeTheLoop if trial.ours.is_right() => Some(
-            "Reads are not yet watched. Here the freed block had not been handed out again, so the total is right: luck."
+            "Reads are not yet watched. The total is right by luck: nobody got the block meanwhile."
                 .to_owned(),
         ),
         Way::BeforeTheLoop => Some("Reads are not yet watched.".to_owned()),
@@ -174,7 +192,10 @@ fn remark(trial: &Trial, first: Option<&Trial>) -> Option<String> {
 fn blocks_left(report: &Report, right: &Report) -> String {
     match (report.summary.live_blocks, right.summary.live_blocks) {
         (Some(here), Some(there)) => {
-            format!(" The count at exit shows it: {} blocks live, in way 1 {}.", here.value, there.value)
+            format!(
+                " The count at exit tells: {} blocks are live, against {} in way 1.",
+                here.value, there.value
+            )
         }
         _ => String::new(),
     }
@@ -277,12 +298,12 @@ mod tests {
         let leak = trial(Way::Never, right(), right(), report(Vec::new(), 4));
         let text = trial_text(2, &leak, Some(&first), Style::Plain);
         assert!(
-            text.contains("right, NOT YET CAUGHT") && text.contains("4 blocks live, in way 1 3"),
+            text.contains("right, NOT YET CAUGHT") && text.contains("4 blocks are live, against 3 in way 1"),
             "{text}"
         );
         let read = outcome("total 36, packed 9+9+9+9", 0);
         let stale = trial(Way::BeforeTheLoop, read.clone(), right(), report(Vec::new(), 3));
-        assert!(trial_text(3, &stale, None, Style::Plain).contains("right: luck"));
+        assert!(trial_text(3, &stale, None, Style::Plain).contains("right by luck"));
         let stale = trial(Way::BeforeTheLoop, read.clone(), read, report(Vec::new(), 3));
         assert!(trial_text(3, &stale, None, Style::Plain).contains("WRONG, NOT YET CAUGHT"));
         let text = closing(&[first, leak, stale], Style::Plain);

@@ -4,7 +4,8 @@
 //! needs nothing else. It uses the C library's malloc and free as a C program does. In four of the five ways
 //! it is wrong on purpose; what is wrong stands beside each such call. The blocks are read and written as
 //! volatile memory and their addresses go through `black_box`, for an optimiser deletes allocations that it
-//! can see through, and may do anything with those that it knows to be freed.
+//! can see through, and may do anything with those that it knows to be freed. The five functions have names
+//! as in C, so that a report's first sentence is short.
 
 #![allow(unsafe_code, reason = "shows what wrong calls of malloc and free do")]
 
@@ -21,17 +22,22 @@ const CLERK_VECTORS_MAX: usize = 1000;
 type Vector = *mut u64;
 
 /// Runs the program in one of the ways. It prints the total and the packs.
-pub fn run(way: Way) {
+pub fn run(way: Way) -> std::io::Result<()> {
     forbid_core_files();
-    match way {
-        Way::AfterLastUse => freed_after_last_use(),
-        Way::Never => never_freed(),
-        Way::BeforeTheLoop => freed_before_the_loop(),
-        Way::Twice => freed_twice(),
-        Way::WrongAddress => freed_from_the_wrong_address(),
-    }
+    let way = match way {
+        Way::AfterLastUse => freed_after_last_use,
+        Way::Never => never_freed,
+        Way::BeforeTheLoop => freed_before_the_loop,
+        Way::Twice => freed_twice,
+        Way::WrongAddress => freed_from_the_wrong_address,
+    };
+    // On a thread of its own its stack is free of the command's functions.
+    let thread = std::thread::Builder::new().name("orders".to_owned()).spawn(way)?;
+    thread.join().map_err(|_| std::io::Error::other("the small program panicked"))
 }
 
+// SAFETY: no other function of this program has that name.
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn freed_after_last_use() {
     let orders = new_vector([1, 2, 3, 4]);
@@ -44,6 +50,8 @@ fn freed_after_last_use() {
     unsafe { libc::free(packs.cast()) };
 }
 
+// SAFETY: no other function of this program has that name.
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn never_freed() {
     let orders = new_vector([1, 2, 3, 4]);
@@ -55,6 +63,8 @@ fn never_freed() {
     unsafe { libc::free(packs.cast()) };
 }
 
+// SAFETY: no other function of this program has that name.
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn freed_before_the_loop() {
     let orders = new_vector([1, 2, 3, 4]);
@@ -93,6 +103,8 @@ fn put_away_and_go_on() {
     CLERK_DONE.store(1, Ordering::Release);
 }
 
+// SAFETY: no other function of this program has that name.
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn freed_twice() {
     let orders = new_vector([1, 2, 3, 4]);
@@ -108,6 +120,8 @@ fn freed_twice() {
     black_box(next);
 }
 
+// SAFETY: no other function of this program has that name.
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn freed_from_the_wrong_address() {
     let orders = new_vector([1, 2, 3, 4]);

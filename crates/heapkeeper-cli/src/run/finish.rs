@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::supervise::Ended;
-use super::watch::{Watch, Watcher};
+use super::watch::Watcher;
 use crate::os::{self, Resources};
 use crate::{Failure, VerbResult, inspect};
 use hk_report::{Exit, Figure, NotCovered, Report, RunFacts, assemble, summary_text, to_json};
@@ -35,8 +35,13 @@ fn own_resident_bytes() -> u64 {
 
 /// Sums up and ends as CMD ended. An error of ours wins over CMD's status: whoever asked for the files has
 /// to learn that they are not there.
-pub fn finish(mut run: Run, child: &Child, started: &Started, watch: Watch, ended: Ended) -> VerbResult {
-    let mut watcher = watch.stop();
+pub fn finish(
+    mut run: Run,
+    child: &Child,
+    started: &Started,
+    mut watcher: Watcher,
+    ended: Ended,
+) -> VerbResult {
     let report = report(&run, child, started, &mut watcher, ended);
     match report {
         Ok(report) => {

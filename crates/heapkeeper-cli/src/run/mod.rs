@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
+use watch::{Watch, Watcher};
 
 /// Exit codes of env(1): CMD was found but cannot be run; CMD was not found.
 const NOT_EXECUTABLE: u8 = 126;
@@ -100,11 +101,15 @@ pub fn run(args: &Args) -> VerbResult {
     signals.hand_down(&mut command);
 
     let started = finish::Started::now();
+    let watcher = Watcher::open(&run)?;
     let child = start(&mut command, &run)?;
     run.sink.line(&start_line(&run, &choices));
-    let watch = watch::Watch::start(&run)?;
+    let watch = Watch::start(watcher);
     let ended = supervise::supervise(&signals, child.id());
-    finish::finish(run, &child, &started, watch, ended)
+    let watcher = watch.map_or_else(|watcher| watcher, Watch::stop);
+    // From here on a signal is meant for us.
+    signals.give_back();
+    finish::finish(run, &child, &started, watcher, ended)
 }
 
 /// Starts CMD; where that fails, says so with the exit code of env(1).

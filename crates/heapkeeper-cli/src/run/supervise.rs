@@ -18,20 +18,20 @@ pub struct Ended {
 
 /// Returns when CMD has ended. Descendants that outlive it are not waited for.
 pub fn supervise(signals: &Signals, pid: u32) -> Ended {
+    let mut job = Job { signals, pid, asked_to_stop: false };
     loop {
-        loop {
-            match os::poll_child(pid) {
-                Ok(None) => break,
-                Ok(Some(Change::Continued)) => {}
-                Ok(Some(Change::Stopped(signal))) => stop_too(signals, pid, signal),
-                Ok(Some(Change::Exited(status, r))) => return ended(Exit::Status(status), Some(r)),
-                Ok(Some(Change::Killed(signal, r))) => return ended(Exit::Signal(signal), Some(r)),
+        while let Some(change) = os::poll_child(pid).transpose() {
+            match change {
+                Ok(Change::Continued) => {}
+                Ok(Change::Stopped(signal)) => job.stopped(signal),
+                Ok(Change::Exited(status, r)) => return ended(Exit::Status(status), Some(r)),
+                Ok(Change::Killed(signal, r)) => return ended(Exit::Signal(signal), Some(r)),
                 // Somebody else reaped it: its status is lost.
                 Err(_) => return ended(Exit::Status(i32::from(crate::failure::OWN_ERROR)), None),
             }
         }
         if let Some(arrived) = signals.next(PATIENCE) {
-            pass_on(pid, arrived);
+            job.pass_on(arrived);
         }
     }
 }
@@ -40,16 +40,37 @@ fn ended(exit: Exit, resources: Option<Resources>) -> Ended {
     Ended { exit, resources }
 }
 
-/// A key of the terminal reaches CMD without us, as it is in the same foreground group: a second one would
-/// be one too many.
-fn pass_on(pid: u32, arrived: Arrived) {
-    if arrived.signal != libc::SIGCHLD && !arrived.from_kernel {
-        os::send(pid, arrived.signal);
+/// CMD as a shell sees it: one job, of which we are the process that the shell knows.
+struct Job<'a> {
+    signals: &'a Signals,
+    pid: u32,
+    /// Whether a stop signal came to us since the last stop.
+    asked_to_stop: bool,
+}
+
+impl Job<'_> {
+    /// A key of the terminal reaches CMD without us, as it is in the same foreground group: a second one
+    /// would be one too many.
+    fn pass_on(&mut self, arrived: Arrived) {
+        let stops = matches!(arrived.signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+        self.asked_to_stop |= stops;
+        if arrived.signal != libc::SIGCHLD && !arrived.from_kernel {
+            os::send(self.pid, arrived.signal);
+        }
+    }
+
+    /// CMD was stopped. The shell that started us has to see that; when it continues us, CMD goes on. Where
+    /// there is no shell with a terminal, and nobody stopped us, somebody stopped CMD alone and will continue
+    /// it alone: if we stopped too, nobody would ever continue us.
+    fn stopped(&mut self, signal: i32) {
+        if std::mem::take(&mut self.asked_to_stop) || has_terminal() {
+            self.signals.stop_by(signal);
+            os::send(self.pid, libc::SIGCONT);
+        }
     }
 }
 
-/// CMD was stopped: the shell that started us has to see that, and when it continues us, CMD goes on.
-fn stop_too(signals: &Signals, pid: u32, signal: i32) {
-    signals.stop_by(signal);
-    os::send(pid, libc::SIGCONT);
+/// Whether this process has a controlling terminal.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }

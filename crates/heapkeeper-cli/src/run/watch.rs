@@ -4,8 +4,9 @@
 use super::Run;
 use crate::Failure;
 use crate::lines::Sink;
-use hk_report::{Body, Finding, Recording, Tail, finding, finding_text, is_same_bug};
+use hk_report::{Body, BugKey, Finding, Recording, Tail, bug_key, finding, finding_text};
 use hk_symbols::Symbolizer;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -13,6 +14,9 @@ use std::time::Duration;
 
 /// How often the recording is looked at.
 const INTERVAL: Duration = Duration::from_millis(30);
+
+/// Findings told one by one; whoever has more of them reads the report.
+const TOLD_MAX: usize = 100;
 
 /// The running thread.
 pub struct Watch {
@@ -26,31 +30,30 @@ pub struct Watcher {
     pub recording: Recording,
     /// With the symbols that were read so far.
     pub symbolizer: Symbolizer,
-    /// Findings that were told.
-    pub told: Vec<Finding>,
+    told: HashSet<BugKey>,
     tail: Tail,
     sink: Arc<Sink>,
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub fn start(run: &Run) -> Result<Watch, Failure> {
-        let mut watcher = Watcher {
-            recording: Recording::open(run.recording.path()).map_err(Failure::new)?,
-            symbolizer: Symbolizer::new(),
-            told: Vec::new(),
-            tail: Tail::new(),
-            sink: Arc::clone(&run.sink),
-        };
+    /// Begins to watch. Where there can be no thread, the watcher comes back: the findings are told at the end. To be called
+    /// when CMD is started already, as with its first thread glibc takes over a signal.
+    pub fn start(watcher: Watcher) -> Result<Watch, Watcher> {
         let (stop, stopped) = channel();
-        let thread = std::thread::Builder::new()
-            .name("watch".into())
-            .spawn(move || {
-                watcher.until(&stopped);
-                watcher
-            })
-            .map_err(|e| Failure::new(format!("cannot make a thread: {e}")))?;
-        Ok(Watch { stop, thread })
+        // The watcher is handed over only when there is a thread to take it.
+        let (give, taken) = channel::<Watcher>();
+        let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
+            let mut watcher = taken.recv().expect("it is sent right after the start");
+            watcher.until(&stopped);
+            watcher
+        });
+        match thread {
+            Ok(thread) => {
+                let _ = give.send(watcher);
+                Ok(Watch { stop, thread })
+            }
+            Err(_) => Err(watcher),
+        }
     }
 
     /// Tells what there is still to tell, and ends the thread.
@@ -61,6 +64,17 @@ impl Watch {
 }
 
 impl Watcher {
+    /// Opens the run's recording.
+    pub fn open(run: &Run) -> Result<Watcher, Failure> {
+        Ok(Watcher {
+            recording: Recording::open(run.recording.path()).map_err(Failure::new)?,
+            symbolizer: Symbolizer::new(),
+            told: HashSet::new(),
+            tail: Tail::new(),
+            sink: Arc::clone(&run.sink),
+        })
+    }
+
     fn until(&mut self, stopped: &Receiver<()>) {
         while matches!(stopped.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
             self.look();
@@ -85,9 +99,16 @@ impl Watcher {
 
     /// One bug is told once; the summary says how often it was seen.
     pub fn tell(&mut self, found: Finding) {
-        if !self.told.iter().any(|known| is_same_bug(known, &found)) {
-            self.sink.text(&finding_text(&found, self.sink.style()));
-            self.told.push(found);
+        if !self.told.insert(bug_key(&found)) {
+            return;
+        }
+        match self.told.len() {
+            ..=TOLD_MAX => self.sink.text(&finding_text(&found, self.sink.style())),
+            // The first one too many.
+            n if n == TOLD_MAX + 1 => self.sink.line(&format!(
+                "more than {TOLD_MAX} different findings: the others are in the recording and in the JSON report"
+            )),
+            _ => {}
         }
     }
 }

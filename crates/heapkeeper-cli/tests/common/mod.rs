@@ -60,15 +60,17 @@ pub fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// The first child of a process, once it runs another program than its parent.
+/// The program that a heapkeeper runs, once it is no longer a copy of heapkeeper itself.
 pub fn child_of(parent: &Child) -> u32 {
     let exe = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let is_heapkeeper =
+        |pid: u32| exe(pid).is_some_and(|exe| exe == Path::new(env!("CARGO_BIN_EXE_heapkeeper")));
     let mut found = None;
     wait_until("the command has started its program", || {
         let pid = parent.id();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let child = children.unwrap_or_default().split(' ').next().and_then(|pid| pid.parse().ok());
-        found = child.filter(|&child| exe(child).is_some() && exe(child) != exe(pid));
+        found = child.filter(|&child| is_heapkeeper(pid) && exe(child).is_some() && !is_heapkeeper(child));
         found.is_some()
     });
     found.unwrap()

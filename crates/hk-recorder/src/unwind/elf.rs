@@ -1,6 +1,7 @@
 //! Program headers of ELF files, as they are mapped.
 
 use crate::probe::Probe;
+use hk_format::PAGE_BYTES;
 
 pub(super) const PT_LOAD: u32 = 1;
 pub(super) const PT_DYNAMIC: u32 = 2;
@@ -69,8 +70,11 @@ pub(super) struct ProgramHeader {
 }
 
 impl ProgramHeader {
-    /// Whether this is a part of the file that is mapped at `address`, in a file mapped with `bias`.
+    /// Whether this is the segment at `address`, of a file mapped with `bias`. Zeroed data and the rest of
+    /// the last page are part of it.
     pub(super) fn covers(&self, bias: u64, address: u64) -> bool {
-        self.kind == PT_LOAD && address.wrapping_sub(bias).wrapping_sub(self.address) < self.file_bytes
+        let start = bias.wrapping_add(self.address);
+        let end = start.saturating_add(self.memory_bytes).checked_next_multiple_of(PAGE_BYTES as u64);
+        self.kind == PT_LOAD && start <= address && end.is_some_and(|end| address < end)
     }
 }

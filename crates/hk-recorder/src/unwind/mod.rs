@@ -116,12 +116,16 @@ impl Walk {
 
     fn caller(mut self) -> Result<Walk, Ended> {
         let pc = self.code_address();
-        let tables = Module::find(pc).and_then(|module| module.unwind_tables(&mut self.probe));
-        if let Some(tables) = tables
+        let module = Module::find(pc);
+        if let Some(tables) = module.and_then(|module| module.unwind_tables(&mut self.probe))
             && let Some(fde) = tables.find(pc)
         {
             let row = tables.row(&fde, pc).ok_or(StackState::Broken)?;
             return self.apply(&row, &tables, fde.is_signal_trampoline());
+        }
+        // The first code of all, which runs the libraries' constructors, has no tables and no caller.
+        if module.is_some_and(|module| module.is_loader()) {
+            return Err(StackState::Whole);
         }
         if let Some(values) = signal::interrupted_registers(&self.values, &mut self.probe) {
             return Ok(Walk { values, interrupted: true, probe: self.probe });

@@ -44,6 +44,11 @@ impl Module {
         Module::find(Module::own as fn() -> Option<Module> as usize as u64)
     }
 
+    /// Whether this is the program's loader (ld.so).
+    pub(super) fn is_loader(&self) -> bool {
+        self.start == auxiliary_value(libc::AT_BASE)
+    }
+
     pub(super) fn contains(&self, address: u64) -> bool {
         self.start <= address && address < self.end
     }
@@ -55,8 +60,17 @@ impl Module {
         // `struct link_map` begins with l_addr and l_name; both are part of the loader's public interface.
         let bias = probe.word(found.link_map)?;
         let loader_path = probe.word(found.link_map + 8)?;
-        let (start, end, eh_frame_hdr) = (found.map_start, found.map_end, found.eh_frame_hdr);
-        Some(Module { start, end, bias, eh_frame_hdr, loader_path })
+        // glibc gives the range of a single segment where there are gaps between segments (as in programs
+        // that are linked for huge pages). Then the file begins at its bias, which the program itself may
+        // lack: its program headers are in its first page.
+        let start = [found.map_start, bias, program_start()].into_iter().find(|&start| {
+            ProgramHeaders::at(start, &mut probe)
+                .is_some_and(|mut headers| headers.any(|header| header.covers(bias, address)))
+        })?;
+        let mut module =
+            Module { start, end: found.map_end, bias, eh_frame_hdr: found.eh_frame_hdr, loader_path };
+        module.end = module.end_of_segments(&mut probe);
+        Some(module)
     }
 
     /// The module at `address`, by the mappings of its file.
@@ -64,16 +78,12 @@ impl Module {
         let start = maps::file_start(address)?;
         let mut module = Module { start, end: start, bias: 0, eh_frame_hdr: 0, loader_path: 0 };
         let mut probe = Probe::default();
-        let headers = module.program_headers(&mut probe);
+        let mut headers = module.program_headers(&mut probe);
         let first = headers.clone().find(|header| header.kind == PT_LOAD)?;
         module.bias = start.wrapping_sub(first.address - first.address % PAGE_BYTES as u64);
-        for header in headers {
-            let address = module.bias.wrapping_add(header.address);
-            match header.kind {
-                PT_LOAD => module.end = module.end.max(address.wrapping_add(header.memory_bytes)),
-                PT_GNU_EH_FRAME => module.eh_frame_hdr = address,
-                _ => {}
-            }
+        module.end = module.end_of_segments(&mut probe);
+        if let Some(tables) = headers.find(|header| header.kind == PT_GNU_EH_FRAME) {
+            module.eh_frame_hdr = module.bias.wrapping_add(tables.address);
         }
         Some(module)
     }
@@ -99,7 +109,7 @@ impl Module {
             .find(|header| header.covers(self.bias, address) && header.flags & 0b110 == 0b100)?;
         let end = self.bias.wrapping_add(segment.address).checked_add(segment.file_bytes)?;
         let readable = self.contains(address) && end <= self.end && probe.word(address).is_some();
-        let len = usize::try_from(end - address).ok()?;
+        let len = usize::try_from(end.checked_sub(address)?).ok()?;
         // SAFETY: a readable segment that is mapped by the loader from a file, and not writable, so that it
         // does not change; it stays mapped as long as frames of its code are on this thread's stack.
         readable.then(|| unsafe { core::slice::from_raw_parts(address as usize as *const u8, len) })
@@ -168,9 +178,28 @@ impl Module {
         None
     }
 
+    fn end_of_segments(&self, probe: &mut Probe) -> u64 {
+        self.program_headers(probe)
+            .filter(|header| header.kind == PT_LOAD)
+            .map(|header| self.bias.wrapping_add(header.address).wrapping_add(header.memory_bytes))
+            .fold(self.end, u64::max)
+    }
+
     fn program_headers(&self, probe: &mut Probe) -> ProgramHeaders {
         ProgramHeaders::at(self.start, probe).unwrap_or_default()
     }
+}
+
+/// Where the program's own file is mapped, if its program headers are in its first page as usual.
+fn program_start() -> u64 {
+    let headers = auxiliary_value(libc::AT_PHDR);
+    headers - headers % PAGE_BYTES as u64
+}
+
+/// What the kernel told the process at its start.
+fn auxiliary_value(kind: libc::c_ulong) -> u64 {
+    // SAFETY: takes any number; sets errno only for kinds that the kernel did not pass, and these it does.
+    unsafe { libc::getauxval(kind) }
 }
 
 /// The program's path, in `buffer`; empty if /proc does not tell.
