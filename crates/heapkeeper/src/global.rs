@@ -80,6 +80,8 @@ impl Host for Heapkeeper {
         block.cast()
     }
 
+    fn no_memory() {}
+
     fn free_foreign(block: *mut u8) -> bool {
         if PROCESS.heap().is_started() {
             return false;

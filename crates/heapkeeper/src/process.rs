@@ -3,7 +3,7 @@
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Mode, NoteKind, OnFinding, ProcessState};
-use hk_heap::{Heap, LiveFigures, Options, REQUEST_BYTES_MAX, ThreadHeap};
+use hk_heap::{FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX, ThreadHeap};
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
 
@@ -25,6 +25,9 @@ pub trait Host: Sized + 'static {
 
     /// Memory from the system's malloc, for when no heap could be made; null if it has none either.
     fn fallback_allocate(bytes: usize, align: usize) -> *mut u8;
+
+    /// Tells the caller that there is no memory, beyond the null that it gets: C has errno for that.
+    fn no_memory();
 
     /// Gives a block that is not of this heap to its owner, if it has one.
     fn free_foreign(block: *mut u8) -> bool;
@@ -99,29 +102,39 @@ impl<H: Host> ProcessHeap<H> {
         H::set_slot(address.wrapping_sub((&raw const self.sentinel).expose_provenance()));
     }
 
-    /// malloc: at least `bytes`, aligned to 16; null if there is no memory. Leaves errno alone.
+    /// malloc: at least `bytes`, aligned to 16; null if there is no memory.
     #[inline(always)]
     pub fn allocate(&self, bytes: usize) -> *mut u8 {
         let block = self.heap.allocate_fast(self.current(), bytes);
         if block.is_null() { self.allocate_slow(bytes) } else { block }
     }
 
-    #[cold]
     #[inline(never)]
     fn allocate_slow(&self, bytes: usize) -> *mut u8 {
+        let current = self.current();
+        // Larger than what the fast path looks up, mostly.
+        let block = if bytes <= REQUEST_BYTES_MAX && !current.is_sentinel() && !current.is_busy() {
+            self.heap.allocate(current, bytes)
+        } else {
+            self.allocate_oddly(bytes)
+        };
+        self.checked(block, bytes)
+    }
+
+    /// malloc in a thread without heap, or in a signal handler that interrupted its heap.
+    #[cold]
+    fn allocate_oddly(&self, bytes: usize) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
             return null_mut();
         }
-        match self.with_heap(|heap| self.heap.allocate(heap, bytes)) {
-            Some(block) => self.noted(block, bytes),
-            None => self.allocate_elsewhere(bytes, 1),
-        }
+        self.with_heap(|heap| self.heap.allocate(heap, bytes))
+            .unwrap_or_else(|| self.allocate_elsewhere(bytes, 1))
     }
 
     /// calloc's work: all zero.
     pub fn allocate_zeroed(&self, bytes: usize) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
-            return null_mut();
+            return self.checked(null_mut(), bytes);
         }
         let current = self.current();
         let block = self.heap.allocate_fast(current, bytes);
@@ -131,14 +144,14 @@ impl<H: Host> ProcessHeap<H> {
             return block;
         }
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
-            Some(block) => self.noted(block, bytes),
+            Some(block) => self.checked(block, bytes),
             None => {
                 let block = self.allocate_elsewhere(bytes, 1);
                 if !block.is_null() {
                     // SAFETY: a new block of at least `bytes`.
                     unsafe { block.write_bytes(0, bytes) };
                 }
-                block
+                self.checked(block, bytes)
             }
         }
     }
@@ -148,17 +161,25 @@ impl<H: Host> ProcessHeap<H> {
         if align <= 16 {
             return self.allocate(bytes);
         }
-        match self.with_heap(|heap| self.heap.allocate_aligned(heap, bytes, align)) {
-            Some(block) => self.noted(block, bytes),
-            None => self.allocate_elsewhere(bytes, align),
-        }
+        let block = self
+            .with_heap(|heap| self.heap.allocate_aligned(heap, bytes, align))
+            .unwrap_or_else(|| self.allocate_elsewhere(bytes, align));
+        self.checked(block, bytes)
     }
 
-    fn noted(&self, block: *mut u8, bytes: usize) -> *mut u8 {
-        if block.is_null() && bytes <= REQUEST_BYTES_MAX {
-            self.recording.note(NoteKind::OutOfMemory, bytes as u64, b"");
+    fn checked(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+        if block.is_null() {
+            self.no_memory(bytes);
         }
         block
+    }
+
+    #[cold]
+    fn no_memory(&self, bytes: usize) {
+        if bytes <= self.heap.reserved_bytes().max(1 << 30) {
+            self.recording.note(NoteKind::OutOfMemory, bytes as u64, b"");
+        }
+        H::no_memory();
     }
 
     #[cold]
@@ -169,9 +190,19 @@ impl<H: Host> ProcessHeap<H> {
     /// free. Null is nothing. A bad pointer is reported, and ignored.
     #[inline(always)]
     pub fn free(&self, block: *mut u8, call: Call) {
-        if !self.heap.free_fast(self.current(), block) {
-            self.free_slow(block, call);
+        match self.heap.free_fast(self.current(), block) {
+            FastFree::Done => {}
+            FastFree::Edge => self.free_edge(block),
+            FastFree::Slow => self.free_slow(block, call),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_edge(&self, block: *mut u8) {
+        // It may give memory back to the system.
+        let _errno = hk_os::Errno::keep();
+        self.heap.free_edge(self.current(), block);
     }
 
     #[cold]
@@ -194,16 +225,16 @@ impl<H: Host> ProcessHeap<H> {
     /// realloc of a non-null block to a size other than zero; null if there is no memory.
     pub fn reallocate(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
-            return null_mut();
+            return self.checked(null_mut(), bytes);
         }
         let moved = self.with_heap(|heap| {
             // SAFETY: a program that calls realloc gives the block up.
             unsafe { self.heap.reallocate(heap, block, bytes) }
         });
         match moved {
-            Some(Ok(moved)) => self.noted(moved, bytes),
+            Some(Ok(moved)) => self.checked(moved, bytes),
             Some(Err(misuse)) => self.reallocate_refused(block, bytes, misuse, &Registers::capture()),
-            None => H::reallocate_foreign(block, bytes).unwrap_or(null_mut()),
+            None => self.checked(H::reallocate_foreign(block, bytes).unwrap_or(null_mut()), bytes),
         }
     }
 

@@ -42,6 +42,17 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAddressSpace;
 
+/// What the fast path of free came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastFree {
+    /// The block is free.
+    Done,
+    /// The block is free; call [`Heap::free_edge`] with it.
+    Edge,
+    /// Nothing was done; call [`Heap::free_slow`].
+    Slow,
+}
+
 /// Told of a double free that was seen only when the block's owner looked: address and size of the block.
 pub type LateFinding = fn(usize, usize);
 
@@ -203,50 +214,54 @@ impl<O: Os> Heap<O> {
         self.owns(address) && address < self.base.load(Ordering::Relaxed)
     }
 
-    /// A block of at least `bytes`, if one is at hand; else null: then ask [`Heap::allocate_slow`].
+    /// A block of at least `bytes`, if `bytes` is small and a block is at hand; else null: then ask
+    /// [`Heap::allocate`].
     #[inline(always)]
     pub fn allocate_fast(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
         if bytes > TABLE_BYTES_MAX {
-            return self.allocate_medium(heap, bytes);
+            return null_mut();
         }
         heap.bins[class_of_small(bytes)].take()
     }
 
-    #[inline(never)]
-    fn allocate_medium(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
-        if bytes > CLASS_BYTES_MAX { null_mut() } else { heap.bins[class_of(bytes)].take() }
+    /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not
+    /// the sentinel.
+    pub fn allocate(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        if bytes > CLASS_BYTES_MAX {
+            return self.allocate_large(heap, bytes, 1);
+        }
+        let class = class_of(bytes);
+        let block = heap.bins[class].take();
+        if block.is_null() { self.allocate_class(heap, class) } else { block }
     }
 
-    /// Frees a block of `heap`'s own. False if that needs a second look: give it to [`Heap::free_slow`].
+    /// Frees a block of `heap`'s own; otherwise says what to call instead. Those calls find everything out again: the fewer
+    /// values live here, the fewer registers are saved.
     #[inline(always)]
-    pub fn free_fast(&self, heap: &ThreadHeap, block: *mut u8) -> bool {
-        let Some(offset) = self.offset_of(block.addr()) else { return false };
+    pub fn free_fast(&self, heap: &ThreadHeap, block: *mut u8) -> FastFree {
+        let Some(offset) = self.offset_of(block.addr()) else { return FastFree::Slow };
         let headers = self.headers.load(Ordering::Relaxed);
-        let slice = offset >> SLICE_SHIFT;
         // SAFETY: below the limit headers are accessible.
-        let header = unsafe { headers.add(slice) };
+        let header = unsafe { headers.add(offset >> SLICE_SHIFT) };
         // SAFETY: as above; headers are accessed as atomics only.
         let header = unsafe { &*header };
         if header.owner_and_flags.load(Ordering::Relaxed) != heap.me.get() {
-            return false;
+            return FastFree::Slow;
         }
         // The span is this thread's own, so nobody changes its shape.
         let distance = block.addr().wrapping_sub(header.start.load(Ordering::Relaxed));
         let inverse = header.inverse.load(Ordering::Relaxed);
-        let Some(index) = block_index(distance, inverse) else { return false };
+        let Some(index) = block_index(distance, inverse) else { return FastFree::Slow };
         if index >= header.block_count.load(Ordering::Relaxed) as usize {
-            return false;
+            return FastFree::Slow;
         }
         // SAFETY: index is below the block count.
         let word = unsafe { header.word_of(index) };
         let bit = 1 << (index % BLOCKS_PER_WORD);
         match word.free_local(bit, header.absent.load(Ordering::Relaxed)) {
-            LocalFree::Done => true,
-            LocalFree::Edge => {
-                self.free_edge(heap, slice, index / BLOCKS_PER_WORD);
-                true
-            }
-            LocalFree::Double => false,
+            LocalFree::Done => FastFree::Done,
+            LocalFree::Edge => FastFree::Edge,
+            LocalFree::Double => FastFree::Slow,
         }
     }
 
@@ -282,12 +297,19 @@ impl<O: Os> Heap<O> {
         self.fork_generation.load(Ordering::Relaxed)
     }
 
-    /// Frees a block whatever thread it belongs to; see [`Heap::free_slow`].
+    /// Frees a block whatever thread it belongs to.
     ///
     /// # Errors
     /// If it is not a live block of this heap; nothing has changed then.
     pub fn free(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
-        if self.free_fast(heap, block) { Ok(()) } else { self.free_slow(heap, block) }
+        match self.free_fast(heap, block) {
+            FastFree::Done => Ok(()),
+            FastFree::Edge => {
+                self.free_edge(heap, block);
+                Ok(())
+            }
+            FastFree::Slow => self.free_slow(heap, block),
+        }
     }
 }
 

@@ -69,7 +69,7 @@ pub mod words;
 #[cfg(not(hk_loom))]
 mod runtime {
     pub use crate::figures::LiveFigures;
-    pub use crate::heap::{Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::heap::{FastFree, Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
     pub use crate::misuse::{At, Misuse};
     pub use crate::thread_heap::ThreadHeap;
     pub use crate::walk::Count;

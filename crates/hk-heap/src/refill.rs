@@ -7,7 +7,7 @@
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::mailbox::{announce, drain};
-use crate::size_class::{CLASS_BYTES_MAX, CLASSES, Geometry, class_of, class_of_aligned};
+use crate::size_class::{CLASSES, Geometry, class_of_aligned};
 use crate::span::{FLAG_KEEP, Listing, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
 use crate::word::{BLOCKS_PER_WORD, Word};
@@ -19,16 +19,6 @@ use hk_os::Os;
 const POLLS_PER_CLOCK: u32 = 32;
 
 impl<O: Os> Heap<O> {
-    /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not the sentinel.
-    #[cold]
-    #[inline(never)]
-    pub fn allocate_slow(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
-        if bytes > CLASS_BYTES_MAX {
-            return self.allocate_large(heap, bytes, 1);
-        }
-        self.allocate_class(heap, class_of(bytes))
-    }
-
     /// A block of at least `bytes` at a multiple of `align` (a power of two), or null if there is no memory.
     pub fn allocate_aligned(&self, heap: &ThreadHeap, bytes: usize, align: usize) -> *mut u8 {
         debug_assert!(align.is_power_of_two());
@@ -41,7 +31,9 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
         debug_assert!(!heap.is_sentinel());
         let block = heap.bins[class].take();
         if !block.is_null() {
@@ -260,19 +252,20 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// A free by the owner was the word's first or last: files it. In a signal handler that interrupted a slow
+    /// A free by the owner was its word's first or last: files it. In a signal handler that interrupted a slow
     /// path the lists are not to be touched; the word is then announced as if another thread had freed it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn free_edge(&self, heap: &ThreadHeap, span: usize, index: usize) {
+    pub fn free_edge(&self, heap: &ThreadHeap, block: *mut u8) {
+        let Ok(block) = self.resolve(block.addr()) else { return };
+        let index = (block.index / BLOCKS_PER_WORD) as u32;
         if heap.is_busy() {
-            announce(self, span as u32, index as u32);
+            announce(self, block.span as u32, index);
             return;
         }
         heap.set_busy(true);
-        let header = self.tables().header(span);
-        self.settle_word(heap, header, span, index as u32);
-        self.retire_if_free(heap, span);
+        self.settle_word(heap, block.header, block.span, index);
+        self.retire_if_free(heap, block.span);
         heap.set_busy(false);
     }
 

@@ -13,10 +13,10 @@ use hk_os::Os;
 
 /// The start of a block that exists; whether it is live is another question.
 pub(crate) struct BlockRef<'a> {
-    span: usize,
-    header: &'a SpanHeader,
+    pub(crate) span: usize,
+    pub(crate) header: &'a SpanHeader,
     shape: SpanShape,
-    index: usize,
+    pub(crate) index: usize,
     word: &'a Word,
     bit: u64,
 }
@@ -63,13 +63,11 @@ impl<O: Os> Heap<O> {
 
     fn free_own(&self, heap: &ThreadHeap, block: &BlockRef<'_>) -> Result<(), Misuse> {
         match block.word.free_local(block.bit, block.header.absent.load(Ordering::Relaxed)) {
-            LocalFree::Done => Ok(()),
-            LocalFree::Edge => {
-                self.free_edge(heap, block.span, block.index / BLOCKS_PER_WORD);
-                Ok(())
-            }
-            LocalFree::Double => Err(block.misuse(At::FreeBlock)),
+            LocalFree::Done => {}
+            LocalFree::Edge => self.free_edge(heap, self.block_place(block.shape.block_start(block.index))),
+            LocalFree::Double => return Err(block.misuse(At::FreeBlock)),
         }
+        Ok(())
     }
 
     fn announce_free(&self, block: &BlockRef<'_>) {
@@ -92,7 +90,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// The block that begins at `address`.
-    fn resolve(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
+    pub(crate) fn resolve(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
         let (span, header, shape) = self.span_at(address)?;
         let retired = shape.state == SliceState::Retired;
         match shape.locate(address) {
@@ -200,12 +198,6 @@ impl<O: Os> Heap<O> {
             && bytes <= present
             && (class_of(bytes) == usize::from(found.header.class.load(Ordering::Relaxed))
                 || bytes > present / 2)
-    }
-
-    /// A block of at least `bytes`, or null.
-    pub fn allocate(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
-        let block = self.allocate_fast(heap, bytes);
-        if block.is_null() { self.allocate_slow(heap, bytes) } else { block }
     }
 
     /// A block of at least `bytes`, all zero, or null.

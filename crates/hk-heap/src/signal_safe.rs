@@ -26,20 +26,19 @@ mod arch {
 
     #[inline(always)]
     pub fn exchange(word: &AtomicU64, old: u64, new: u64) -> bool {
-        let done: u8;
         // SAFETY: as in `or`. Without lock prefix: atomic against this thread's signals only.
         unsafe {
             asm!(
                 "cmpxchg qword ptr [{word}], {new}",
-                "sete {done}",
+                "jne {torn}",
                 word = in(reg) word.as_ptr(),
                 new = in(reg) new,
-                done = out(reg_byte) done,
                 inout("rax") old => _,
+                torn = label { return false },
                 options(nostack),
             )
         };
-        done != 0
+        true
     }
 }
 

@@ -8,23 +8,16 @@ use libc::{EINVAL, ENOMEM, c_int, c_void, size_t};
 
 const PAGE_BYTES: usize = 4096;
 
-/// Sets errno if there is no memory.
-#[inline(always)]
-fn checked(block: *mut u8) -> *mut c_void {
-    if block.is_null() {
-        no_memory();
-    }
-    block.cast()
-}
-
+/// The null of a request that overflows.
 #[cold]
-fn no_memory() {
+fn too_large() -> *mut c_void {
     Errno::set(ENOMEM);
+    null_mut()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn malloc(bytes: size_t) -> *mut c_void {
-    checked(PROCESS.allocate(bytes))
+    PROCESS.allocate(bytes).cast()
 }
 
 #[unsafe(no_mangle)]
@@ -41,8 +34,8 @@ extern "C" fn cfree(block: *mut c_void) {
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: size_t, bytes: size_t) -> *mut c_void {
     match count.checked_mul(bytes) {
-        Some(bytes) => checked(PROCESS.allocate_zeroed(bytes)),
-        None => checked(null_mut()),
+        Some(bytes) => PROCESS.allocate_zeroed(bytes).cast(),
+        None => too_large(),
     }
 }
 
@@ -56,14 +49,14 @@ extern "C" fn realloc(block: *mut c_void, bytes: size_t) -> *mut c_void {
         free(block);
         return null_mut();
     }
-    checked(PROCESS.reallocate(block.cast(), bytes))
+    PROCESS.reallocate(block.cast(), bytes).cast()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn reallocarray(block: *mut c_void, count: size_t, bytes: size_t) -> *mut c_void {
     match count.checked_mul(bytes) {
         Some(bytes) => realloc(block, bytes),
-        None => checked(null_mut()),
+        None => too_large(),
     }
 }
 
@@ -74,7 +67,7 @@ extern "C" fn memalign(align: size_t, bytes: size_t) -> *mut c_void {
         return null_mut();
     }
     // As glibc: an alignment that is no power of two is rounded up to one.
-    checked(PROCESS.allocate_aligned(bytes, align.next_power_of_two()))
+    PROCESS.allocate_aligned(bytes, align.next_power_of_two()).cast()
 }
 
 #[unsafe(no_mangle)]
@@ -87,6 +80,8 @@ extern "C" fn posix_memalign(place: *mut *mut c_void, align: size_t, bytes: size
     if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut c_void>()) {
         return EINVAL;
     }
+    // It tells by its result, not by errno.
+    let _errno = Errno::keep();
     let block = PROCESS.allocate_aligned(bytes, align);
     if block.is_null() {
         return ENOMEM;
@@ -105,7 +100,7 @@ extern "C" fn valloc(bytes: size_t) -> *mut c_void {
 extern "C" fn pvalloc(bytes: size_t) -> *mut c_void {
     match bytes.checked_next_multiple_of(PAGE_BYTES) {
         Some(bytes) => memalign(PAGE_BYTES, bytes),
-        None => checked(null_mut()),
+        None => too_large(),
     }
 }
 

@@ -34,6 +34,10 @@ impl Host for Preloaded {
         foreign::libc_allocate(bytes, align)
     }
 
+    fn no_memory() {
+        hk_os::Errno::set(libc::ENOMEM);
+    }
+
     fn free_foreign(block: *mut u8) -> bool {
         foreign::free(block)
     }
