@@ -4,6 +4,7 @@ use super::diagnosis::{Level, Line};
 use super::elf::Elf;
 use super::libraries::Library;
 use super::packages::{self, Advice};
+use hk_symbols::DebugFolders;
 use std::path::{Path, PathBuf};
 
 /// Where distributions put the debug info that they split off.
@@ -78,22 +79,9 @@ fn missing_line(module: &Module<'_>, level: Level, advice: &Advice) -> Line {
     Line::new(level, fact, format!("{shown}; {} ({id_text})", advice.how(&module.path, id)))
 }
 
-/// The file that holds a module's debug info, in the order in which debuggers look.
+/// The file that holds a module's debug info: found by the code that reports use.
 fn debug_file(module: &Module<'_>) -> Option<PathBuf> {
-    if module.elf.has_debug_info {
-        return Some(module.path.clone());
-    }
-    let by_id = module.elf.build_id.as_deref().and_then(build_id_path).filter(|path| path.is_file());
-    by_id.or_else(|| {
-        let (folder, link) = (module.path.parent()?, module.elf.debug_link.as_deref()?);
-        let inside = folder.strip_prefix("/").unwrap_or(folder);
-        let places = [
-            folder.join(link),
-            folder.join(".debug").join(link),
-            Path::new(DEBUG_FOLDER).join(inside).join(link),
-        ];
-        places.into_iter().find(|path| path.is_file() && *path != module.path)
-    })
+    hk_symbols::find_debug_info(&module.path, &DebugFolders::default()).ok()
 }
 
 /// Where the debug info of a build id (in hexadecimal) is installed.
@@ -112,17 +100,5 @@ mod tests {
         assert_eq!(build_id_path("ab12cd"), Some(PathBuf::from("/usr/lib/debug/.build-id/ab/12cd.debug")));
         assert_eq!(build_id_path("ab"), None);
         assert_eq!(build_id_path(""), None);
-    }
-
-    #[test]
-    fn a_debug_link_is_followed_beside_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let elf = Elf { debug_link: Some("x.debug".into()), ..Elf::default() };
-        let module = Module { name: "x", path: folder.path().join("x"), elf: &elf };
-        assert_eq!(debug_file(&module), None);
-        std::fs::create_dir(folder.path().join(".debug")).unwrap();
-        let file = folder.path().join(".debug/x.debug");
-        std::fs::write(&file, "").unwrap();
-        assert_eq!(debug_file(&module), Some(file));
     }
 }

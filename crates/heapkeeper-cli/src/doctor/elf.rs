@@ -64,12 +64,8 @@ pub struct Elf {
     pub runpath: Vec<String>,
     /// The GNU build id, in hexadecimal.
     pub build_id: Option<String>,
-    /// Whether it holds DWARF (.debug_info with contents).
-    pub has_debug_info: bool,
     /// Whether it has a table of all symbols (.symtab).
     pub has_symbols: bool,
-    /// The name in .gnu_debuglink.
-    pub debug_link: Option<String>,
     /// Signs of allocators and runtimes among the symbols that it defines: [`signs`] knows them.
     pub defined: BTreeSet<&'static str>,
     /// The functions of [`signs::MALLOC_FUNCTIONS`] that it defines and shows to other modules.
@@ -117,14 +113,12 @@ impl Elf {
     }
 
     fn read_sections(&mut self, file: &ElfFile64<'_, LittleEndian>) -> object::Result<()> {
-        self.build_id = file.build_id()?.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect());
-        self.debug_link = file.gnu_debuglink()?.map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+        self.build_id = file.build_id()?.map(hk_symbols::hex);
         for section in file.sections() {
             let Ok(name) = section.name() else { continue };
             let filled =
                 section.elf_section_header().sh_type(LittleEndian) != SHT_NOBITS && section.size() > 0;
             match name {
-                ".debug_info" | ".zdebug_info" => self.has_debug_info |= filled,
                 ".symtab" => self.has_symbols |= filled,
                 ".go.buildinfo" | ".note.go.buildid" => self.is_go = true,
                 ".rodata" => self.hinted = signs::in_text(section.data().unwrap_or_default()),
