@@ -14,7 +14,8 @@ use std::{env, fs};
 
 const OVERRIDE: &str = "HEAPKEEPER_PRELOAD_LIB";
 /// The crates that end up in the library.
-const IN_PROGRAM_CRATES: [&str; 5] = ["hk-format", "hk-os", "hk-heap", "hk-recorder", "hk-preload"];
+const IN_PROGRAM_CRATES: [&str; 6] =
+    ["hk-format", "hk-os", "hk-heap", "hk-recorder", "heapkeeper", "hk-preload"];
 /// cargo's variables that the nested cargo keeps: where things are, and how to reach the network.
 const KEPT_PREFIXES: [&str; 6] =
     ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRY_", "CARGO_REGISTRIES_", "CARGO_SOURCE_"];

@@ -274,6 +274,39 @@ fn a_static_child_is_named_as_not_covered() {
     assert!(said.contains(&format!("not covered: {}: it is statically linked", alone.display())), "{said}");
 }
 
+/// Rights are only gained by somebody who has not all of them: root runs this as nobody.
+#[test]
+fn a_setuid_child_is_named_as_not_covered() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_as_nobody = || {
+        let own = folder.path().join("heapkeeper");
+        std::fs::copy(env!("CARGO_BIN_EXE_heapkeeper"), &own).unwrap();
+        for path in [folder.path(), &own] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let home = folder.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(65534), Some(65534)).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(own);
+        command.env("HOME", home).env_remove("XDG_CACHE_HOME").env_remove("XDG_RUNTIME_DIR");
+        command
+    };
+    let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let mut command = if is_root { run_as_nobody() } else { heapkeeper() };
+    let Some(su) = ["/usr/bin/su", "/bin/su"].into_iter().find(|path| Path::new(path).exists()) else {
+        eprintln!("skipped: there is no su (Debian: apt-get install util-linux)");
+        return;
+    };
+    let script = format!("{su} --version >/dev/null; exit 4");
+    let output = command.current_dir("/").args(["run", "--", "sh", "-c", &script]).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let expected =
+        format!("heapkeeper: not covered: {su}: it is setuid, and the loader ignores LD_PRELOAD for it");
+    assert!(said.contains(&expected), "{said}");
+}
+
 #[test]
 fn keep_never_reuses_and_counts() {
     let folder = orders();

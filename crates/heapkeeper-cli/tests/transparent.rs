@@ -41,6 +41,7 @@ fn own_errors_have_the_codes_of_env() {
         (&["run", "--log", "/no/such/folder/log", "--", "true"], 125),
         (&["run", "--json", "/no/such/folder/json", "--", "true"], 125),
         (&["run", "--record", "/no/such/folder/record", "--", "true"], 125),
+        (&["run", "--json", "-", "--", "true"], 125),
         (&["run"], 125),
         (&["run", "--mode", "fast", "--", "true"], 125),
         (&["report", "/no/such/recording"], 125),

@@ -4,7 +4,8 @@ use crate::model::*;
 use crate::recording::{Body, Record, Recording, RecordingError};
 use crate::{coverage, sentence};
 use hk_format::{
-    Call, FindingKind, FindingRecord, NoteKind, NoteRecord, Place, ProcessRecord, ProcessState, StackState,
+    Call, FileHeader, FindingKind, FindingRecord, NoteKind, NoteRecord, Place, ProcessRecord, ProcessState,
+    StackState,
 };
 use hk_symbols::{ModuleSpec, Symbolizer};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -54,6 +55,7 @@ pub fn assemble(
             Body::Note(note) => notes.add(note, process.map_or(0, |p| p.pid)),
         }
     }
+    notes.list.extend(no_room(&header));
     let findings = findings.list;
     let not_covered = coverage::not_covered(&execs, &processes, explain);
     let summary = Summary {
@@ -336,6 +338,16 @@ impl Notes {
             }
         }
     }
+}
+
+/// Processes beyond the table's end are counted there, and nowhere else.
+fn no_room(header: &FileHeader) -> Option<Note> {
+    let missed = header.process_next.saturating_sub(header.process_capacity);
+    let message = format!(
+        "{} found no room in the recording: this report does not tell of them",
+        crate::units::count(u64::from(missed), "process")
+    );
+    (missed > 0).then_some(Note { kind: "too-many-processes".into(), message, pid: 0, times: 1 })
 }
 
 fn note_text(record: &NoteRecord) -> (String, String) {

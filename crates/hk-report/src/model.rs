@@ -267,7 +267,7 @@ pub struct NotCovered {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// `bad-setting`, `small-reservation`, `out-of-memory`, `address-space-limited`, `no-heap`,
-    /// `foreign-owner`.
+    /// `foreign-owner`, `too-many-processes`.
     pub kind: String,
     /// One sentence.
     pub message: String,

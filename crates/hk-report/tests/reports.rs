@@ -195,12 +195,14 @@ fn notes_are_sentences_and_counted() {
     fake.record(note(NoteKind::BadSetting, 0, "speed=11").as_bytes());
     fake.record(note(NoteKind::OutOfMemory, 1 << 40, "").as_bytes());
     fake.header.dropped = 3;
+    fake.header.process_next = PROCESS_CAPACITY + 5;
     fake.write_header();
     let text = summary_text(&report(&fake), Style::Plain);
     assert!(
         text.contains("note: the setting 'speed=11' was ignored: it is unknown or malformed (2 times)\n")
     );
     assert!(text.contains("note: no memory for 1.0 TiB: the program was given NULL\n"), "{text}");
+    assert!(text.contains("note: 5 processes found no room in the recording"), "{text}");
     assert!(text.contains("note: 3 records did not fit into the recording"), "{text}");
 }
 

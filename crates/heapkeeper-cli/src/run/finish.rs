@@ -46,10 +46,10 @@ pub fn finish(
     match report {
         Ok(report) => {
             tell(&run, &mut watcher, &report, ended);
+            keep_or_discard(&run, &report);
             if let Some(output) = run.json.take() {
                 output.commit(to_json(&report).as_bytes())?;
             }
-            keep_or_discard(&run, &report);
         }
         Err(failure) => {
             run.sink.line(&failure.to_string());

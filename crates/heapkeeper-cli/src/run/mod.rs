@@ -77,6 +77,13 @@ struct Run {
 
 /// Runs CMD. Does not return if a signal ended CMD.
 pub fn run(args: &Args) -> VerbResult {
+    for (option, path) in [("--json", &args.json), ("--log", &args.log), ("--record", &args.record)] {
+        if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+            return Err(Failure::new(format!(
+                "{option} -: standard output is the program's own; give a file"
+            )));
+        }
+    }
     // First of all, while there is one thread.
     let signals = os::Signals::take_over();
     let sink = match &args.log {
@@ -106,7 +113,7 @@ pub fn run(args: &Args) -> VerbResult {
     run.sink.line(&start_line(&run, &choices));
     let watch = Watch::start(watcher);
     let ended = supervise::supervise(&signals, child.id());
-    let watcher = watch.map_or_else(|watcher| watcher, Watch::stop);
+    let watcher = watch.map_or_else(|watcher| *watcher, Watch::stop);
     // From here on a signal is meant for us.
     signals.give_back();
     finish::finish(run, &child, &started, watcher, ended)

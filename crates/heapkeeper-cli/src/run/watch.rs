@@ -38,7 +38,7 @@ pub struct Watcher {
 impl Watch {
     /// Begins to watch. Where there can be no thread, the watcher comes back: the findings are told at the end. To be called
     /// when CMD is started already, as with its first thread glibc takes over a signal.
-    pub fn start(watcher: Watcher) -> Result<Watch, Watcher> {
+    pub fn start(watcher: Watcher) -> Result<Watch, Box<Watcher>> {
         let (stop, stopped) = channel();
         // The watcher is handed over only when there is a thread to take it.
         let (give, taken) = channel::<Watcher>();
@@ -52,7 +52,7 @@ impl Watch {
                 let _ = give.send(watcher);
                 Ok(Watch { stop, thread })
             }
-            Err(_) => Err(watcher),
+            Err(_) => Err(Box::new(watcher)),
         }
     }
 
