@@ -7,10 +7,10 @@ static NOINLINE void drop(void *o) {
 }
 
 int main(void) {
-    char *order = hide(memalign(4096, 5000));
-    fill(order, 5000, 0);
+    char *order = hide(memalign(4096, 8000));
+    fill(order, 8000, 0);
     drop(hide(order + 4096));
-    intact(order, 5000, 0, "the block");
+    intact(order, 8000, 0, "the block");
     free(order);
     return survived();
 }

@@ -1,5 +1,5 @@
 // The program frees an address just behind a block of 1 MiB.
-// Promised: caught (CWE-761): 24 bytes behind the end no block can begin.
+// Promised: caught: 24 bytes behind the end no block can begin (CWE-761 inside another block, else 590).
 #include "victim.h"
 
 static NOINLINE void drop(void *o) {

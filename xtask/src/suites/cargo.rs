@@ -1,0 +1,138 @@
+//! The suites that cargo runs: unit and model tests, loom, Miri, a sanitizer, the benches.
+
+use crate::context::Context;
+use crate::outcome::{Outcome, Tally, tail};
+use crate::process::{Ended, Run};
+use std::time::Duration;
+
+/// Unit and model tests of all crates but the preload library, which has no test build.
+pub fn unit(context: &mut Context) {
+    let words = ["test", "--workspace", "--exclude", "hk-preload", "--no-fail-fast"];
+    count_tests(context, "cargo test", |run| run.args(words));
+}
+
+/// The loom models. They are built apart: their atomics are loom's.
+pub fn loom(context: &mut Context) {
+    let models = context.root.join("crates/hk-heap/tests/loom.rs");
+    if !models.exists() {
+        return skip(context, "loom", "crates/hk-heap/tests/loom.rs is not there");
+    }
+    let target = context.target.join("loom");
+    let preemptions = if context.soak { "4" } else { "2" };
+    count_tests(context, "loom", |run| {
+        run.args(["test", "--package", "hk-heap", "--release", "--test", "loom"])
+            .env("RUSTFLAGS", "--cfg hk_loom")
+            .env("LOOM_MAX_PREEMPTIONS", preemptions)
+            .env("CARGO_TARGET_DIR", target)
+    });
+}
+
+/// Miri over the crates that run on the fake operating system.
+pub fn miri(context: &mut Context) {
+    let present =
+        Run::new("cargo", Duration::from_secs(20)).args(["+nightly", "miri", "--version"]).succeeds();
+    if present.is_err() {
+        return skip(context, "miri", "Miri is not installed; rustup +nightly component add miri rust-src");
+    }
+    let target = context.target.join("miri");
+    count_tests(context, "miri", |run| {
+        run.args(["+nightly", "miri", "test", "--package", "hk-format", "--package", "hk-heap"])
+            .env("MIRIFLAGS", "-Zmiri-permissive-provenance")
+            .env("CARGO_TARGET_DIR", target)
+    });
+}
+
+/// The heap's tests under ThreadSanitizer, where a nightly toolchain is installed.
+pub fn thread_sanitizer(context: &mut Context) {
+    let present = Run::new("cargo", Duration::from_secs(20)).args(["+nightly", "--version"]).succeeds();
+    if present.is_err() {
+        return skip(context, "sanitizer", "no nightly toolchain; rustup toolchain install nightly");
+    }
+    let target = context.target.join("sanitizer");
+    count_tests(context, "sanitizer", |run| {
+        // std is not instrumented: its own synchronisation is known to the sanitizer by interception.
+        run.args(["+nightly", "test", "--package", "hk-heap", "--target", "x86_64-unknown-linux-gnu"])
+            .env("RUSTFLAGS", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer")
+            .env("CARGO_TARGET_DIR", target)
+    });
+}
+
+/// The benchmarks; their raw results are dated and kept.
+pub fn bench(context: &mut Context) {
+    context.test("bench", |c| {
+        let limit = c.time_left(Duration::MAX);
+        let ended = Run::new("cargo", limit)
+            .args(["run", "--release", "--package", "bench", "--"])
+            .folder(&c.root)
+            .succeeds()?;
+        println!("{}", ended.stdout.trim_end());
+        Ok(())
+    });
+}
+
+fn skip(context: &mut Context, name: &str, why: &str) {
+    context.record(name, Outcome::Skipped(why.into()));
+}
+
+/// Runs cargo and takes over what its test programs count.
+fn count_tests(context: &mut Context, name: &str, options: impl FnOnce(Run) -> Run) {
+    let limit = context.time_left(Duration::MAX);
+    let run = options(Run::new("cargo", limit).folder(&context.root));
+    let ended = match run.ended() {
+        Ok(ended) => ended,
+        Err(text) => return context.record(name, Err(text)),
+    };
+    let tally = counted(&ended.stdout);
+    context.add(Tally { failed: 0, ..tally });
+    for test in ended.stdout.lines().filter_map(failed_test) {
+        context.record(test, Err(details(&ended, test)));
+    }
+    if ended.timed_out || (!ended.status.success() && tally.failed == 0) {
+        context.record(name, Err(format!("{}\n{}", ended.how(limit), ended.last_lines(40))));
+    } else if tally == Tally::default() {
+        context.record(name, Err("no test ran".into()));
+    }
+}
+
+/// The sum of all `test result:` lines.
+fn counted(output: &str) -> Tally {
+    let number = |line: &str, what: &str| {
+        let words: Vec<&str> = line.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+        let at = words.iter().position(|word| *word == what);
+        at.and_then(|at| words.get(at.wrapping_sub(1))).and_then(|n| n.parse().ok()).unwrap_or(0)
+    };
+    let mut tally = Tally::default();
+    for line in output.lines().filter(|line| line.starts_with("test result:")) {
+        tally += Tally {
+            passed: number(line, "passed"),
+            failed: number(line, "failed"),
+            skipped: number(line, "ignored"),
+        };
+    }
+    tally
+}
+
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// What a failed test printed, from its header to the next.
+fn details(ended: &Ended, test: &str) -> String {
+    let header = format!("---- {test} stdout ----");
+    let text = ended.stdout.split_once(&header).map_or("", |(_, rest)| rest);
+    tail(text.split("\n---- ").next().unwrap_or("").split("\nfailures:").next().unwrap_or("").trim(), 40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_all_test_programs_say() {
+        let output = "test a ... ok\ntest b::c ... FAILED\n\
+            test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+            test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s\n";
+        assert_eq!(counted(output), Tally { passed: 43, failed: 1, skipped: 2 });
+        assert_eq!(output.lines().filter_map(failed_test).collect::<Vec<_>>(), ["b::c"]);
+    }
+}
