@@ -66,8 +66,8 @@ fn bare_abort(context: &Context) -> Verdict {
 }
 
 fn bad_setting(context: &Context) -> Verdict {
-    let settings = "speed=11,on-finding=abort";
-    let ended = context.artefacts()?.preloaded(settings, &victim(context)?, LIMIT).ended()?;
+    let run = context.artefacts()?.run(&[], &victim(context)?, LIMIT);
+    let ended = run.env("HEAPKEEPER", "speed=11,on-finding=abort").ended()?;
     match ended.status.signal() == Some(6) && ended.stderr.contains("speed=11") {
         true => Ok(()),
         false => Err(format!("{}\n{}", ended.how(LIMIT), ended.last_lines(20))),
@@ -130,17 +130,21 @@ fn other_user(context: &Context) -> Outcome {
     if Run::new("setpriv", LIMIT).args(["--reuid=65534", "true"]).succeeds().is_err() {
         return Outcome::Skipped("becoming another user needs root and setpriv (util-linux)".into());
     }
-    let ran = shell(
-        context,
-        "cp \"$1\" /tmp/heapkeeper-victim; chmod 755 /tmp/heapkeeper-victim; \
-        setpriv --reuid=65534 --clear-groups /tmp/heapkeeper-victim; s=$?; rm /tmp/heapkeeper-victim; exit $s",
-    );
-    match ran {
-        Ok((ended, _)) if ended.status.success() && ended.stdout.ends_with("survived\n") => Outcome::Passed,
-        Ok((ended, report)) => {
-            Outcome::Failed(format!("{}\n{}{}", ended.how(LIMIT), ended.last_lines(20), report.shown()))
+    let line = "cp /bin/echo /tmp/heapkeeper-echo && chmod 755 /tmp/heapkeeper-echo && \
+        setpriv --reuid=65534 --clear-groups /tmp/heapkeeper-echo survived; s=$?; rm /tmp/heapkeeper-echo; exit $s";
+    match shell(context, line) {
+        Ok((ended, _)) if ended.status.success() && ended.stdout == "survived\n" => {
+            only_our_lines(&ended).into()
         }
+        Ok((ended, _)) => Outcome::Failed(format!("{}\n{}", ended.how(LIMIT), ended.last_lines(20))),
         Err(text) => Outcome::Failed(text),
+    }
+}
+
+fn only_our_lines(ended: &Ended) -> Verdict {
+    match ended.stderr.lines().find(|line| !line.starts_with("heapkeeper:")) {
+        Some(line) => Err(format!("a line on standard error that is not the command's: {line}")),
+        None => Ok(()),
     }
 }
 
