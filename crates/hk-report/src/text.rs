@@ -149,6 +149,7 @@ pub fn summary_text(report: &Report, style: Style) -> String {
     let mut lines = Lines::default();
     lines.push(&headline(report, style));
     repeats_lines(&mut lines, report);
+    certainty_line(&mut lines, report);
     if let Some(main) = main_process(report) {
         process_lines(&mut lines, report, main);
         others_line(&mut lines, report);
@@ -190,6 +191,16 @@ fn headline(report: &Report, style: Style) -> String {
         n => format!(", {}", count(n, "bad call")),
     };
     format!("{findings} ({}{calls}) in {processes}", kinds.join(", "))
+}
+
+/// What is certain and what nobody knows: a reader must not take the last caller for the culprit.
+fn certainty_line(lines: &mut Lines, report: &Report) {
+    let freed_before = |f: &Finding| matches!(f.kind.as_str(), "double-free" | "use-after-free");
+    if report.findings.iter().any(freed_before) {
+        lines.push(
+            "each finding is certain; who freed a block first, and who allocated it, is not recorded yet",
+        );
+    }
 }
 
 /// The process that the run began with, under the program that it last was.

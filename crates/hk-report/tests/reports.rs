@@ -74,6 +74,7 @@ heapkeeper:   #2 main  DIR/orders.c:10
 heapkeeper:   at address 0x7f0000001040, thread orders (4711), process orders (42)
 heapkeeper:   the call was ignored, the program goes on
 heapkeeper: 1 finding (1 double free) in 1 process
+heapkeeper: each finding is certain; who freed a block first, and who allocated it, is not recorded yet
 heapkeeper: orders (42) at exit: 320 bytes live in 2 blocks (exact), 5.0 MiB resident (exact)
 heapkeeper: orders (42) at its peak: 1.0 MiB live (estimate, off by at most 4.0 KiB), 3.0 MiB of heap (exact)
 "
