@@ -225,6 +225,7 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
     let end = match process.state.as_str() {
         "counted" => "at exit",
         "replaced" => "at exec",
+        _ if report.exit_signal.is_some() => "when it was killed",
         _ => "when last seen (it ended without telling, or still runs)",
     };
     lines.push(&format!("{name} {end}: {live}{resident}"));
