@@ -248,14 +248,14 @@ impl<O: Os> Heap<O> {
         if header.owner_and_flags.load(Ordering::Relaxed) != heap.me.get() {
             return FastFree::Slow;
         }
-        // The span is this thread's own, so nobody changes its shape.
-        let distance = block.addr().wrapping_sub(header.start.load(Ordering::Relaxed));
-        let inverse = header.inverse.load(Ordering::Relaxed);
-        let Some(index) = block_index(distance, inverse) else { return FastFree::Slow };
-        if index >= header.block_count.load(Ordering::Relaxed) as usize {
+        // The span is this thread's own, so nobody changes its shape; and only first slices have an owner, where
+        // a span's blocks start with the slice.
+        let distance = block.addr() as u16;
+        let Some(index) = block_index(distance, header.inverse.load(Ordering::Relaxed)) else {
             return FastFree::Slow;
-        }
-        // SAFETY: index is below the block count.
+        };
+        // No check against the block count: what does not exist is a freed bit, up to the end of the slice.
+        // SAFETY: the words are padded to what a distance in the slice can lead to.
         let word = unsafe { header.word_of(index) };
         let bit = 1 << (index % BLOCKS_PER_WORD);
         match word.free_local(bit, header.absent.load(Ordering::Relaxed)) {

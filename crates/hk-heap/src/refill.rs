@@ -7,8 +7,8 @@
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::mailbox::{announce, drain};
-use crate::size_class::{CLASSES, Geometry, class_of_aligned};
-use crate::span::{FLAG_KEEP, Listing, SpanHeader};
+use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
+use crate::span::{FLAG_KEEP, Listing, SliceState, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
 use crate::word::{BLOCKS_PER_WORD, Word};
 use core::ptr::null_mut;
@@ -151,7 +151,8 @@ impl<O: Os> Heap<O> {
             let run = self.slices.allocate(tables, &self.os, geometry.slices as usize, 1)?;
             self.publish_limit();
             let header = tables.header(run.start);
-            let Some(words) = self.words.provide(tables, &self.os, header, geometry.words as usize) else {
+            let padded = geometry.padded_words.max(geometry.words) as usize;
+            let Some(words) = self.words.provide(tables, &self.os, header, padded) else {
                 self.slices.free(tables, run.start, run.count);
                 return None;
             };
@@ -257,16 +258,28 @@ impl<O: Os> Heap<O> {
     #[cold]
     #[inline(never)]
     pub fn free_edge(&self, heap: &ThreadHeap, block: *mut u8) {
-        let Ok(block) = self.resolve(block.addr()) else { return };
-        let index = (block.index / BLOCKS_PER_WORD) as u32;
+        let Some((span, header)) = self.own_span(block.addr()) else { return };
+        let distance = block.addr() - header.start.load(Ordering::Relaxed);
+        let index = (distance / header.block_bytes.load(Ordering::Relaxed) / BLOCKS_PER_WORD) as u32;
         if heap.is_busy() {
-            announce(self, block.span as u32, index);
+            announce(self, span as u32, index);
             return;
         }
         heap.set_busy(true);
-        self.settle_word(heap, block.header, block.span, index);
-        self.retire_if_free(heap, block.span);
+        self.settle_word(heap, header, span, index);
+        self.retire_if_free(heap, span);
         heap.set_busy(false);
+    }
+
+    /// The span at an address that the calling thread has just freed a block of.
+    fn own_span(&self, address: usize) -> Option<(usize, &SpanHeader)> {
+        let slice = self.offset_of(address)? >> SLICE_SHIFT;
+        let header = self.tables().header(slice);
+        if header.state() != SliceState::Interior {
+            return Some((slice, header));
+        }
+        let span = slice - header.slices.load(Ordering::Relaxed) as usize;
+        Some((span, self.tables().header(span)))
     }
 
     /// Gives a span back that has no live block, unless it is all that its bin has.

@@ -13,10 +13,10 @@ use hk_os::Os;
 
 /// The start of a block that exists; whether it is live is another question.
 pub(crate) struct BlockRef<'a> {
-    pub(crate) span: usize,
-    pub(crate) header: &'a SpanHeader,
+    span: usize,
+    header: &'a SpanHeader,
     shape: SpanShape,
-    pub(crate) index: usize,
+    index: usize,
     word: &'a Word,
     bit: u64,
 }
@@ -90,7 +90,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// The block that begins at `address`.
-    pub(crate) fn resolve(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
+    fn resolve(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
         let (span, header, shape) = self.span_at(address)?;
         let retired = shape.state == SliceState::Retired;
         match shape.locate(address) {

@@ -38,12 +38,14 @@ pub struct Geometry {
     pub block_count: u32,
     /// Slices of a span.
     pub slices: u32,
-    /// Words of a span.
+    /// Words of a span that have blocks.
     pub words: u32,
+    /// Words that indices of addresses in the first slice can lead to: those behind `words` are all absent.
+    pub padded_words: u32,
     /// Bits of each word whose block does not exist.
     pub absent: u64,
-    /// ceil(2^64 / block_bytes): see [`block_index`].
-    pub inverse: u64,
+    /// ceil(2^32 / block_bytes): see [`block_index`].
+    pub inverse: u32,
     /// Most blocks that a refill makes available at once.
     pub expose_max: u32,
 }
@@ -75,7 +77,7 @@ static CLASS_TABLE: [u8; TABLE_BYTES_MAX / FINE_STEP + 1] = {
 #[inline(always)]
 pub fn class_of_small(bytes: usize) -> usize {
     debug_assert!(bytes <= TABLE_BYTES_MAX);
-    usize::from(CLASS_TABLE[bytes.div_ceil(FINE_STEP)])
+    usize::from(CLASS_TABLE[(bytes + FINE_STEP - 1) / FINE_STEP])
 }
 
 /// The class for a size of at most [`CLASS_BYTES_MAX`].
@@ -130,6 +132,7 @@ const fn geometry_of(bytes: usize) -> Geometry {
         block_count: blocks as u32,
         slices: slices as u32,
         words: blocks.div_ceil(BLOCKS_PER_WORD) as u32,
+        padded_words: ((SLICE_BYTES - 1) / bytes / BLOCKS_PER_WORD + 1) as u32,
         absent: if blocks % BLOCKS_PER_WORD == 0 { 0 } else { !0 << (blocks % BLOCKS_PER_WORD) },
         inverse: inverse_of(bytes),
         expose_max: expose_max(bytes),
@@ -153,26 +156,21 @@ const fn expose_max(bytes: usize) -> u32 {
     }
 }
 
-/// ceil(2^64 / bytes).
-pub const fn inverse_of(bytes: usize) -> u64 {
-    if bytes <= 1 { u64::MAX } else { u64::MAX / bytes as u64 + 1 }
+/// ceil(2^32 / bytes).
+pub const fn inverse_of(bytes: usize) -> u32 {
+    u32::MAX / bytes as u32 + 1
 }
 
-/// The block that begins `distance` bytes from a span's start, by one multiplication; None if none begins
-/// there. The index is not checked against the span's count.
+/// The block that begins `distance` bytes from the start of a span's first slice, by one multiplication; None
+/// if none begins there. The index is not checked against the span's count.
 ///
-/// With inverse = ceil(2^64/b) and distance < 2^64/b, the product's high half is the quotient, and its low
-/// half is below the inverse exactly if the division leaves no rest (Lemire, Kaser, Kurz: "Faster remainder by
-/// direct computation", 2019). A distance below zero wraps round and gives a quotient beyond any span.
+/// With inverse = ceil(2^32/b), b <= 2^15 and distance < 2^16, the product's high half is the quotient, and its
+/// low half is below the inverse exactly if the division leaves no rest (Lemire, Kaser, Kurz: "Faster
+/// remainder by direct computation", 2019).
 #[inline(always)]
-pub fn block_index(distance: usize, inverse: u64) -> Option<usize> {
-    let product = distance as u128 * u128::from(inverse);
-    if product as u64 >= inverse { None } else { Some((product >> 64) as usize) }
-}
-
-/// The block that `distance` lies in, counted from the span's start.
-pub fn block_containing(distance: usize, block_bytes: usize) -> usize {
-    distance / block_bytes
+pub fn block_index(distance: u16, inverse: u32) -> Option<usize> {
+    let product = u64::from(distance) * u64::from(inverse);
+    if product as u32 >= inverse { None } else { Some((product >> 32) as usize) }
 }
 
 #[cfg(test)]
@@ -201,31 +199,17 @@ mod tests {
         }
     }
 
-    /// Every byte offset of every class's span, against the division.
+    /// Every byte offset of every class's first slice, against the division.
     #[test]
     fn reciprocal_is_exact_for_all_classes_and_offsets() {
         for g in &CLASSES {
-            let bytes = g.block_bytes as usize;
-            let limit = if cfg!(miri) { 4 * bytes } else { g.slices as usize * SLICE_BYTES };
-            for distance in 0..limit {
-                let expected = (distance % bytes == 0).then_some(distance / bytes);
-                assert_eq!(block_index(distance, g.inverse), expected, "{distance} of {bytes}");
-            }
-            for below in 1..64usize {
-                let index = block_index(0usize.wrapping_sub(below), g.inverse);
-                assert!(index.is_none_or(|i| i >= g.block_count as usize));
-            }
-        }
-    }
-
-    #[test]
-    fn reciprocal_is_exact_for_large_blocks() {
-        for bytes in [32 << 10 | 16, 1 << 20, (1 << 30) + 4096, 1 << 39] {
-            let inverse = inverse_of(bytes);
-            assert_eq!(block_index(0, inverse), Some(0));
-            assert_eq!(block_index(bytes, inverse), Some(1));
-            for inside in [1, 15, 16, bytes / 2, bytes - 1] {
-                assert_eq!(block_index(inside, inverse), None, "{inside} of {bytes}");
+            let step = if cfg!(miri) { 97 } else { 1 };
+            for distance in (0..=u16::MAX).step_by(step) {
+                let (index, rest) =
+                    (u32::from(distance) / g.block_bytes, u32::from(distance) % g.block_bytes);
+                let expected = (rest == 0).then_some(index as usize);
+                assert_eq!(block_index(distance, g.inverse), expected, "{distance} of {}", g.block_bytes);
+                assert!(index < g.padded_words * 64);
             }
         }
     }

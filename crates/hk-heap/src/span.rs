@@ -9,7 +9,7 @@
 //! over. The second is written by the owner now and then, and by remote freers through [`Pending`].
 
 use crate::mailbox::{HeapIndex, Pending};
-use crate::size_class::{Geometry, block_index};
+use crate::size_class::Geometry;
 use crate::word::{BLOCKS_PER_WORD, Word};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -58,8 +58,8 @@ pub struct SpanHeader {
     pub(crate) owner_and_flags: AtomicU64,
     /// Address of block 0.
     pub(crate) start: AtomicUsize,
-    /// ceil(2^64 / block size).
-    pub(crate) inverse: AtomicU64,
+    /// ceil(2^32 / block size); of no meaning in a large span.
+    pub(crate) inverse: AtomicU32,
     /// The span's words.
     pub(crate) words: AtomicPtr<Word>,
     /// Size of a block in bytes.
@@ -105,8 +105,6 @@ pub struct SpanShape {
     pub block_bytes: usize,
     /// Number of blocks.
     pub block_count: usize,
-    /// ceil(2^64 / block size).
-    pub inverse: u64,
     /// Slices, or distance back.
     pub slices: u32,
     /// The words.
@@ -131,10 +129,8 @@ impl SpanShape {
         if distance >= self.block_bytes.saturating_mul(self.block_count) {
             return InSpan::Outside;
         }
-        match block_index(distance, self.inverse) {
-            Some(index) => InSpan::Start(index),
-            None => InSpan::Inside(distance / self.block_bytes),
-        }
+        let index = distance / self.block_bytes;
+        if distance.is_multiple_of(self.block_bytes) { InSpan::Start(index) } else { InSpan::Inside(index) }
     }
 
     /// The word of block `index`, as the span was cut when the shape was read.
@@ -194,7 +190,6 @@ impl SpanHeader {
             start: self.start.load(Ordering::Relaxed),
             block_bytes: self.block_bytes.load(Ordering::Relaxed),
             block_count: self.block_count.load(Ordering::Relaxed) as usize,
-            inverse: self.inverse.load(Ordering::Relaxed),
             slices: self.slices.load(Ordering::Relaxed),
             words: self.words.load(Ordering::Relaxed),
         };
@@ -244,7 +239,6 @@ impl SpanHeader {
         self.change(|h| {
             h.set_state(SliceState::Large);
             h.start.store(start, Ordering::Relaxed);
-            h.inverse.store(crate::size_class::inverse_of(block_bytes), Ordering::Relaxed);
             h.block_bytes.store(block_bytes, Ordering::Relaxed);
             h.block_count.store(1, Ordering::Relaxed);
             h.absent.store(!1, Ordering::Relaxed);
@@ -256,7 +250,6 @@ impl SpanHeader {
     /// Changes the size of a large span in place.
     pub(crate) fn resize_large(&self, slices: u32, block_bytes: usize) {
         self.change(|h| {
-            h.inverse.store(crate::size_class::inverse_of(block_bytes), Ordering::Relaxed);
             h.block_bytes.store(block_bytes, Ordering::Relaxed);
             h.slices.store(slices, Ordering::Relaxed);
         });

@@ -26,7 +26,7 @@
 //! the two threads at least one sees the other (Dekker), and before a block can be handed out twice.
 
 use crate::signal_safe;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Blocks per word.
 pub const BLOCKS_PER_WORD: usize = 64;
@@ -135,7 +135,7 @@ impl Word {
         }
         let announce = before == 0;
         // Dekker with `claim`: either the owner's load of remote sees our bit, or we see what it filed.
-        fence(Ordering::SeqCst);
+        signal_safe::full_fence();
         // In the direction of travel: a block goes from freed to avail, so it can't slip past us.
         let freed = self.freed.load(Ordering::Acquire);
         let avail = self.avail.load(Ordering::Acquire);
@@ -155,7 +155,7 @@ impl Word {
     /// second frees that raced with the first. `in_transit` is told true while they are in no set, then false.
     pub fn claim(&self, in_transit: impl Fn(bool)) -> u64 {
         // Dekker with `free_remote` and with our own unfenced `free_local`.
-        fence(Ordering::SeqCst);
+        signal_safe::full_fence();
         if self.remote.load(Ordering::Relaxed) == 0 {
             return 0;
         }

@@ -43,15 +43,15 @@ impl WordPool {
         WordPool { lists: [const { Cell::new(null_mut()) }; CAPACITY_COUNT], used_bytes: Cell::new(0) }
     }
 
-    /// Gives `header` room for `count` words, all reset. None if there is no memory.
+    /// Gives `header` room for `padded_count` words, all blocks free. None if there is no memory.
     pub fn provide(
         &self,
         tables: &Tables,
         os: &impl Os,
         header: &SpanHeader,
-        count: usize,
+        padded_count: usize,
     ) -> Option<*mut Word> {
-        let needed = count.next_power_of_two().trailing_zeros() as usize;
+        let needed = padded_count.next_power_of_two().trailing_zeros() as usize;
         let present = usize::from(header.word_capacity.load(Ordering::Relaxed));
         let words = if present > needed {
             header.words.load(Ordering::Relaxed)
@@ -63,8 +63,8 @@ impl WordPool {
             header.word_capacity.store(needed as u8 + 1, Ordering::Relaxed);
             words
         };
-        for index in 0..count {
-            // SAFETY: the array has room for `count` words.
+        for index in 0..padded_count {
+            // SAFETY: the array has room for so many words.
             let word = unsafe { words.add(index) };
             // SAFETY: committed, zero or a word before; words are accessed as atomics only.
             unsafe { &*word }.reset();
