@@ -1,16 +1,11 @@
-// Allocates until there is no more (the limit is set from outside, or by the program itself: argument in MiB),
+// Allocates until there is no more (the limit is set from outside),
 // gets a clean ENOMEM, gives everything back and goes on. All of it with blocks of the size given.
 #include "program.h"
 
 int main(int argc, char **argv) {
     size_t bytes = number(argc, argv, 1, 1 << 20), expected = (size_t)number(argc, argv, 2, 1) << 20;
-    long own_limit = number(argc, argv, 3, 0);
     void *first = malloc(100);
     fill(first, 100, 1);
-    if (own_limit) {
-        struct rlimit limit = {(rlim_t)own_limit << 20, (rlim_t)own_limit << 20};
-        REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0, "setrlimit");
-    }
     for (int round = 0; round < 3; round++) {
         void **chain = NULL, **block;
         size_t total = 0;

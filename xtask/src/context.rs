@@ -2,6 +2,8 @@
 
 use crate::artefacts::Artefacts;
 use crate::outcome::{Outcome, Tally, Verdict, indented};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ pub struct Context {
     pub given_command: Option<PathBuf>,
     /// The command and the library, once they are built.
     pub artefacts: Option<Artefacts>,
+    /// The file that the long run keeps its results in.
+    pub results: Option<PathBuf>,
     /// The present suite's end.
     pub deadline: Instant,
     only: String,
@@ -42,6 +46,7 @@ impl Context {
             soak,
             given_command: given_command.map(PathBuf::from),
             artefacts: None,
+            results: None,
             deadline: Instant::now(),
             only,
             tally: Tally::default(),
@@ -75,11 +80,11 @@ impl Context {
             Outcome::Passed => self.tally.passed += 1,
             Outcome::Failed(text) => {
                 self.tally.failed += 1;
-                print!("FAILED {name}\n{}", indented(&text));
+                self.say(format!("FAILED {name}\n{}", indented(&text)).trim_end());
             }
             Outcome::Skipped(why) => {
                 self.tally.skipped += 1;
-                println!("skipped {name}: {why}");
+                self.say(&format!("skipped {name}: {why}"));
             }
         }
     }
@@ -99,6 +104,17 @@ impl Context {
             _ => body(self),
         };
         self.record(name, outcome);
+    }
+
+    /// Prints a line, and keeps it among the long run's results.
+    pub fn say(&self, line: &str) {
+        println!("{line}");
+        if let Some(path) = &self.results {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            if let Err(e) = file.and_then(|mut file| writeln!(file, "{line}")) {
+                eprintln!("xtask: {}: {e}", path.display());
+            }
+        }
     }
 
     /// Counts tests that another runner has counted.

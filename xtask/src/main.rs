@@ -104,12 +104,31 @@ fn run_suites(arguments: &Arguments, table: &[Suite]) -> Result<bool, String> {
     }
     let mut context =
         Context::new(arguments.only.clone(), arguments.command.clone(), arguments.verb == "soak")?;
+    if context.soak {
+        context.results = Some(results_file(&context)?);
+    }
     let chosen =
         |suite: &&Suite| arguments.suites.is_empty() || arguments.suites.iter().any(|n| n == suite.name);
     let mut tally = Tally::default();
     for suite in table.iter().filter(chosen) {
         tally += suites::run(suite, &mut context);
     }
-    println!("{tally}");
+    context.say(&tally.to_string());
     Ok(tally.failed == 0)
+}
+
+/// A dated file under bench/results that begins with what it was measured on.
+fn results_file(context: &Context) -> Result<std::path::PathBuf, String> {
+    let script = "date -u +%Y-%m-%d-%H%M; date -u; git log -1 --format='commit %H'; uname -srm; nproc; \
+        grep -m1 'model name' /proc/cpuinfo; grep MemTotal /proc/meminfo";
+    let run = process::Run::new("/bin/sh", std::time::Duration::from_secs(20));
+    let ended = run.args(["-c", script]).folder(&context.root).succeeds()?;
+    let (name, machine) = ended.stdout.split_once('\n').ok_or("date printed nothing")?;
+    let folder = context.root.join("bench/results");
+    let path = folder.join(format!("{name}-soak.txt"));
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&path, machine))
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    println!("results are kept in {}", path.display());
+    Ok(path)
 }

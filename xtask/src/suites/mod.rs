@@ -39,7 +39,7 @@ pub const TEST: &[Suite] = &[
     suite("unit", 4, cargo::unit, "unit and model tests of all crates"),
     suite("loom", 3, cargo::loom, "every order of the heap's racing steps"),
     suite("miri", 3, cargo::miri, "undefined behaviour, over the fake operating system"),
-    suite("sanitizer", 3, cargo::thread_sanitizer, "data races in the heap's tests"),
+    suite("sanitizers", 3, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
     suite("build", 4, build::suite, "the command with the library inside, and what the library imports"),
     suite("victims", 4, victims::suite, "every bug is reported as promised, and its twin is not"),
     suite("programs", 4, programs::suite, "threads, fork, signals, limits of the malloc family"),
@@ -69,7 +69,7 @@ pub fn run(suite: &Suite, context: &mut Context) -> Tally {
     let budget = Duration::from_secs(suite.minutes * 60);
     let start = Instant::now();
     context.begin(budget);
-    let needs_command = ["victims", "programs", "limits", "command", "real"].contains(&suite.name);
+    let needs_command = ["victims", "programs", "limits", "command", "real", "bench"].contains(&suite.name);
     match needs_command.then(|| build::ensure(context)) {
         Some(Err(text)) => context.record(suite.name, Err(text)),
         _ => (suite.run)(context),
@@ -79,7 +79,7 @@ pub fn run(suite: &Suite, context: &mut Context) -> Tally {
         context.record(suite.name, Err(format!("took {} s of {} s", elapsed.as_secs(), budget.as_secs())));
     }
     let tally = context.tally();
-    println!("{:10} {tally} in {:.1} s", suite.name, elapsed.as_secs_f64());
+    context.say(&format!("{:10} {tally} in {:.1} s", suite.name, elapsed.as_secs_f64()));
     tally
 }
 

@@ -23,6 +23,9 @@ const FOREIGN_INSIDE: &[(&str, &[&str])] = &[
     ("gimli", &["hk-recorder"]),
 ];
 
+/// Features that bring something for tests and change nothing else: never asked for by the product.
+const TEST_FEATURES: &[&str] = &["fake"];
+
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -40,6 +43,8 @@ struct Dependency {
     name: String,
     kind: Option<String>,
     target: Option<String>,
+    #[serde(default)]
+    features: Vec<String>,
 }
 
 /// Checks all crates of the workspace.
@@ -62,7 +67,13 @@ fn wrong_arrows(package: &Package) -> Vec<String> {
             wrong.push(format!("{name} -> {}: {why}", dependency.name));
         }
     }
-    if INSIDE.contains(&name) && !package.features.is_empty() {
+    for dependency in package.dependencies.iter().filter(in_product) {
+        if dependency.features.iter().any(|feature| TEST_FEATURES.contains(&feature.as_str())) {
+            wrong.push(format!("{name} -> {}: a feature for tests in the product", dependency.name));
+        }
+    }
+    let for_tests = |feature: &&String| TEST_FEATURES.contains(&feature.as_str());
+    if INSIDE.contains(&name) && !package.features.keys().all(|feature| for_tests(&feature)) {
         wrong.push(format!("{name} has Cargo features; what the heap does is chosen at run time"));
     }
     wrong
