@@ -101,14 +101,15 @@ pub fn measure<'a>(
     for run in 0..=args.runs() {
         let chosen: Vec<usize> = (0..rows.len()).collect();
         round(&mut rows, chosen, run > 0, allocators, launcher, &mut random);
-        progress(&format!("run {run} of {}{}", args.runs(), if run == 0 { " (thrown away)" } else { "" }));
+        let which = if run == 0 { " (thrown away)" } else { "" };
+        milestone(&format!("run {run} of {} done{which}", args.runs()));
     }
     for run in args.runs() + 1..=args.runs_max() {
         let noisy: Vec<usize> = (0..rows.len()).filter(|&row| is_noisy(&rows[row], args.statistic)).collect();
         if noisy.is_empty() {
             break;
         }
-        progress(&format!("repeating {} noisy rows, run {run} of at most {}", noisy.len(), args.runs_max()));
+        milestone(&format!("repeating {} noisy rows, run {run} of at most {}", noisy.len(), args.runs_max()));
         round(&mut rows, noisy, true, allocators, launcher, &mut random);
     }
     progress("");
@@ -152,6 +153,15 @@ fn round(
                 Err(why) => row.cells[index].failures.push(why),
             }
         }
+    }
+}
+
+/// What has been reached: overwritten by the next on a terminal, a line of its own elsewhere.
+fn milestone(text: &str) {
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        progress(text);
+    } else {
+        eprintln!("{text}");
     }
 }
 

@@ -200,8 +200,6 @@ impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
     fn free_edge(&self, block: *mut u8) {
-        // It may give memory back to the system.
-        let _errno = hk_os::Errno::keep();
         self.heap.free_edge(self.current(), block);
     }
 
@@ -211,9 +209,9 @@ impl<H: Host> ProcessHeap<H> {
         if block.is_null() {
             return;
         }
-        let _errno = hk_os::Errno::keep();
         let current = self.current();
         if let Err(misuse) = self.heap.free_slow(current, block) {
+            let _errno = hk_os::Errno::keep();
             self.free_refused(block, call, misuse, &Registers::capture());
         }
     }

@@ -61,7 +61,7 @@ pub type LateFinding = fn(usize, usize);
 #[repr(C, align(128))]
 pub struct Heap<O> {
     // Read by every free, written as the heap grows.
-    base: AtomicUsize,
+    base: AtomicPtr<u8>,
     /// Bytes from `base` whose headers are accessible.
     limit: AtomicUsize,
     headers: AtomicPtr<SpanHeader>,
@@ -97,7 +97,7 @@ impl<O: Os> Heap<O> {
     /// A heap that has not started.
     pub const fn new(os: O) -> Self {
         Heap {
-            base: AtomicUsize::new(0),
+            base: AtomicPtr::new(null_mut()),
             limit: AtomicUsize::new(0),
             headers: AtomicPtr::new(null_mut()),
             os,
@@ -134,7 +134,7 @@ impl<O: Os> Heap<O> {
         self.keep.store(options.keep, Ordering::Relaxed);
         self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
         self.headers.store(tables.header_table().cast_mut(), Ordering::Relaxed);
-        self.base.store(tables.base().as_ptr().addr(), Ordering::Relaxed);
+        self.base.store(tables.base().as_ptr(), Ordering::Relaxed);
         // SAFETY: not ready, so nobody reads it; the lock keeps others from writing.
         unsafe { *self.tables.get() = Some(tables) };
         // Release: who sees `ready` sees the tables.
@@ -194,10 +194,26 @@ impl<O: Os> Heap<O> {
         self.limit.store(slices * SLICE_BYTES, Ordering::Release);
     }
 
+    /// The header of a span that is in use.
+    #[inline(always)]
+    pub(crate) fn header(&self, slice: usize) -> &SpanHeader {
+        debug_assert!(slice < self.slices.top());
+        // SAFETY: spans in use lie below the top, where headers are committed.
+        let header = unsafe { self.headers.load(Ordering::Relaxed).add(slice) };
+        // SAFETY: as above; headers are accessed as atomics only.
+        unsafe { &*header }
+    }
+
+    /// A pointer to an address in the slices, with the reservation's provenance.
+    #[inline(always)]
+    pub(crate) fn block_place(&self, address: usize) -> *mut u8 {
+        self.base.load(Ordering::Relaxed).with_addr(address)
+    }
+
     /// The offset of an address in the slices, if its header is accessible.
     #[inline(always)]
     pub(crate) fn offset_of(&self, address: usize) -> Option<usize> {
-        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
+        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed).addr());
         (offset < self.limit.load(Ordering::Relaxed)).then_some(offset)
     }
 
@@ -211,7 +227,7 @@ impl<O: Os> Heap<O> {
     }
 
     pub(crate) fn is_own_table(&self, address: usize) -> bool {
-        self.owns(address) && address < self.base.load(Ordering::Relaxed)
+        self.owns(address) && address < self.base.load(Ordering::Relaxed).addr()
     }
 
     /// A block of at least `bytes`, if `bytes` is small and a block is at hand; else null: then ask

@@ -31,33 +31,39 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    #[cold]
+    /// malloc of a class whose bin's word is used up.
     #[inline(never)]
     pub(crate) fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
         debug_assert!(!heap.is_sentinel());
-        let block = heap.bins[class].take();
-        if !block.is_null() {
-            return block;
-        }
+        let bin = &heap.bins[class];
         heap.set_busy(true);
-        let block = if self.refill(heap, class) { heap.bins[class].take() } else { null_mut() };
+        // Look again: a signal handler may have refilled the bin before we were busy.
+        let mut block = bin.take();
+        if block.is_null() && self.refill(heap, class) {
+            block = bin.take();
+        }
         heap.set_busy(false);
         block
     }
 
     /// Gives the bin of `class` a word with available blocks. False if there is no memory.
+    #[inline]
     fn refill(&self, heap: &ThreadHeap, class: usize) -> bool {
         self.poll(heap);
         let geometry = &CLASSES[class];
         if let Some((span, word)) = heap.bins[class].span() {
-            if self.refill_from(heap, geometry, span, word) {
+            if self.refill_from(heap, class, geometry, span, word) {
                 return true;
             }
             self.leave(heap, class, span);
         }
+        self.refill_from_next_span(heap, class, geometry)
+    }
+
+    fn refill_from_next_span(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry) -> bool {
         while let Some(span) = self.queue_pop(&heap.queues[class]) {
-            self.tables().header(span).set_listing(Listing::Current);
-            if self.refill_from(heap, geometry, span, 0) {
+            self.header(span).set_listing(Listing::Current);
+            if self.refill_from(heap, class, geometry, span, 0) {
                 return true;
             }
             self.leave(heap, class, span);
@@ -66,62 +72,77 @@ impl<O: Os> Heap<O> {
             heap.bins[class].clear();
             return false;
         };
-        self.tables().header(span).set_listing(Listing::Current);
-        let refilled = self.refill_from(heap, geometry, span, 0);
+        self.header(span).set_listing(Listing::Current);
+        let refilled = self.refill_from(heap, class, geometry, span, 0);
         assert!(refilled, "a new span has free blocks");
         true
     }
 
     /// Exposes a word of `span`: word `from` if enough of it is free again, else the next one behind it.
-    fn refill_from(&self, heap: &ThreadHeap, geometry: &Geometry, span: usize, from: u32) -> bool {
-        let header = self.tables().header(span);
-        let absent = geometry.absent;
+    #[inline]
+    fn refill_from(
+        &self,
+        heap: &ThreadHeap,
+        class: usize,
+        geometry: &Geometry,
+        span: usize,
+        from: u32,
+    ) -> bool {
+        let header = self.header(span);
         let mut summary = header.summary.load(Ordering::Relaxed) & (!0 << from);
-        if summary & (1 << from) != 0 {
-            let word = self.word(header, from);
-            let free = (word.freed() & !absent).count_ones();
-            let others = summary & !(1 << from) != 0;
-            if others && free < geometry.expose_max / 2 {
-                summary &= !(1 << from);
+        let others = summary & !(1 << from);
+        if others != summary && others != 0 {
+            let free = self.word(header, from).freed() & !geometry.absent;
+            if free.count_ones() < geometry.expose_max / 2 {
+                summary = others;
             }
         }
         if summary == 0 {
             return false;
         }
-        self.expose(heap, geometry, span, header, summary.trailing_zeros());
+        self.expose(heap, class, geometry, span, summary.trailing_zeros());
         true
     }
 
-    fn expose(&self, heap: &ThreadHeap, geometry: &Geometry, span: usize, header: &SpanHeader, index: u32) {
+    #[inline]
+    fn expose(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry, span: usize, index: u32) {
+        let header = self.header(span);
         let word = self.word(header, index);
-        self.claim(heap, header, span, index);
+        if word.has_remote() {
+            self.claim(heap, header, span, index);
+        }
         let freed = word.freed();
+        if freed == !0 {
+            self.unfill(heap, header, index);
+        }
+        let chosen = lowest_bits(freed & !geometry.absent, geometry.expose_max);
+        let left = freed & !chosen;
+        if left == geometry.absent {
+            let summary = header.summary.load(Ordering::Relaxed);
+            header.summary.store(summary & !(1 << index), Ordering::Relaxed);
+        }
+        let distance = index as usize * BLOCKS_PER_WORD * geometry.block_bytes as usize;
+        let base = self.block_place(header.start.load(Ordering::Relaxed) + distance);
+        let bin = &heap.bins[class];
+        bin.clear();
+        word.expose(chosen);
+        bin.set(span, index, word, base);
+        if word.freed() != left {
+            // A signal handler freed into the word when its summary bit was on its way out.
+            self.settle_word(heap, header, span, index);
+        }
+    }
+
+    /// A word of free blocks is put to use.
+    fn unfill(&self, heap: &ThreadHeap, header: &SpanHeader, index: u32) {
         let full = header.full.load(Ordering::Relaxed);
         if full & 1 << index != 0 {
             header.full.store(full & !(1 << index), Ordering::Relaxed);
             self.add_live(heap, header.word_bytes() as i64);
         }
-        let chosen = lowest_bits(freed & !geometry.absent, geometry.expose_max);
-        if freed & !chosen == geometry.absent {
-            let summary = header.summary.load(Ordering::Relaxed);
-            header.summary.store(summary & !(1 << index), Ordering::Relaxed);
-        }
-        let first_block = index as usize * BLOCKS_PER_WORD;
-        let base = self
-            .block_place(header.start.load(Ordering::Relaxed) + first_block * geometry.block_bytes as usize);
-        let bin = &heap.bins[usize::from(header.class.load(Ordering::Relaxed))];
-        bin.clear();
-        word.expose(chosen);
-        bin.set(span, index, word, base);
-        // A signal handler may have freed into the word when its summary bit was on its way out.
-        self.settle_word(heap, header, span, index);
     }
 
-    /// A pointer to an address in the slices, with the reservation's provenance.
-    pub(crate) fn block_place(&self, address: usize) -> *mut u8 {
-        self.tables().base().as_ptr().with_addr(address)
-    }
-
+    #[inline(always)]
     pub(crate) fn word<'a>(&self, header: &'a SpanHeader, index: u32) -> &'a Word {
         debug_assert!(index < header.word_count());
         // SAFETY: callers name words of the span as it is cut now, which only its owner changes.
@@ -130,7 +151,7 @@ impl<O: Os> Heap<O> {
 
     /// The bin moves on from a span: it is queued if it has freed blocks, else it is full.
     fn leave(&self, heap: &ThreadHeap, class: usize, span: usize) {
-        let header = self.tables().header(span);
+        let header = self.header(span);
         if header.summary.load(Ordering::Relaxed) != 0 {
             heap.bins[class].clear();
             self.queue_push(&heap.queues[class], span);
@@ -164,7 +185,7 @@ impl<O: Os> Heap<O> {
             run.start
         };
         let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
-        self.tables().header(span).publish(heap.me.get() | flags);
+        self.header(span).publish(heap.me.get() | flags);
         Some(span)
     }
 
@@ -185,6 +206,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// What has to be looked at now and then: mail, and the clock.
+    #[inline]
     fn poll(&self, heap: &ThreadHeap) {
         if heap.shared.mailbox.has_mail() {
             self.drain_mail(heap);
@@ -202,7 +224,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn drain_mail(&self, heap: &ThreadHeap) {
         drain(self, heap.index(), |span, words| {
             let span = span as usize;
-            let header = self.tables().header(span);
+            let header = self.header(span);
             let mut rest = words & (u64::MAX >> (64 - header.word_count()));
             while rest != 0 {
                 let index = rest.trailing_zeros();
@@ -216,6 +238,7 @@ impl<O: Os> Heap<O> {
     /// Files the remote frees of a word under `freed`.
     fn claim(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
         let word = self.word(header, index);
+        word.has_remote();
         let place = core::ptr::from_ref(word).cast_mut();
         let mut doubles = word.claim(|moving| heap.set_transit(if moving { place } else { null_mut() }));
         self.settle_word(heap, header, span, index);
@@ -229,7 +252,7 @@ impl<O: Os> Heap<O> {
 
     /// Files all remote frees of a span.
     pub(crate) fn claim_all(&self, heap: &ThreadHeap, span: usize) {
-        let header = self.tables().header(span);
+        let header = self.header(span);
         for index in 0..header.word_count() {
             self.claim(heap, header, span, index);
         }
@@ -274,17 +297,17 @@ impl<O: Os> Heap<O> {
     /// The span at an address that the calling thread has just freed a block of.
     fn own_span(&self, address: usize) -> Option<(usize, &SpanHeader)> {
         let slice = self.offset_of(address)? >> SLICE_SHIFT;
-        let header = self.tables().header(slice);
+        let header = self.header(slice);
         if header.state() != SliceState::Interior {
             return Some((slice, header));
         }
         let span = slice - header.slices.load(Ordering::Relaxed) as usize;
-        Some((span, self.tables().header(span)))
+        Some((span, self.header(span)))
     }
 
     /// Gives a span back that has no live block, unless it is all that its bin has.
     pub(crate) fn retire_if_free(&self, heap: &ThreadHeap, span: usize) {
-        let header = self.tables().header(span);
+        let header = self.header(span);
         if !header.all_free() || header.listing() != Listing::Queued {
             return;
         }
@@ -308,13 +331,13 @@ impl<O: Os> Heap<O> {
     }
 
     pub(crate) fn queue_push(&self, queue: &Queue, span: usize) {
-        let header = self.tables().header(span);
+        let header = self.header(span);
         let last = queue.last.get();
         header.next.store(0, Ordering::Relaxed);
         header.previous.store(last, Ordering::Relaxed);
         header.set_listing(Listing::Queued);
         match last.checked_sub(1) {
-            Some(last) => self.tables().header(last as usize).next.store(span as u32 + 1, Ordering::Relaxed),
+            Some(last) => self.header(last as usize).next.store(span as u32 + 1, Ordering::Relaxed),
             None => queue.first.set(span as u32 + 1),
         }
         queue.last.set(span as u32 + 1);
@@ -327,16 +350,16 @@ impl<O: Os> Heap<O> {
     }
 
     pub(crate) fn queue_unlink(&self, queue: &Queue, span: usize) {
-        let header = self.tables().header(span);
+        let header = self.header(span);
         debug_assert_eq!(header.listing(), Listing::Queued);
         let next = header.next.load(Ordering::Relaxed);
         let previous = header.previous.load(Ordering::Relaxed);
         match previous.checked_sub(1) {
-            Some(previous) => self.tables().header(previous as usize).next.store(next, Ordering::Relaxed),
+            Some(previous) => self.header(previous as usize).next.store(next, Ordering::Relaxed),
             None => queue.first.set(next),
         }
         match next.checked_sub(1) {
-            Some(next) => self.tables().header(next as usize).previous.store(previous, Ordering::Relaxed),
+            Some(next) => self.header(next as usize).previous.store(previous, Ordering::Relaxed),
             None => queue.last.set(previous),
         }
         header.set_listing(Listing::Full);

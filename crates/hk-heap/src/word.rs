@@ -151,14 +151,18 @@ impl Word {
         self.remote.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// The owner takes all remote bits over, and files them under `freed`. Gives those that were free already:
-    /// second frees that raced with the first. `in_transit` is told true while they are in no set, then false.
-    pub fn claim(&self, in_transit: impl Fn(bool)) -> u64 {
+    /// Whether the owner has remote bits to claim, before it hands freed blocks of the word out again.
+    #[inline(always)]
+    pub fn has_remote(&self) -> bool {
         // Dekker with `free_remote` and with our own unfenced `free_local`.
         signal_safe::full_fence();
-        if self.remote.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
+        self.remote.load(Ordering::Relaxed) != 0
+    }
+
+    /// The owner takes all remote bits over, and files them under `freed`. Gives those that were free already:
+    /// second frees that raced with the first. `in_transit` is told true while they are in no set, then false.
+    /// Call [`Word::has_remote`] before; nothing is wrong if it said no.
+    pub fn claim(&self, in_transit: impl Fn(bool)) -> u64 {
         in_transit(true);
         // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
         // once, those that came since the load too: the next freer then finds the word empty and announces it.

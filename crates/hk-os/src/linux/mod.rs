@@ -1,4 +1,5 @@
-//! The real operating system: Linux through libc's wrappers, none of which allocates.
+//! The real operating system: Linux through libc's wrappers, none of which allocates. They leave errno as it was, as
+//! free has to (glibc since 2.33, POSIX 2024).
 
 mod tls;
 
@@ -85,16 +86,19 @@ unsafe impl Os for Linux {
     }
 
     unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
+        let _errno = Errno::keep();
         // SAFETY: the caller owns the range and gives it up.
         unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
     }
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
         // SAFETY: the range is ours by the caller's word.
         unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged {
+        let _errno = Errno::keep();
         let start = start.as_ptr().cast();
         // SAFETY: committed pages whose contents the caller gives up.
         if unsafe { libc::madvise(start, bytes, libc::MADV_DONTNEED) } == 0 {
@@ -112,6 +116,7 @@ unsafe impl Os for Linux {
             tv_sec: i64::from(timeout_ms / 1000),
             tv_nsec: i64::from(timeout_ms % 1000) * 1_000_000,
         };
+        let _errno = Errno::keep();
         // SAFETY: `word` and `timeout` live through the call; FUTEX_WAIT only reads them.
         unsafe {
             libc::syscall(
@@ -125,6 +130,7 @@ unsafe impl Os for Linux {
     }
 
     fn wake_one(&self, word: &AtomicU32) {
+        let _errno = Errno::keep();
         // SAFETY: FUTEX_WAKE uses the address as a key only.
         unsafe {
             libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1)
@@ -139,6 +145,7 @@ unsafe impl Os for Linux {
     }
 
     fn address_space_left(&self) -> Option<usize> {
+        let _errno = Errno::keep();
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is a valid place for the result.
         let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
