@@ -25,7 +25,10 @@ fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
 pub fn describe() -> String {
     let facts = [
         ("date", said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
-        ("source", said_by("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])),
+        (
+            "source of the bench",
+            said_by("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]),
+        ),
         ("kernel", first_line("/proc/sys/kernel/osrelease")),
         ("processor", field("/proc/cpuinfo", "model name")),
         ("cores", std::thread::available_parallelism().ok().map(|count| count.to_string())),
