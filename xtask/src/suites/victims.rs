@@ -1,7 +1,7 @@
 //! The victims: one bug each, what the heap promises about it, and the twin without the bug.
 //!
 //! Each is compiled with and without frame pointers and run three times: `report` (the finding is the golden
-//! one, the program goes on and its blocks are intact), `abort` (it is stopped by SIGABRT), and its twin (no
+//! one, the program goes on and its blocks are intact; in both modes), `abort` (it is stopped by SIGABRT), and its twin (no
 //! finding). One folder per language; what a golden file may say is in [`golden`].
 
 mod golden;
@@ -131,12 +131,13 @@ fn run_victim(context: &mut Context, source: &Path, golden: &Golden, folder: &Pa
             let program = build.folder(folder, false).join(&name);
             let twin = build.folder(folder, true).join(&name);
             let label = |what: &str| format!("{} ({}, {what})", case.label(&name), build.name);
-            context.test(&label("report"), |c| reports(c, &program, golden, &case));
+            context.test(&label("report"), |c| reports(c, &program, golden, &case, "manual"));
             // Frame pointers make no difference to what follows.
             if build.name == "frames" {
                 context.test(&label("abort"), |c| aborts(c, &program, golden, &case));
                 context.test(&label("twin"), |c| is_silent(c, &twin, golden, &case, "manual"));
                 if !golden.needs_reuse {
+                    context.test(&label("report, keep"), |c| reports(c, &program, golden, &case, "keep"));
                     context.test(&label("twin, keep"), |c| is_silent(c, &twin, golden, &case, "keep"));
                 }
             }
@@ -168,8 +169,8 @@ fn ends_well(ended: &Ended, golden: &Golden) -> Verdict {
 }
 
 /// The finding is the golden one, and the program goes on as if the bad call had not been made.
-fn reports(context: &Context, program: &Path, golden: &Golden, case: &Case) -> Verdict {
-    let (ended, report) = run(context, program, case, &["--on-finding", "report"])?;
+fn reports(context: &Context, program: &Path, golden: &Golden, case: &Case, mode: &str) -> Verdict {
+    let (ended, report) = run(context, program, case, &["--mode", mode, "--on-finding", "report"])?;
     golden.matches(&report, case)?;
     if report.findings.iter().any(|finding| finding.aborted) {
         return Err(format!("'aborted' in a run that goes on\n{}", report.shown()));

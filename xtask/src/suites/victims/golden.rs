@@ -274,11 +274,25 @@ fn stack_begins(expected: &[String], frames: &[String]) -> bool {
             (0..=frames.len()).any(|skipped| stack_begins(rest, &frames[skipped..]))
         }
         Some((first, rest)) => frames.split_first().is_some_and(|(frame, below)| {
-            // A function's name may be given without the modules it lies in.
-            let same = frame == first || frame.ends_with(&format!("::{first}"));
+            // A function's name may be given without the modules it lies in, and is without its parameters.
+            let frame = without_parameters(frame);
+            let same = frame == *first || frame.ends_with(&format!("::{first}"));
             same && stack_begins(rest, below)
         }),
     }
+}
+
+/// `f(int) a.cpp:3` as `f a.cpp:3`: whether compilers leave parameters in names differs.
+fn without_parameters(frame: &str) -> String {
+    let Some((function, place)) = frame.split_once(") ") else { return frame.into() };
+    let mut open = 1;
+    for (at, c) in function.char_indices().rev() {
+        open += i32::from(c == ')') - i32::from(c == '(');
+        if open == 0 {
+            return format!("{} {place}", &function[..at]);
+        }
+    }
+    frame.into()
 }
 
 #[cfg(test)]
@@ -297,6 +311,12 @@ mod tests {
         assert!(!stack_begins(&strings(&["free_twice a.c:5", "main a.c:9"]), &frames));
         assert!(!stack_begins(&strings(&["free_twice a.c:6"]), &frames));
         assert!(!stack_begins(&strings(&["...", "in a.c:9"]), &frames));
+        assert_eq!(without_parameters("Name::~Name() a.cpp:8"), "Name::~Name a.cpp:8");
+        assert_eq!(
+            without_parameters("(anonymous namespace)::f(int (*)(long)) a.cpp:8"),
+            "(anonymous namespace)::f a.cpp:8"
+        );
+        assert_eq!(without_parameters("main a.c:9"), "main a.c:9");
     }
 
     #[test]

@@ -18,7 +18,7 @@ for module in $modules; do
 done
 /usr/bin/python3 -m test -j2 --timeout 300 --tempdir "$PWD" $present >log 2>&1
 status=$?
-grep -E '^(test_[a-z_0-9]+ (failed|crashed)|[0-9]+ tests? (OK|failed|skipped)|Result:)' log
+grep -E '^(test_[a-z_0-9]+ (failed|crashed)|(All )?[0-9]+ tests? (OK|failed|skipped)|Tests result:)' log
 [ $status -eq 0 ] || tail -40 log
 rm -f log
 echo "status $status"
