@@ -3,8 +3,8 @@
 use crate::heap::Heap;
 use crate::mailbox::{HeapState, announce};
 use crate::misuse::{At, Misuse};
-use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, class_of};
-use crate::span::{InSpan, SliceState, SpanHeader, SpanShape};
+use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index, class_of};
+use crate::span::{FLAGS_MASK, InSpan, SliceState, SpanHeader, SpanShape};
 use crate::thread_heap::ThreadHeap;
 use crate::word::{BLOCKS_PER_WORD, LocalFree, Word};
 use core::ptr::null_mut;
@@ -34,9 +34,50 @@ impl<O: Os> Heap<O> {
     ///
     /// # Errors
     /// If `block` is not the start of a live block of this heap; nothing has changed then.
-    #[cold]
     #[inline(never)]
     pub fn free_slow(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
+        if self.free_others(heap, block) { Ok(()) } else { self.free_checked(heap, block) }
+    }
+
+    /// The usual case: a block of another thread's span. False, with nothing done, if it is anything else.
+    #[inline]
+    fn free_others(&self, heap: &ThreadHeap, block: *mut u8) -> bool {
+        let Some(offset) = self.offset_of(block.addr()) else { return false };
+        let slice = offset >> SLICE_SHIFT;
+        let header = self.header(slice);
+        let generation = header.generation();
+        let owner = header.owner_and_flags.load(Ordering::Acquire);
+        let plain = owner != 0 && owner & FLAGS_MASK == 0 && owner != heap.me.get();
+        if !plain || !generation.is_multiple_of(2) {
+            return false;
+        }
+        let Some(index) = block_index(block.addr() as u16, header.inverse.load(Ordering::Relaxed)) else {
+            return false;
+        };
+        // SAFETY: the words are padded to what a distance in the slice can lead to.
+        let word = unsafe { header.word_of(index) };
+        let bit = 1 << (index % BLOCKS_PER_WORD);
+        if !header.is_generation(generation) || word.live() & bit == 0 {
+            return false;
+        }
+        let freed = word.free_remote(bit);
+        if freed.announce {
+            self.announce_free(slice, index);
+        }
+        if !freed.double && header.is_generation(generation) {
+            return true;
+        }
+        if !freed.double {
+            // The span was retired under us: all its blocks were free, this one too.
+            word.withdraw(bit);
+        }
+        // Whoever looks again finds it free, and says so.
+        false
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_checked(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
         let block = self.resolve(block.addr())?;
         if block.header.keeps() || self.keep.load(Ordering::Relaxed) {
             return if block.word.free_kept(block.bit) { Ok(()) } else { Err(block.misuse(At::FreeBlock)) };
@@ -56,7 +97,7 @@ impl<O: Os> Heap<O> {
                 self.free_large(block.span);
             }
         } else if freed.announce {
-            self.announce_free(&block);
+            self.announce_free(block.span, block.index);
         }
         if double { Err(block.misuse(At::FreeBlock)) } else { Ok(()) }
     }
@@ -70,9 +111,8 @@ impl<O: Os> Heap<O> {
         Ok(())
     }
 
-    fn announce_free(&self, block: &BlockRef<'_>) {
-        let word = (block.index / BLOCKS_PER_WORD) as u32;
-        if let Some(owner) = announce(self, block.span as u32, word) {
+    fn announce_free(&self, span: usize, index: usize) {
+        if let Some(owner) = announce(self, span as u32, (index / BLOCKS_PER_WORD) as u32) {
             self.drain_if_ownerless(owner);
         }
     }

@@ -9,7 +9,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(hk_loom)))]
 mod arch {
-    use super::AtomicU64;
+    use super::{AtomicU64, Ordering};
     use core::arch::asm;
 
     #[inline(always)]
@@ -30,6 +30,12 @@ mod arch {
     pub fn full_fence() {
         // SAFETY: changes nothing: a locked OR of zero with the top of the stack.
         unsafe { asm!("lock or dword ptr [rsp], 0") };
+    }
+
+    /// x86's locked instructions are full fences themselves: only the compiler has to be told.
+    #[inline(always)]
+    pub fn fence_after_rmw() {
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
     #[inline(always)]
@@ -66,6 +72,10 @@ mod arch {
         crate::sync::fence(Ordering::SeqCst);
     }
 
+    pub fn fence_after_rmw() {
+        full_fence();
+    }
+
     pub fn exchange(word: &AtomicU64, old: u64, new: u64) -> bool {
         word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -87,6 +97,12 @@ pub fn and(word: &AtomicU64, bits: u64) {
 #[inline(always)]
 pub fn full_fence() {
     arch::full_fence();
+}
+
+/// The same, right after a read-modify-write.
+#[inline(always)]
+pub fn fence_after_rmw() {
+    arch::fence_after_rmw();
 }
 
 /// Takes the lowest set bit out of the word; gives its number.

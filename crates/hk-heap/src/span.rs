@@ -15,6 +15,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 
 /// The flag in `owner_and_flags` that sends every free of the span to the slow path: keep mode.
 pub const FLAG_KEEP: u64 = 1;
+/// All flags.
+pub const FLAGS_MASK: u64 = (1 << OWNER_SHIFT) - 1;
 const OWNER_SHIFT: u32 = 8;
 
 /// The word that a heap compares with a span's: its index, and no flags. Never zero.
@@ -194,6 +196,11 @@ impl SpanHeader {
             words: self.words.load(Ordering::Relaxed),
         };
         self.is_generation(generation).then_some(shape)
+    }
+
+    /// The generation; odd while the shape changes.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Whether nothing changed since `generation` was read.

@@ -135,7 +135,7 @@ impl Word {
         }
         let announce = before == 0;
         // Dekker with `claim`: either the owner's load of remote sees our bit, or we see what it filed.
-        signal_safe::full_fence();
+        signal_safe::fence_after_rmw();
         // In the direction of travel: a block goes from freed to avail, so it can't slip past us.
         let freed = self.freed.load(Ordering::Acquire);
         let avail = self.avail.load(Ordering::Acquire);
