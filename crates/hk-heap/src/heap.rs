@@ -1,8 +1,10 @@
 //! The heap as a value: its parts, its start, and the two fast paths.
 
 use crate::figures::LiveFigures;
+use crate::lock::{Guard, Lock};
 use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
 use crate::misuse::Misuse;
+use crate::size_class::SLICE_BYTES;
 use crate::size_class::{
     CLASS_BYTES_MAX, SLICE_SHIFT, TABLE_BYTES_MAX, block_index, class_of, class_of_small,
 };
@@ -12,7 +14,6 @@ use crate::tables::{RESERVE_BYTES_MAX, Tables};
 use crate::thread_heap::ThreadHeap;
 use crate::word::{BLOCKS_PER_WORD, LocalFree};
 use crate::words::WordPool;
-use crate::{lock::Lock, size_class::SLICE_BYTES};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -65,6 +66,8 @@ pub struct Heap<O> {
     /// Bytes from `base` whose headers are accessible.
     limit: AtomicUsize,
     headers: AtomicPtr<SpanHeader>,
+    /// Whether signal handlers may interrupt malloc and call it.
+    signals: AtomicBool,
 
     pub(crate) os: O,
     ready: AtomicBool,
@@ -100,6 +103,7 @@ impl<O: Os> Heap<O> {
             base: AtomicPtr::new(null_mut()),
             limit: AtomicUsize::new(0),
             headers: AtomicPtr::new(null_mut()),
+            signals: AtomicBool::new(true),
             os,
             ready: AtomicBool::new(false),
             tables: UnsafeCell::new(None),
@@ -125,7 +129,7 @@ impl<O: Os> Heap<O> {
     /// # Errors
     /// If not even [`crate::tables::RESERVE_BYTES_MIN`] can be had.
     pub fn start(&self, options: &Options) -> Result<(), NoAddressSpace> {
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         if self.is_started() {
             return Ok(());
         }
@@ -153,6 +157,19 @@ impl<O: Os> Heap<O> {
         if self.is_started() { self.tables().reserved_bytes } else { 0 }
     }
 
+    /// Whether signal handlers may interrupt malloc and call it.
+    #[inline(always)]
+    pub(crate) fn expects_signals(&self) -> bool {
+        // Relaxed: set before the first handler is installed, by the thread that installs it.
+        self.signals.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the process may have signal handlers. If it has none, malloc is a little faster and the lock is
+    /// taken without blocking signals. True at first, as a host may not know.
+    pub fn expect_signals(&self, signals: bool) {
+        self.signals.store(signals, Ordering::Relaxed);
+    }
+
     /// Takes other options over, after the start. Keep mode reaches spans made before, but nothing is moved: to be
     /// called while the process has one thread.
     pub fn reconfigure(&self, keep: bool, purge_delay_ms: u32) {
@@ -168,8 +185,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// Whether the calling thread was interrupted while it held the heap's lock: whatever needs the lock would wait
-    /// for ever. The window between taking the lock and signing for it is closed by [`ThreadHeap::is_busy`] for all
-    /// but frees of large blocks.
+    /// for ever. Only possible with handlers that the host does not know of, as signals are blocked otherwise.
     pub fn is_reentered(&self) -> bool {
         self.lock.is_mine(&self.os)
     }
@@ -177,6 +193,11 @@ impl<O: Os> Heap<O> {
     /// The operating system.
     pub fn os(&self) -> &O {
         &self.os
+    }
+
+    /// The central lock.
+    pub(crate) fn lock(&self) -> Guard<'_, O> {
+        self.lock.lock(&self.os, self.expects_signals())
     }
 
     pub(crate) fn tables(&self) -> &Tables {
@@ -237,7 +258,7 @@ impl<O: Os> Heap<O> {
         if bytes > TABLE_BYTES_MAX {
             return null_mut();
         }
-        heap.bins[class_of_small(bytes)].take()
+        heap.bins[class_of_small(bytes)].take(self.expects_signals())
     }
 
     /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not
@@ -247,7 +268,7 @@ impl<O: Os> Heap<O> {
             return self.allocate_large(heap, bytes, 1);
         }
         let class = class_of(bytes);
-        let block = heap.bins[class].take();
+        let block = heap.bins[class].take(self.expects_signals());
         if block.is_null() { self.allocate_class(heap, class) } else { block }
     }
 

@@ -41,7 +41,7 @@ impl<O: Os> Heap<O> {
     fn make_large(&self, bytes: usize, align: usize) -> Option<(*mut u8, bool)> {
         let slices = bytes.div_ceil(SLICE_BYTES).max(1);
         let align_slices = align.div_ceil(SLICE_BYTES);
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         let tables = self.tables();
         let base_slice = tables.base().as_ptr().addr() >> SLICE_SHIFT;
         // Slices are numbered from the base, which is not aligned to more than a slice: search with slack.
@@ -87,7 +87,7 @@ impl<O: Os> Heap<O> {
     /// Makes a large block hold `bytes` where it is, if it has the room or its neighbour is free.
     pub(crate) fn resize_large(&self, span: usize, header: &SpanHeader, bytes: usize) -> bool {
         let wanted = bytes.div_ceil(SLICE_BYTES).max(1);
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         let tables = self.tables();
         let present = header.slices.load(Ordering::Relaxed) as usize;
         if wanted > present {

@@ -1,11 +1,13 @@
 //! The one lock of the heap: slices, words and the list of thread heaps.
 //!
 //! A futex mutex (Drepper, "Futexes are tricky", mutex 3). It is held for bounded work only: never while the
-//! system is asked to take pages back. A raw fork (not through libc's fork, which our handlers guard) may copy
+//! system is asked to take pages back. Signals are blocked meanwhile if the process has handlers: one that
+//! allocates would wait for the very thread that it interrupted. A raw fork (not through libc's fork, which our handlers guard) may copy
 //! it held by a thread that the child does not have: the child notices by its process id and frees it.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use hk_os::Os;
+use hk_os::{Os, SignalMask};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -23,7 +25,12 @@ pub struct Lock {
     process: AtomicU32,
     /// Thread of the holder, 0 for none: a signal handler must not wait for the thread that it interrupted.
     holder: AtomicUsize,
+    /// The holder's signal mask, if it blocked signals.
+    mask: Cell<Option<SignalMask>>,
 }
+
+// SAFETY: the mask is accessed by the holder only.
+unsafe impl Sync for Lock {}
 
 /// Unlocks on drop.
 pub struct Guard<'a, O: Os> {
@@ -40,27 +47,34 @@ impl Default for Lock {
 impl Lock {
     /// An unlocked lock.
     pub const fn new() -> Self {
-        Lock { state: AtomicU32::new(FREE), process: AtomicU32::new(0), holder: AtomicUsize::new(0) }
+        Lock {
+            state: AtomicU32::new(FREE),
+            process: AtomicU32::new(0),
+            holder: AtomicUsize::new(0),
+            mask: Cell::new(None),
+        }
     }
 
     /// Waits for the lock.
-    pub fn lock<'a, O: Os>(&'a self, os: &'a O) -> Guard<'a, O> {
-        self.lock_raw(os);
+    pub fn lock<'a, O: Os>(&'a self, os: &'a O, block_signals: bool) -> Guard<'a, O> {
+        self.lock_raw(os, block_signals);
         Guard { lock: self, os }
     }
 
     /// Waits for the lock and leaves it held; [`Lock::unlock_raw`] ends that. For fork.
-    pub fn lock_raw(&self, os: &impl Os) {
+    pub fn lock_raw(&self, os: &impl Os, block_signals: bool) {
+        let mask = block_signals.then(|| os.block_signals());
         // Acquire: see what the last holder did.
         if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow(os);
         }
         // Relaxed: compared by the same thread only.
         self.holder.store(os.thread_token(), Ordering::Relaxed);
+        self.mask.set(mask);
     }
 
     /// Whether the calling thread holds the lock, that is, whether it is in a signal handler that interrupted
-    /// the holder. Between taking the lock and signing for it a handler may be told no; see [`crate::Heap::is_reentered`].
+    /// the holder.
     pub fn is_mine(&self, os: &impl Os) -> bool {
         self.state.load(Ordering::Relaxed) != FREE && self.holder.load(Ordering::Relaxed) == os.thread_token()
     }
@@ -98,9 +112,13 @@ impl Lock {
     /// Ends [`Lock::lock_raw`].
     pub fn unlock_raw(&self, os: &impl Os) {
         self.holder.store(0, Ordering::Relaxed);
+        let mask = self.mask.take();
         // Release: the next holder sees what we did.
         if self.state.swap(FREE, Ordering::Release) == CONTENDED {
             os.wake_one(&self.state);
+        }
+        if let Some(mask) = mask {
+            os.restore_signals(mask);
         }
     }
 }

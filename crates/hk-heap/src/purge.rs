@@ -24,7 +24,7 @@ impl<O: Os> Heap<O> {
             self.next_tick_ms.compare_exchange(next, now + delay / 2, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_ok() {
             self.purge(SLICES_PER_TICK_MAX, if delay == 0 { Age::Any } else { Age::Aged });
-            let _guard = self.lock.lock(&self.os);
+            let _guard = self.lock();
             self.slices.age(self.tables());
         }
     }
@@ -42,12 +42,12 @@ impl<O: Os> Heap<O> {
         while purged < slices_max {
             let count_max = SLICES_PER_CALL_MAX.min(slices_max - purged);
             let run: Option<Run> = {
-                let _guard = self.lock.lock(&self.os);
+                let _guard = self.lock();
                 self.slices.begin_purge(tables, from, count_max, age)
             };
             let Some(run) = run else { break };
             let result = purge_run(tables, &self.os, run);
-            let _guard = self.lock.lock(&self.os);
+            let _guard = self.lock();
             self.slices.finish_purge(tables, run, result);
             purged += run.count;
             from = run.start + run.count;

@@ -38,9 +38,9 @@ impl<O: Os> Heap<O> {
         let bin = &heap.bins[class];
         heap.set_busy(true);
         // Look again: a signal handler may have refilled the bin before we were busy.
-        let mut block = bin.take();
+        let mut block = bin.take(self.expects_signals());
         if block.is_null() && self.refill(heap, class) {
-            block = bin.take();
+            block = bin.take(self.expects_signals());
         }
         heap.set_busy(false);
         block
@@ -167,7 +167,7 @@ impl<O: Os> Heap<O> {
         let geometry = &CLASSES[class];
         self.rescue_mail(heap);
         let span = {
-            let _guard = self.lock.lock(&self.os);
+            let _guard = self.lock();
             let tables = self.tables();
             let run = self.slices.allocate(tables, &self.os, geometry.slices as usize, 1)?;
             self.publish_limit();
@@ -321,7 +321,7 @@ impl<O: Os> Heap<O> {
 
     /// Gives a span's slices back. It is in no list, and no block of it is live.
     pub(crate) fn retire(&self, span: usize) {
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         let tables = self.tables();
         let header = tables.header(span);
         let slices = header.slices.load(Ordering::Relaxed) as usize;

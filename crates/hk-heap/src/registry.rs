@@ -27,7 +27,7 @@ impl<O: Os> Heap<O> {
     fn adopt(&self) -> Option<&ThreadHeap> {
         loop {
             let heap = {
-                let _guard = self.lock.lock(&self.os);
+                let _guard = self.lock();
                 let Some(first) = self.orphans.get().checked_sub(1) else { break };
                 let heap = self.tables().heap(first as usize);
                 self.orphans.set(heap.shared.next_orphan.load(Ordering::Relaxed));
@@ -52,7 +52,7 @@ impl<O: Os> Heap<O> {
     fn adopt_stale(&self) -> Option<&ThreadHeap> {
         loop {
             let index = {
-                let _guard = self.lock.lock(&self.os);
+                let _guard = self.lock();
                 let index = self.stale_cursor.get();
                 if index >= self.heap_count.load(Ordering::Relaxed) {
                     return None;
@@ -69,7 +69,7 @@ impl<O: Os> Heap<O> {
     }
 
     fn make_heap(&self) -> Option<&ThreadHeap> {
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         let tables = self.tables();
         let index = self.heap_count.load(Ordering::Relaxed);
         let end = index as usize + 1;
@@ -101,7 +101,7 @@ impl<O: Os> Heap<O> {
         assert!(orphaned, "only a running heap is detached");
         // What was pushed before the state changed is ours to look after; later pushers see the orphan.
         self.drain_if_ownerless(heap.index());
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         heap.shared.next_orphan.store(self.orphans.get(), Ordering::Relaxed);
         self.orphans.set(heap.index() + 1);
     }
@@ -133,7 +133,7 @@ impl<O: Os> Heap<O> {
 
     /// Before fork: takes the lock, so that the child finds what it guards whole.
     pub fn prepare_fork(&self) {
-        self.lock.lock_raw(&self.os);
+        self.lock.lock_raw(&self.os, self.expects_signals());
     }
 
     /// After fork, in the parent.

@@ -39,10 +39,10 @@ impl Bin {
 
     /// malloc's fast path: the lowest available block, or null.
     #[inline(always)]
-    pub fn take(&self) -> *mut u8 {
+    pub fn take(&self, signals: bool) -> *mut u8 {
         // SAFETY: points to NO_BLOCKS or to a word of the bin's span, never unmapped.
         let word = unsafe { &*self.word.get() };
-        match word.take() {
+        match word.take(signals) {
             Some(block) => self.base.get().wrapping_add(block as usize * self.block_bytes.get()),
             None => null_mut(),
         }

@@ -52,7 +52,7 @@ impl<O: Os> Heap<O> {
                 _ => 1,
             };
         }
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         count.dirty_bytes = (self.slices.dirty_count() * SLICE_BYTES) as u64;
         count.committed_bytes = tables.slices.committed() as u64;
         let table_regions = [&tables.headers, &tables.words, &tables.groups, &tables.heaps];
@@ -81,7 +81,7 @@ impl<O: Os> Heap<O> {
         let tables = self.tables();
         let mut slice = 0;
         let mut interior_left = 0;
-        let _guard = self.lock.lock(&self.os);
+        let _guard = self.lock();
         self.slices.verify(tables, |index, free| {
             assert_eq!(index, slice);
             slice += 1;

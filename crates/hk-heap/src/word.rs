@@ -100,10 +100,10 @@ impl Word {
         self.freed.store(!1, Ordering::Relaxed);
     }
 
-    /// malloc: takes the lowest available block. Owner only.
+    /// malloc: takes the lowest available block. Owner only. `signals`: whether a signal handler may interrupt.
     #[inline(always)]
-    pub fn take(&self) -> Option<u32> {
-        signal_safe::take_lowest(&self.avail)
+    pub fn take(&self, signals: bool) -> Option<u32> {
+        signal_safe::take_lowest(&self.avail, signals)
     }
 
     /// free by the owner. `bit` is one bit, `absent` the bits of blocks that do not exist.

@@ -3,7 +3,7 @@
 //! It is stricter than the real one where that finds errors: purged memory is filled with zeros at once,
 //! commits are counted against a budget, and a limit can be set at which commits fail.
 
-use crate::{Os, Purged};
+use crate::{Os, Purged, SignalMask};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
@@ -98,6 +98,12 @@ unsafe impl Os for Fake {
     fn address_space_left(&self) -> Option<usize> {
         None
     }
+
+    fn block_signals(&self) -> SignalMask {
+        SignalMask(0)
+    }
+
+    fn restore_signals(&self, _mask: SignalMask) {}
 
     fn thread_token(&self) -> usize {
         std::thread_local!(static MARK: u8 = const { 0 });

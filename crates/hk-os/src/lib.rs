@@ -29,6 +29,10 @@ pub enum Purged {
     Kept,
 }
 
+/// A thread's signal mask, as the kernel keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct SignalMask(pub u64);
+
 /// The calls that the heap makes. All addresses and sizes are multiples of the page size.
 ///
 /// # Safety
@@ -69,6 +73,12 @@ pub unsafe trait Os: Sync {
 
     /// The soft limit on the process's address space in bytes, if there is one, less what is mapped already.
     fn address_space_left(&self) -> Option<usize>;
+
+    /// Blocks all signals of the calling thread; gives the mask as it was.
+    fn block_signals(&self) -> SignalMask;
+
+    /// Sets the calling thread's mask.
+    fn restore_signals(&self, mask: SignalMask);
 
     /// A number that differs between any two threads that run; never 0.
     fn thread_token(&self) -> usize;

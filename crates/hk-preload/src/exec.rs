@@ -6,9 +6,9 @@
 
 use crate::exec_environment::{current, remember, search_path, with_heap};
 use crate::host::PROCESS;
+use crate::next::Next;
 use core::ffi::{CStr, c_char, c_void};
-use core::ptr::{null, null_mut};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::ptr::null;
 use hk_format::{ExecState, ProcessState};
 use hk_os::Errno;
 use libc::c_int;
@@ -30,30 +30,6 @@ type Spawn = unsafe extern "C" fn(
     Entries,
 ) -> c_int;
 
-/// libc's function of a name, looked up once.
-struct Next {
-    name: &'static CStr,
-    address: AtomicPtr<c_void>,
-}
-
-impl Next {
-    const fn new(name: &'static CStr) -> Self {
-        Next { name, address: AtomicPtr::new(null_mut()) }
-    }
-
-    fn get(&self) -> *mut c_void {
-        let known = self.address.load(Ordering::Relaxed);
-        if !known.is_null() {
-            return known;
-        }
-        // SAFETY: a NUL-terminated name.
-        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-        assert!(!found.is_null(), "libc lacks {:?}", self.name);
-        self.address.store(found, Ordering::Relaxed);
-        found
-    }
-}
-
 static NEXT_EXECVPE: Next = Next::new(c"execvpe");
 static NEXT_FEXECVE: Next = Next::new(c"fexecve");
 static NEXT_EXECVEAT: Next = Next::new(c"execveat");
@@ -64,9 +40,7 @@ static NEXT_SPAWNP: Next = Next::new(c"posix_spawnp");
 pub fn prepare() {
     remember();
     for next in [&NEXT_EXECVPE, &NEXT_FEXECVE, &NEXT_EXECVEAT, &NEXT_SPAWN, &NEXT_SPAWNP] {
-        // SAFETY: a NUL-terminated name.
-        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, next.name.as_ptr()) };
-        next.address.store(found, Ordering::Relaxed);
+        next.look_up();
     }
 }
 

@@ -46,7 +46,7 @@ extern "C" fn realloc(block: *mut c_void, bytes: size_t) -> *mut c_void {
     }
     if bytes == 0 {
         // As glibc: frees, and returns null without an error.
-        free(block);
+        PROCESS.free(block.cast(), Call::Realloc);
         return null_mut();
     }
     PROCESS.reallocate(block.cast(), bytes).cast()

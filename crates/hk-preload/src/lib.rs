@@ -18,4 +18,6 @@ mod foreign;
 mod host;
 mod info;
 mod lifecycle;
+mod next;
 mod panic;
+mod signals;

@@ -1,7 +1,7 @@
 //! The program's start and end.
 
 use crate::host::PROCESS;
-use crate::{exec, foreign};
+use crate::{exec, foreign, signals};
 use hk_format::ProcessState;
 use libc::c_int;
 
@@ -11,6 +11,7 @@ use libc::c_int;
 static CONSTRUCTOR: extern "C" fn() = {
     extern "C" fn constructor() {
         let _errno = hk_os::Errno::keep();
+        signals::begin();
         PROCESS.start();
         PROCESS.configure();
         foreign::find_next();

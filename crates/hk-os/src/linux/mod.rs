@@ -3,7 +3,7 @@
 
 mod tls;
 
-use crate::{Os, Purged};
+use crate::{Os, Purged, SignalMask};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicU32;
 
@@ -155,6 +155,14 @@ unsafe impl Os for Linux {
         Some((limit.rlim_cur as usize).saturating_sub(mapped_bytes()))
     }
 
+    fn block_signals(&self) -> SignalMask {
+        set_signal_mask(SignalMask(!0))
+    }
+
+    fn restore_signals(&self, mask: SignalMask) {
+        set_signal_mask(mask);
+    }
+
     fn thread_token(&self) -> usize {
         // SAFETY: no arguments, cannot fail; glibc reads it from the thread's own descriptor.
         unsafe { libc::pthread_self() as usize }
@@ -164,6 +172,23 @@ unsafe impl Os for Linux {
         // SAFETY: no arguments, cannot fail.
         unsafe { libc::getpid() as u32 }
     }
+}
+
+/// rt_sigprocmask(2) as a system call: libc's wrapper may be the program's own.
+fn set_signal_mask(mask: SignalMask) -> SignalMask {
+    let _errno = Errno::keep();
+    let mut old = SignalMask(0);
+    // SAFETY: both masks are the eight bytes that the kernel asks for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask.0,
+            &raw mut old.0,
+            size_of::<u64>(),
+        )
+    };
+    old
 }
 
 /// Bytes of address space in use. Zero if it can't be read.
