@@ -64,12 +64,12 @@ pub fn setup() -> Result<(), String> {
     }
     may_install().map_err(|why| format!("{why}; missing packages: {}", missing.join(" ")))?;
     println!("setup: apt-get install {}", missing.join(" "));
+    let _quiet = NoServices::begin();
     let apt = |words: &[&str]| {
         Run::new("apt-get", Duration::from_secs(400))
             .args(["-o", "DPkg::Lock::Timeout=120"])
             .args(words)
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("RUNLEVEL", "1") // no service is started
             .succeeds()
     };
     apt(&["update"])?;
@@ -82,6 +82,30 @@ pub fn setup() -> Result<(), String> {
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("could not be installed: {}", failed.join(" "))) }
+}
+
+/// While it lives, packages that bring a service do not start it: Debian's own switch for that.
+struct NoServices {
+    ours: bool,
+}
+
+impl NoServices {
+    const SWITCH: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> NoServices {
+        let script = "set -C; printf '#!/bin/sh\\nexit 101\\n' > \"$1\" && chmod 755 \"$1\"";
+        let run = Run::new("/bin/sh", Duration::from_secs(5)).args(["-c", script, "sh", Self::SWITCH]);
+        // One that is there already is left as it is.
+        NoServices { ours: run.succeeds().is_ok() }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = std::fs::remove_file(Self::SWITCH);
+        }
+    }
 }
 
 /// Whether packages may be installed here.

@@ -281,9 +281,12 @@ impl<O: Os> Heap<O> {
     #[cold]
     #[inline(never)]
     pub fn free_edge(&self, heap: &ThreadHeap, block: *mut u8) {
-        let Some((span, header)) = self.own_span(block.addr()) else { return };
+        let Some((span, header)) = self.own_span(heap, block.addr()) else { return };
         let distance = block.addr() - header.start.load(Ordering::Relaxed);
         let index = (distance / header.block_bytes.load(Ordering::Relaxed) / BLOCKS_PER_WORD) as u32;
+        if index >= header.word_count() {
+            return;
+        }
         if heap.is_busy() {
             announce(self, span as u32, index);
             return;
@@ -294,15 +297,16 @@ impl<O: Os> Heap<O> {
         heap.set_busy(false);
     }
 
-    /// The span at an address that the calling thread has just freed a block of.
-    fn own_span(&self, address: usize) -> Option<(usize, &SpanHeader)> {
-        let slice = self.offset_of(address)? >> SLICE_SHIFT;
-        let header = self.header(slice);
-        if header.state() != SliceState::Interior {
-            return Some((slice, header));
+    /// The span at an address that `heap`'s thread has just freed a block of. None if a signal handler has freed the
+    /// span's last block, and with it the span, since.
+    fn own_span(&self, heap: &ThreadHeap, address: usize) -> Option<(usize, &SpanHeader)> {
+        let mut span = self.offset_of(address)? >> SLICE_SHIFT;
+        if self.header(span).state() == SliceState::Interior {
+            span -= self.header(span).slices.load(Ordering::Relaxed) as usize;
         }
-        let span = slice - header.slices.load(Ordering::Relaxed) as usize;
-        Some((span, self.header(span)))
+        let header = self.header(span);
+        let owned = header.state() == SliceState::Small && header.owner() == Some(heap.index());
+        owned.then_some((span, header))
     }
 
     /// Gives a span back that has no live block, unless it is all that its bin has.

@@ -6,7 +6,7 @@ use crate::span::owner_word;
 use crate::word::Word;
 use core::cell::Cell;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
 /// A word without free blocks: what bins look at before they have a span.
 pub static NO_BLOCKS: Word = Word::empty();
@@ -37,15 +37,29 @@ impl Bin {
         }
     }
 
-    /// malloc's fast path: the lowest available block, or null.
+    /// malloc's fast path: the lowest available block, or null. `signals`: whether a handler may interrupt, and
+    /// refill the bin.
     #[inline(always)]
     pub fn take(&self, signals: bool) -> *mut u8 {
+        let (mut word, mut base) = (self.word.get(), self.base.get());
+        // Word and base have to belong together. A handler that refills after this look leaves the old word empty, or
+        // as it was.
+        while signals && self.changed_since(word) {
+            (word, base) = (self.word.get(), self.base.get());
+        }
         // SAFETY: points to NO_BLOCKS or to a word of the bin's span, never unmapped.
-        let word = unsafe { &*self.word.get() };
+        let word = unsafe { &*word };
         match word.take(signals) {
-            Some(block) => self.base.get().wrapping_add(block as usize * self.block_bytes.get()),
+            Some(block) => base.wrapping_add(block as usize * self.block_bytes.get()),
             None => null_mut(),
         }
+    }
+
+    #[inline(always)]
+    fn changed_since(&self, word: *const Word) -> bool {
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: a cell of our own; volatile, as a signal handler may have written it since.
+        unsafe { self.word.as_ptr().read_volatile() != word }
     }
 
     /// The bin's span and word.
@@ -58,7 +72,7 @@ impl Bin {
         self.span.set(span as u32 + 1);
         self.word_index.set(word_index);
         // Last: a signal handler's malloc looks at the word first, and the old one is empty.
-        core::sync::atomic::compiler_fence(Ordering::Release);
+        compiler_fence(Ordering::Release);
         self.word.set(word);
     }
 
@@ -158,9 +172,9 @@ impl ThreadHeap {
 
     /// Marks the begin and end of a slow path.
     pub(crate) fn set_busy(&self, busy: bool) {
-        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        compiler_fence(Ordering::SeqCst);
         self.busy.set(busy);
-        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// Number of the heap.

@@ -24,6 +24,6 @@ pub fn clippy(context: &mut Context) {
         )
     });
     context.test("clippy of hk-preload", |c| {
-        cargo(c, &["clippy", "--package", "hk-preload", "--lib", "--release", "--", "-D", "warnings"])
+        cargo(c, &["clippy", "--quiet", "--package", "hk-preload", "--lib", "--release", "--", "-D", "warnings"])
     });
 }
