@@ -264,6 +264,10 @@ impl<O: Os> Heap<O> {
     /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not
     /// the sentinel.
     pub fn allocate(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+        if bytes <= TABLE_BYTES_MAX {
+            // It was just tried.
+            return self.allocate_class(heap, class_of_small(bytes));
+        }
         if bytes > CLASS_BYTES_MAX {
             return self.allocate_large(heap, bytes, 1);
         }

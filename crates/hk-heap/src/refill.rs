@@ -7,7 +7,7 @@
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::mailbox::{announce, drain};
-use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
+use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, block_index, class_of_aligned};
 use crate::span::{FLAG_KEEP, Listing, SliceState, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
 use crate::word::{BLOCKS_PER_WORD, Word};
@@ -258,8 +258,10 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Brings a span's lists into line with a word that got freed blocks. Harmless if they are already.
-    fn settle_word(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
+    /// Brings a span's lists into line with a word that got freed blocks; harmless if they are already. True if all
+    /// blocks of the word are free.
+    #[inline]
+    fn settle_word(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) -> bool {
         let freed = self.word(header, index).freed();
         let summary = header.summary.load(Ordering::Relaxed);
         if summary & 1 << index == 0 && freed != header.absent.load(Ordering::Relaxed) {
@@ -269,8 +271,16 @@ impl<O: Os> Heap<O> {
                 self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
             }
         }
+        freed == !0 && {
+            self.fill(heap, header, index);
+            true
+        }
+    }
+
+    /// All blocks of a word are free.
+    fn fill(&self, heap: &ThreadHeap, header: &SpanHeader, index: u32) {
         let full = header.full.load(Ordering::Relaxed);
-        if freed == !0 && full & 1 << index == 0 {
+        if full & 1 << index == 0 {
             header.full.store(full | 1 << index, Ordering::Relaxed);
             self.add_live(heap, -(header.word_bytes() as i64));
         }
@@ -278,35 +288,45 @@ impl<O: Os> Heap<O> {
 
     /// A free by the owner was its word's first or last: files it. In a signal handler that interrupted a slow
     /// path the lists are not to be touched; the word is then announced as if another thread had freed it.
-    #[cold]
     #[inline(never)]
     pub fn free_edge(&self, heap: &ThreadHeap, block: *mut u8) {
-        let Some((span, header)) = self.own_span(heap, block.addr()) else { return };
-        let distance = block.addr() - header.start.load(Ordering::Relaxed);
-        let index = (distance / header.block_bytes.load(Ordering::Relaxed) / BLOCKS_PER_WORD) as u32;
-        if index >= header.word_count() {
-            return;
-        }
+        let Some((span, index)) = self.own_word(heap, block.addr()) else { return };
         if heap.is_busy() {
             announce(self, span as u32, index);
             return;
         }
         heap.set_busy(true);
-        self.settle_word(heap, header, span, index);
-        self.retire_if_free(heap, span);
+        if self.settle_word(heap, self.header(span), span, index) {
+            self.retire_if_free(heap, span);
+        }
         heap.set_busy(false);
     }
 
-    /// The span at an address that `heap`'s thread has just freed a block of. None if a signal handler has freed the
+    /// The span and word of a block that `heap`'s thread has just freed. None if a signal handler has freed the
     /// span's last block, and with it the span, since.
-    fn own_span(&self, heap: &ThreadHeap, address: usize) -> Option<(usize, &SpanHeader)> {
-        let mut span = self.offset_of(address)? >> SLICE_SHIFT;
-        if self.header(span).state() == SliceState::Interior {
-            span -= self.header(span).slices.load(Ordering::Relaxed) as usize;
+    #[inline]
+    fn own_word(&self, heap: &ThreadHeap, address: usize) -> Option<(usize, u32)> {
+        let slice = self.offset_of(address)? >> SLICE_SHIFT;
+        let header = self.header(slice);
+        if header.owner_and_flags.load(Ordering::Relaxed) == heap.me.get() {
+            let index = block_index(address as u16, header.inverse.load(Ordering::Relaxed))?;
+            let index = (index / BLOCKS_PER_WORD) as u32;
+            return (index < header.word_count()).then_some((slice, index));
         }
+        self.own_word_behind(heap, address, slice)
+    }
+
+    /// The same for a block that does not begin in its span's first slice.
+    fn own_word_behind(&self, heap: &ThreadHeap, address: usize, slice: usize) -> Option<(usize, u32)> {
+        if self.header(slice).state() != SliceState::Interior {
+            return None;
+        }
+        let span = slice - self.header(slice).slices.load(Ordering::Relaxed) as usize;
         let header = self.header(span);
         let owned = header.state() == SliceState::Small && header.owner() == Some(heap.index());
-        owned.then_some((span, header))
+        let distance = address - header.start.load(Ordering::Relaxed);
+        let index = (distance / header.block_bytes.load(Ordering::Relaxed) / BLOCKS_PER_WORD) as u32;
+        (owned && index < header.word_count()).then_some((span, index))
     }
 
     /// Gives a span back that has no live block, unless it is all that its bin has.
@@ -371,8 +391,9 @@ impl<O: Os> Heap<O> {
 }
 
 /// The lowest `count` set bits.
+#[inline]
 fn lowest_bits(bits: u64, count: u32) -> u64 {
-    if bits.count_ones() <= count {
+    if count as usize == BLOCKS_PER_WORD || bits.count_ones() <= count {
         return bits;
     }
     let mut rest = bits;
