@@ -81,7 +81,6 @@ impl<O: Os> Heap<O> {
         let bytes = header.block_bytes.load(Ordering::Relaxed);
         self.retire(span);
         self.figures().add_live(-(bytes as i64));
-        self.tick();
     }
 
     /// Makes a large block hold `bytes` where it is, if it has the room or its neighbour is free.

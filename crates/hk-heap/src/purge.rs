@@ -7,6 +7,8 @@ use hk_os::Os;
 
 /// Most slices that one call of malloc or free gives back (64 MiB): a bound on its time.
 const SLICES_PER_TICK_MAX: usize = 1024;
+/// Most slices that a free gives back because so much is free (4 MiB).
+const SLICES_PER_PRESSED_FREE: usize = 64;
 /// Most slices of one system call.
 const SLICES_PER_CALL_MAX: usize = 512;
 
@@ -29,9 +31,28 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// After a span was given up: looks at the clock, and gives a little back if very much is free.
+    pub(crate) fn after_retire(&self, pressed: bool) {
+        self.tick();
+        if pressed {
+            let purged = self.purge(SLICES_PER_PRESSED_FREE, Age::Any);
+            let _guard = self.lock();
+            self.slices.note_pressed_out(purged);
+        }
+    }
+
     /// Gives all free memory back at once. True if there was any.
     pub fn trim(&self) -> bool {
-        self.is_started() && self.purge(usize::MAX, Age::Any) > 0
+        if !self.is_started() {
+            return false;
+        }
+        self.end_rest();
+        self.purge(usize::MAX, Age::Any) > 0
+    }
+
+    fn end_rest(&self) {
+        let _guard = self.lock();
+        self.slices.end_rest(self.tables());
     }
 
     /// Gives back at most `slices_max` slices; says how many.

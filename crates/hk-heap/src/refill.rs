@@ -345,13 +345,17 @@ impl<O: Os> Heap<O> {
 
     /// Gives a span's slices back. It is in no list, and no block of it is live.
     pub(crate) fn retire(&self, span: usize) {
-        let _guard = self.lock();
-        let tables = self.tables();
-        let header = tables.header(span);
-        let slices = header.slices.load(Ordering::Relaxed) as usize;
-        header.retire();
-        self.slices.free(tables, span, slices);
-        self.note_spans();
+        let pressed = {
+            let _guard = self.lock();
+            let tables = self.tables();
+            let header = tables.header(span);
+            let slices = header.slices.load(Ordering::Relaxed) as usize;
+            header.retire();
+            self.slices.free(tables, span, slices);
+            self.note_spans();
+            self.slices.is_pressed()
+        };
+        self.after_retire(pressed);
     }
 
     pub(crate) fn queue_push(&self, queue: &Queue, span: usize) {

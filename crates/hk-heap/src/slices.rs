@@ -10,6 +10,9 @@
 //! coalescing: they are neighbouring bits. At each tick (half a purge delay) what is aged goes back to the system and what is
 //! dirty becomes aged. The pages are given back outside the lock: the run is taken out of `free` meanwhile.
 //!
+//! What a span gave up rests for a while before it is free ([`Resting`]), so that an address is not handed out again at
+//! once: a stale second free then still finds no block there.
+//!
 //! Everything here is called under the central lock, but for [`SliceMap::top`].
 
 use crate::tables::Tables;
@@ -59,7 +62,32 @@ pub struct SliceMap {
     lowest_group: Cell<usize>,
     /// A search for this many slices failed, and nothing was freed since.
     failed_count: Cell<usize>,
+    resting: Resting,
+    /// More free dirty slices than this, and than are used, go back without waiting for a tick: a program that
+    /// frees its peak and then sleeps has no later call to do it in.
+    pressed_slices: Cell<usize>,
+    /// Slices that went back so, and were not taken again since.
+    pressed_out: Cell<usize>,
 }
+
+/// At first 32 MiB; doubled when what went back was wanted again.
+const PRESSED_SLICES_FIRST: usize = 512;
+
+/// The runs that were freed last, oldest first; a ring.
+#[derive(Debug)]
+struct Resting {
+    runs: [Cell<Run>; RESTING_RUNS_MAX],
+    first: Cell<usize>,
+    len: Cell<usize>,
+    slices: Cell<usize>,
+}
+
+const RESTING_RUNS_MAX: usize = 16;
+/// Resting memory costs resident memory: no more than a 16th of what is used, but always so many slices (256 KiB).
+const RESTING_SLICES_MIN: usize = 4;
+const RESTING_SHARE: usize = 16;
+/// The run that was freed last rests whatever its share, up to this size (4 MiB).
+const RESTING_LAST_SLICES_MAX: usize = 64;
 
 impl Default for SliceMap {
     fn default() -> Self {
@@ -76,6 +104,14 @@ impl SliceMap {
             dirty_count: Cell::new(0),
             lowest_group: Cell::new(0),
             failed_count: Cell::new(usize::MAX),
+            resting: Resting {
+                runs: [const { Cell::new(Run { start: 0, count: 0, zero: false }) }; RESTING_RUNS_MAX],
+                first: Cell::new(0),
+                len: Cell::new(0),
+                slices: Cell::new(0),
+            },
+            pressed_slices: Cell::new(PRESSED_SLICES_FIRST),
+            pressed_out: Cell::new(0),
         }
     }
 
@@ -87,12 +123,34 @@ impl SliceMap {
 
     /// Slices in spans now.
     pub fn used_count(&self) -> usize {
-        self.top() - self.free_count.get()
+        self.top() - self.free_count.get() - self.resting.slices.get()
     }
 
-    /// Free slices that still hold memory.
+    /// Whether so much memory is free that some should go back at once.
+    pub fn is_pressed(&self) -> bool {
+        self.dirty_count.get() > self.pressed_slices.get().max(self.used_count())
+    }
+
+    /// Notes that so many slices went back at once.
+    pub fn note_pressed_out(&self, count: usize) {
+        self.pressed_out.set(self.pressed_out.get() + count);
+    }
+
+    /// Slices without memory are taken again. If that happens to most of what went back at once, it was too soon.
+    fn note_taken_back(&self, count: usize) {
+        let out = self.pressed_out.get();
+        if out == 0 {
+            return;
+        }
+        self.pressed_out.set(out.saturating_sub(count));
+        if self.pressed_out.get() == 0 {
+            self.pressed_slices.set(self.pressed_slices.get() * 2);
+        }
+    }
+
+    /// Free slices that still hold memory, resting ones included.
     pub fn dirty_count(&self) -> usize {
-        self.dirty_count.get()
+        self.dirty_count.get() + self.resting.slices.get()
     }
 
     /// Takes `count` slices, the first at a multiple of `align` slices.
@@ -100,7 +158,12 @@ impl SliceMap {
         if let Some(start) = self.find_free(tables, count, align) {
             return Some(self.take(tables, start, count));
         }
-        self.extend(tables, os, count, align)
+        if let Some(run) = self.extend(tables, os, count, align) {
+            return Some(run);
+        }
+        // Better an address at once than no memory.
+        self.end_rest(tables);
+        self.find_free(tables, count, align).map(|start| self.take(tables, start, count))
     }
 
     fn find_free(&self, tables: &Tables, count: usize, align: usize) -> Option<usize> {
@@ -194,12 +257,43 @@ impl SliceMap {
         });
         self.free_count.set(self.free_count.get() - count);
         self.dirty_count.set(self.dirty_count.get() - dirty_count);
+        self.note_taken_back(count - dirty_count);
         Run { start, count, zero: dirty_count == 0 }
     }
 
-    /// Frees slices that a span used.
+    /// Frees slices that a span used, after a rest.
     pub fn free(&self, tables: &Tables, start: usize, count: usize) {
-        self.put_back(tables, Run { start, count, zero: false });
+        let resting = &self.resting;
+        if count > RESTING_LAST_SLICES_MAX {
+            return self.put_back(tables, Run { start, count, zero: false });
+        }
+        if resting.len.get() == RESTING_RUNS_MAX {
+            self.end_oldest_rest(tables);
+        }
+        let end = (resting.first.get() + resting.len.get()) % RESTING_RUNS_MAX;
+        resting.runs[end].set(Run { start, count, zero: false });
+        resting.len.set(resting.len.get() + 1);
+        resting.slices.set(resting.slices.get() + count);
+        let slices_max = (self.used_count() / RESTING_SHARE).max(RESTING_SLICES_MIN);
+        while resting.slices.get() > slices_max && resting.len.get() > 1 {
+            self.end_oldest_rest(tables);
+        }
+    }
+
+    fn end_oldest_rest(&self, tables: &Tables) {
+        let resting = &self.resting;
+        let run = resting.runs[resting.first.get()].get();
+        resting.first.set((resting.first.get() + 1) % RESTING_RUNS_MAX);
+        resting.len.set(resting.len.get() - 1);
+        resting.slices.set(resting.slices.get() - run.count);
+        self.put_back(tables, run);
+    }
+
+    /// Makes all resting slices free.
+    pub fn end_rest(&self, tables: &Tables) {
+        while self.resting.len.get() > 0 {
+            self.end_oldest_rest(tables);
+        }
     }
 
     /// Makes a run free again, as zero as it was.
@@ -253,6 +347,7 @@ impl SliceMap {
 
     /// What is free and dirty now is aged at the next tick.
     pub fn age(&self, tables: &Tables) {
+        self.end_rest(tables);
         for index in 0..self.top().div_ceil(64) {
             let group = tables.group(index);
             group.aged.set(group.free.get() & group.dirty.get());
@@ -262,13 +357,19 @@ impl SliceMap {
     /// Checks the counters against the bits, and tells whether `slice` is free for each slice below the top.
     pub fn verify(&self, tables: &Tables, mut is_free: impl FnMut(usize, bool)) {
         let (mut free, mut dirty) = (0, 0);
+        let rests = |slice: usize| {
+            let index = |nth: usize| (self.resting.first.get() + nth) % RESTING_RUNS_MAX;
+            let runs = (0..self.resting.len.get()).map(|nth| self.resting.runs[index(nth)].get());
+            runs.into_iter().any(|run| (run.start..run.start + run.count).contains(&slice))
+        };
         for slice in 0..self.top() {
             let group = tables.group(slice / 64);
             let bit = 1u64 << (slice % 64);
             let here = group.free.get() & bit != 0;
             free += usize::from(here);
             dirty += usize::from(here && group.dirty.get() & bit != 0);
-            is_free(slice, here);
+            assert!(!(here && rests(slice)), "slice {slice} is free and rests");
+            is_free(slice, here || rests(slice));
         }
         assert_eq!(free, self.free_count.get(), "free slices");
         assert_eq!(dirty, self.dirty_count.get(), "dirty slices");
