@@ -20,10 +20,23 @@ pub fn clippy(context: &mut Context) {
     context.test("clippy of the workspace", |c| {
         cargo(
             c,
-            &["clippy", "--workspace", "--exclude", "hk-preload", "--all-targets", "--", "-D", "warnings"],
+            &[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--exclude",
+                "hk-preload",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
         )
     });
     context.test("clippy of hk-preload", |c| {
-        cargo(c, &["clippy", "--quiet", "--package", "hk-preload", "--lib", "--release", "--", "-D", "warnings"])
+        cargo(
+            c,
+            &["clippy", "--quiet", "--package", "hk-preload", "--lib", "--release", "--", "-D", "warnings"],
+        )
     });
 }
