@@ -36,43 +36,36 @@ impl<O: Os> Heap<O> {
     /// If `block` is not the start of a live block of this heap; nothing has changed then.
     #[inline(never)]
     pub fn free_slow(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
-        if self.free_others(heap, block) { Ok(()) } else { self.free_checked(heap, block) }
+        self.free_others(heap, block).unwrap_or_else(|| self.free_checked(heap, block))
     }
 
-    /// The usual case: a block of another thread's span. False, with nothing done, if it is anything else.
+    /// The usual case: a block of another thread's span. None, with nothing done, if it is anything else.
     #[inline]
-    fn free_others(&self, heap: &ThreadHeap, block: *mut u8) -> bool {
-        let Some(offset) = self.offset_of(block.addr()) else { return false };
+    fn free_others(&self, heap: &ThreadHeap, block: *mut u8) -> Option<Result<(), Misuse>> {
+        let offset = self.offset_of(block.addr())?;
         let slice = offset >> SLICE_SHIFT;
         let header = self.header(slice);
         let generation = header.generation();
         let owner = header.owner_and_flags.load(Ordering::Acquire);
         let plain = owner != 0 && owner & FLAGS_MASK == 0 && owner != heap.me.get();
         if !plain || !generation.is_multiple_of(2) {
-            return false;
+            return None;
         }
-        let Some(index) = block_index(block.addr() as u16, header.inverse.load(Ordering::Relaxed)) else {
-            return false;
-        };
+        let index = block_index(block.addr() as u16, header.inverse.load(Ordering::Relaxed))?;
+        let block_bytes = header.block_bytes.load(Ordering::Relaxed);
         // SAFETY: the words are padded to what a distance in the slice can lead to.
         let word = unsafe { header.word_of(index) };
         let bit = 1 << (index % BLOCKS_PER_WORD);
         if !header.is_generation(generation) || word.live() & bit == 0 {
-            return false;
+            return None;
         }
         let freed = word.free_remote(bit);
         if freed.announce {
             self.announce_free(slice, index);
         }
-        if !freed.double && header.is_generation(generation) {
-            return true;
-        }
-        if !freed.double {
-            // The span was retired under us: all its blocks were free, this one too.
-            word.withdraw(bit);
-        }
-        // Whoever looks again finds it free, and says so.
-        false
+        let double = freed.double || is_stray(header, generation, word, bit);
+        let refused = Misuse { at: At::FreeBlock, block_start: block.addr(), block_bytes };
+        Some(if double { Err(refused) } else { Ok(()) })
     }
 
     #[cold]
@@ -87,11 +80,7 @@ impl<O: Os> Heap<O> {
         }
         let freed = block.word.free_remote(block.bit);
         let mut double = freed.double;
-        if !block.header.is_generation(block.shape.generation) {
-            // The span was retired under us: all its blocks were free, this one too.
-            block.word.withdraw(block.bit);
-            double = true;
-        }
+        double |= is_stray(block.header, block.shape.generation, block.word, block.bit);
         if block.shape.state == SliceState::Large {
             if !double {
                 self.free_large(block.span);
@@ -253,6 +242,12 @@ impl<O: Os> Heap<O> {
         }
         block
     }
+}
+
+/// After a remote free: whether it went to a span that was retired before, so that nobody will claim the bit. If the
+/// span changed but the bit is gone, its owner claimed it first: the free was good, and maybe the span's last.
+fn is_stray(header: &SpanHeader, generation: u32, word: &Word, bit: u64) -> bool {
+    !header.is_generation(generation) && word.withdraw(bit)
 }
 
 fn inside(shape: &SpanShape, index: usize, retired: bool) -> Misuse {
