@@ -39,7 +39,8 @@ impl<O: Os> Heap<O> {
         heap.set_busy(true);
         // Look again: a signal handler may have refilled the bin before we were busy.
         let mut block = bin.take(self.expects_signals());
-        if block.is_null() && self.refill(heap, class) {
+        // And again: one may take, by the fast path, what was just exposed.
+        while block.is_null() && self.refill(heap, class) {
             block = bin.take(self.expects_signals());
         }
         heap.set_busy(false);
