@@ -147,7 +147,7 @@ pub struct FindingRecord {
     /// Path of the file or module at a foreign address, zero-filled; also what brings the size to a multiple of 64.
     pub place_name: [u8; 200],
 }
-const _: () = assert!(size_of::<FindingRecord>() % 64 == 0);
+const _: () = assert!(size_of::<FindingRecord>().is_multiple_of(64));
 const _: () = assert!(size_of::<FindingRecord>() <= 8192);
 
 impl FindingRecord {

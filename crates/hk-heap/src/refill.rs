@@ -109,7 +109,9 @@ impl<O: Os> Heap<O> {
     fn expose(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry, span: usize, index: u32) {
         let header = self.header(span);
         let word = self.word(header, index);
-        if word.has_remote() {
+        // Until there are none: a second free that comes while the first is being claimed finds the block in no
+        // set, and is accepted. The look that finds nothing comes after the first was filed, so it can't be missed.
+        while word.has_remote() {
             self.claim(heap, header, span, index);
         }
         let freed = word.freed();

@@ -77,7 +77,8 @@ static CLASS_TABLE: [u8; TABLE_BYTES_MAX / FINE_STEP + 1] = {
 #[inline(always)]
 pub fn class_of_small(bytes: usize) -> usize {
     debug_assert!(bytes <= TABLE_BYTES_MAX);
-    usize::from(CLASS_TABLE[(bytes + FINE_STEP - 1) / FINE_STEP])
+    // Shifts: a sum that cannot overflow here, which `div_ceil` would provide for.
+    usize::from(CLASS_TABLE[(bytes + FINE_STEP - 1) >> FINE_STEP.trailing_zeros()])
 }
 
 /// The class for a size of at most [`CLASS_BYTES_MAX`].

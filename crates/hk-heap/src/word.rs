@@ -151,7 +151,8 @@ impl Word {
         self.remote.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// Whether the owner has remote bits to claim, before it hands freed blocks of the word out again.
+    /// Whether the owner has remote bits to claim. Before it hands freed blocks of the word out again it asks and
+    /// claims until the answer is no.
     #[inline(always)]
     pub fn has_remote(&self) -> bool {
         // Dekker with `free_remote` and with our own unfenced `free_local`.
