@@ -154,7 +154,20 @@ impl<O: Os> Heap<O> {
 
     /// Bytes of address space reserved.
     pub fn reserved_bytes(&self) -> usize {
-        if self.is_started() { self.tables().reserved_bytes } else { 0 }
+        if self.is_started() { self.tables().reserved_bytes() } else { 0 }
+    }
+
+    /// Gives unused address space back until at most `bytes_max` are reserved, if what is in use allows that: for a
+    /// process that limits its address space. The heap can't grow beyond what remains. False in a vfork child,
+    /// whose limits are its own while the heap is its parent's; nothing is done then.
+    pub fn shrink_reservation(&self, bytes_max: usize) -> bool {
+        if !self.is_started() || !self.lock.is_of_process(&self.os) {
+            return false;
+        }
+        let _guard = self.lock();
+        self.tables().shrink(&self.os, bytes_max);
+        self.publish_limit();
+        true
     }
 
     /// Whether signal handlers may interrupt malloc and call it.
@@ -210,7 +223,7 @@ impl<O: Os> Heap<O> {
     /// After the heap grew: frees may look at more headers. Under the lock.
     pub(crate) fn publish_limit(&self) {
         let tables = self.tables();
-        let slices = (tables.headers.committed() / size_of::<SpanHeader>()).min(tables.slice_count);
+        let slices = (tables.headers.committed() / size_of::<SpanHeader>()).min(tables.slice_count());
         // Release: who passes the limit may read the headers.
         self.limit.store(slices * SLICE_BYTES, Ordering::Release);
     }
@@ -240,11 +253,7 @@ impl<O: Os> Heap<O> {
 
     /// Whether an address lies in the heap's reservation, tables included.
     pub fn owns(&self, address: usize) -> bool {
-        self.is_started() && {
-            let tables = self.tables();
-            let start = tables.headers_address();
-            address.wrapping_sub(start) < tables.reserved_bytes
-        }
+        self.is_started() && self.tables().contains(address)
     }
 
     pub(crate) fn is_own_table(&self, address: usize) -> bool {

@@ -109,6 +109,11 @@ impl Lock {
         self.process.store(os.process_id(), Ordering::Relaxed);
     }
 
+    /// Whether the calling process is the one that was last set: false in a vfork child.
+    pub fn is_of_process(&self, os: &impl Os) -> bool {
+        self.process.load(Ordering::Relaxed) == os.process_id()
+    }
+
     /// Ends [`Lock::lock_raw`].
     pub fn unlock_raw(&self, os: &impl Os) {
         self.holder.store(0, Ordering::Relaxed);

@@ -219,7 +219,7 @@ impl SliceMap {
         let top = self.top();
         let start = top.next_multiple_of(align);
         let end = start.checked_add(count)?;
-        if end > tables.slice_count || !tables.ensure_slices(os, end) {
+        if end > tables.slice_count() || !tables.ensure_slices(os, end) {
             return None;
         }
         // Release: whoever sees the new top sees committed tables.

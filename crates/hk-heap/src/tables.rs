@@ -9,7 +9,8 @@
 //!
 //! One reservation holds everything, so that no later mmap is needed and none can fail. All parts are made
 //! accessible in steps, from their start: a program that locks its memory, or a system that counts every
-//! committed page, must not see gigabytes.
+//! committed page, must not see gigabytes. What was never made accessible can be given back
+//! ([`Tables::shrink`]); what remains of each part is its start.
 
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
 use crate::slices::Group;
@@ -18,6 +19,7 @@ use crate::thread_heap::ThreadHeap;
 use crate::word::{BLOCKS_PER_WORD, Word};
 use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use hk_os::Os;
 
 /// Address space that is asked for; halved until the system grants it.
@@ -29,18 +31,43 @@ const TABLE_STEP_BYTES: usize = 64 << 10;
 /// Slices grow by at least this much, or an eighth of what there is, up to the maximum.
 const SLICE_STEP_BYTES: usize = 1 << 20;
 const SLICE_STEP_BYTES_MAX: usize = 64 << 20;
+/// Slices beyond those in use that a reservation keeps however far it is to shrink.
+const SPARE_SLICES: usize = (4 << 20) / SLICE_BYTES;
 
 /// A part of the reservation, accessible up to `committed`. Changed under the central lock only.
 #[derive(Debug)]
 pub struct Region {
     start: NonNull<u8>,
-    bytes: usize,
+    /// Read without the lock too: it only ever falls, to no less than what is accessible.
+    bytes: AtomicUsize,
     committed: Cell<usize>,
 }
 
 impl Region {
     fn new(start: NonNull<u8>, bytes: usize) -> Self {
-        Region { start, bytes, committed: Cell::new(0) }
+        Region { start, bytes: AtomicUsize::new(bytes), committed: Cell::new(0) }
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn contains(&self, address: usize) -> bool {
+        address.wrapping_sub(self.start.as_ptr().addr()) < self.bytes()
+    }
+
+    /// Gives back what lies behind the first `bytes`, or behind what is accessible if that is more. Tells how much.
+    fn cut(&self, os: &impl Os, bytes: usize) -> usize {
+        let present = self.bytes();
+        let kept = bytes.max(self.committed.get()).next_multiple_of(SLICE_BYTES).min(present);
+        if kept < present {
+            self.bytes.store(kept, Ordering::Relaxed);
+            // SAFETY: kept < present, inside the region.
+            let tail = unsafe { self.start.add(kept) };
+            // SAFETY: never accessible, so nothing uses it; and from now on the region ends before it.
+            unsafe { os.release(tail, present - kept) };
+        }
+        present - kept
     }
 
     /// Bytes accessible.
@@ -54,11 +81,12 @@ impl Region {
         if needed <= committed {
             return true;
         }
-        if needed > self.bytes {
+        let bytes = self.bytes();
+        if needed > bytes {
             return false;
         }
-        let ahead = needed.max(committed + step).next_multiple_of(TABLE_STEP_BYTES).min(self.bytes);
-        let exact = needed.next_multiple_of(4096).min(self.bytes);
+        let ahead = needed.max(committed + step).next_multiple_of(TABLE_STEP_BYTES).min(bytes);
+        let exact = needed.next_multiple_of(4096).min(bytes);
         self.extend(os, ahead) || self.extend(os, exact)
     }
 
@@ -88,10 +116,9 @@ pub struct Tables {
     pub heaps: Region,
     /// The slices.
     pub slices: Region,
-    /// Number of slices.
-    pub slice_count: usize,
-    /// The whole reservation.
-    pub reserved_bytes: usize,
+    /// Changed under the central lock, read without it.
+    slice_count: AtomicUsize,
+    reserved_bytes: AtomicUsize,
 }
 
 const HEAP_BYTES_MIN: usize = 1 << 20;
@@ -112,6 +139,16 @@ const fn total(bytes: [usize; 5]) -> usize {
     bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]
 }
 
+/// How many slices fit into `bytes` together with their tables; 0 if not even the tables' least size does.
+fn slices_in(bytes: usize) -> usize {
+    let mut slices = bytes / SLICE_BYTES;
+    while slices > 0 && total(region_bytes(slices)) > bytes {
+        let excess = (total(region_bytes(slices)) - bytes).div_ceil(2 * SLICE_BYTES);
+        slices = slices.saturating_sub(excess);
+    }
+    slices
+}
+
 impl Tables {
     /// Reserves address space: `bytes_max`, or the largest half of a half of it that is granted. Under a limit
     /// on address space at most half of what is left, for the program maps memory too.
@@ -128,10 +165,7 @@ impl Tables {
     }
 
     fn lay_out(start: NonNull<u8>, bytes: usize) -> Tables {
-        let mut slice_count = bytes / SLICE_BYTES;
-        while total(region_bytes(slice_count)) > bytes {
-            slice_count -= (total(region_bytes(slice_count)) - bytes).div_ceil(2 * SLICE_BYTES);
-        }
+        let slice_count = slices_in(bytes);
         let sizes = region_bytes(slice_count);
         let mut at = 0;
         let regions = sizes.map(|size| {
@@ -141,7 +175,53 @@ impl Tables {
             region
         });
         let [headers, words, groups, heaps, slices] = regions;
-        Tables { headers, words, groups, heaps, slices, slice_count, reserved_bytes: bytes }
+        Tables {
+            headers,
+            words,
+            groups,
+            heaps,
+            slices,
+            slice_count: AtomicUsize::new(slice_count),
+            reserved_bytes: AtomicUsize::new(bytes),
+        }
+    }
+
+    fn regions(&self) -> [&Region; 5] {
+        [&self.headers, &self.words, &self.groups, &self.heaps, &self.slices]
+    }
+
+    /// Gives address space back that was never made accessible, until `bytes_max` remain reserved or no more than is
+    /// in use and a little to grow. Under the central lock. It can't be had again.
+    pub fn shrink(&self, os: &impl Os, bytes_max: usize) {
+        let in_use = self.slices.committed().div_ceil(SLICE_BYTES);
+        let slices = slices_in(bytes_max).max(in_use + SPARE_SLICES);
+        if slices >= self.slice_count() {
+            return;
+        }
+        // First of all, so that nobody asks for what is about to go.
+        self.slice_count.store(slices, Ordering::Relaxed);
+        let cut: usize = self
+            .regions()
+            .into_iter()
+            .zip(region_bytes(slices))
+            .map(|(region, bytes)| region.cut(os, bytes))
+            .sum();
+        self.reserved_bytes.store(self.reserved_bytes() - cut, Ordering::Relaxed);
+    }
+
+    /// Number of slices.
+    pub fn slice_count(&self) -> usize {
+        self.slice_count.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of address space reserved in all.
+    pub fn reserved_bytes(&self) -> usize {
+        self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether an address lies in what is reserved.
+    pub fn contains(&self, address: usize) -> bool {
+        self.regions().into_iter().any(|region| region.contains(address))
     }
 
     /// Address of slice 0.
@@ -152,7 +232,7 @@ impl Tables {
 
     /// Bytes of all slices.
     pub fn limit(&self) -> usize {
-        self.slice_count * SLICE_BYTES
+        self.slice_count() * SLICE_BYTES
     }
 
     /// The header table.
@@ -162,12 +242,7 @@ impl Tables {
 
     /// Room for thread heaps, in bytes.
     pub fn heaps_bytes(&self) -> usize {
-        self.heaps.bytes
-    }
-
-    /// Where the reservation begins.
-    pub fn headers_address(&self) -> usize {
-        self.headers.start.as_ptr().addr()
+        self.heaps.bytes()
     }
 
     /// The header of a slice below the commit line.
@@ -176,7 +251,7 @@ impl Tables {
     /// If the slice's header was never committed.
     #[inline]
     pub fn header(&self, slice: usize) -> &SpanHeader {
-        assert!(slice < self.slice_count);
+        assert!(slice < self.slice_count());
         // SAFETY: below slice_count, so inside the header region.
         let header = unsafe { self.header_table().add(slice) };
         // SAFETY: callers only ask for slices below the top, whose headers are committed (zero is a valid
@@ -210,7 +285,7 @@ impl Tables {
 
     /// Start of slice `slice`.
     pub fn slice_start(&self, slice: usize) -> NonNull<u8> {
-        assert!(slice < self.slice_count);
+        assert!(slice < self.slice_count());
         // SAFETY: inside the slices region.
         unsafe { self.base().add(slice << SLICE_SHIFT) }
     }
