@@ -15,7 +15,7 @@ mod linux;
 
 #[cfg(feature = "fake")]
 pub use fake::Fake;
-pub use linux::{Errno, Linux, resident_bytes};
+pub use linux::{Errno, Linux, mapped_bytes, resident_bytes};
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;

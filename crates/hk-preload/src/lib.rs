@@ -4,6 +4,7 @@
 //! - [`info`]: what programs may ask of an allocator.
 //! - [`foreign`]: pointers that other allocators handed out go back to them.
 //! - [`exec`]: programs that this one starts get the heap too, also with a cleared environment.
+//! - [`limits`]: a program that limits its address space finds room below the limit.
 //! - [`lifecycle`]: what is done when the program starts and ends.
 //!
 //! It links to libc alone, is built without std, and writes to no descriptor of the program: see `xtask tidy`
@@ -18,6 +19,7 @@ mod foreign;
 mod host;
 mod info;
 mod lifecycle;
+mod limits;
 mod next;
 mod panic;
 mod signals;

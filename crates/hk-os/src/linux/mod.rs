@@ -191,8 +191,8 @@ fn set_signal_mask(mask: SignalMask) -> SignalMask {
     old
 }
 
-/// Bytes of address space in use. Zero if it can't be read.
-fn mapped_bytes() -> usize {
+/// Bytes of address space in use, reserved ones included. Zero if it can't be read.
+pub fn mapped_bytes() -> usize {
     statm_bytes(0)
 }
 
