@@ -3,6 +3,7 @@
 use crate::process::{Call, Host, ProcessHeap};
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::Ordering;
+use hk_format::{ProcessOrigin, ProcessState};
 use hk_recorder::Innermost;
 
 hk_os::thread_local_word!(mod slot = "heapkeeper_rust_thread_heap");
@@ -58,6 +59,8 @@ impl Heapkeeper {
 
 impl Host for Heapkeeper {
     const INNERMOST: Innermost = Innermost::AtCapture;
+    // A recording is the command's, which preloads the library: that made the process's entry.
+    const ORIGIN: ProcessOrigin = ProcessOrigin::SecondHeap;
 
     fn process() -> &'static ProcessHeap<Self> {
         &PROCESS
@@ -78,6 +81,14 @@ impl Host for Heapkeeper {
         // SAFETY: `block` is a valid place; the alignment is a power of two of at least a pointer's size.
         unsafe { libc::posix_memalign(&raw mut block, align.max(size_of::<usize>()), bytes) };
         block.cast()
+    }
+
+    fn watch_exit() {
+        extern "C" fn at_exit() {
+            PROCESS.finish(ProcessState::Counted);
+        }
+        // SAFETY: a handler of the right type; if it can't be registered the figures stay estimates.
+        unsafe { libc::atexit(at_exit) };
     }
 
     fn no_memory() {}

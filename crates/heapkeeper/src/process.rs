@@ -2,7 +2,7 @@
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use hk_format::{Mode, NoteKind, OnFinding, ProcessState};
+use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
 use hk_heap::{FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX, ThreadHeap};
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
@@ -13,6 +13,8 @@ pub use hk_format::Call;
 pub trait Host: Sized + 'static {
     /// Which frame a finding's stack begins with.
     const INNERMOST: Innermost;
+    /// What the process's entry of a recording is, if this heap makes one.
+    const ORIGIN: ProcessOrigin;
 
     /// The process's heap.
     fn process() -> &'static ProcessHeap<Self>;
@@ -25,6 +27,9 @@ pub trait Host: Sized + 'static {
 
     /// Memory from the system's malloc, for when no heap could be made; null if it has none either.
     fn fallback_allocate(bytes: usize, align: usize) -> *mut u8;
+
+    /// Sees to it that [`ProcessHeap::finish`] is called at exit, if the host has no other way.
+    fn watch_exit();
 
     /// Tells the caller that there is no memory, beyond the null that it gets: C has errno for that.
     fn no_memory();
@@ -301,6 +306,7 @@ impl<H: Host> ProcessHeap<H> {
             self.heap.set_late_finding(Self::late_finding);
             self.create_thread_key();
             self.watch_forks();
+            H::watch_exit();
             self.configure();
         }
         Some(())
@@ -316,7 +322,7 @@ impl<H: Host> ProcessHeap<H> {
         self.abort_on_finding.store(settings.on_finding == OnFinding::Abort, Ordering::Relaxed);
         self.heap.reconfigure(settings.mode == Mode::Keep, settings.purge_delay_ms);
         self.open_recording();
-        self.record_process(false);
+        self.record_process(H::ORIGIN);
         self.note_bad_settings();
         if !self.heap.is_started() {
             self.recording.note(NoteKind::NoHeap, 0, b"");
@@ -326,13 +332,13 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     /// Claims an entry of the recording for this process.
-    pub(crate) fn record_process(&self, forked: bool) {
+    pub(crate) fn record_process(&self, origin: ProcessOrigin) {
         if !self.recording.is_open() {
             return;
         }
         self.process_id.store(Linux.process_id(), Ordering::Relaxed);
         let mode = if self.heap.keeps() { 1 } else { 0 };
-        self.recording.claim_process(forked, mode);
+        self.recording.claim_process(origin, mode);
         self.recording.set_heap_count(self.heap.heap_count());
         if let Some(shared) = self.recording.figures() {
             let shared: *const SharedFigures = shared;
@@ -354,13 +360,11 @@ impl<H: Host> ProcessHeap<H> {
             return;
         }
         if state == ProcessState::Counted && self.heap.is_started() {
-            let others_run = self.heap.running_count() > 1;
             self.heap.settle_figures();
-            if !others_run {
-                self.heap.figures().live_error_bytes.store(0, Ordering::Relaxed);
-            }
             self.recording.set_resident_bytes(hk_os::resident_bytes() as u64);
         }
+        let rough = state == ProcessState::Counted && self.heap.is_started() && self.heap.running_count() > 1;
+        let state = if rough { ProcessState::CountedRoughly } else { state };
         self.recording.set_process_state(state, Recording::now_ns());
     }
 }

@@ -3,6 +3,7 @@
 use crate::process::{Host, ProcessHeap};
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
+use hk_format::ProcessOrigin;
 
 /// Other keys' destructors run in up to four rounds (PTHREAD_DESTRUCTOR_ITERATIONS) and may free and
 /// allocate; the heap is given up in the third, when the usual ones are through.
@@ -65,5 +66,5 @@ unsafe extern "C" fn after_in_parent<H: Host>() {
 unsafe extern "C" fn after_in_child<H: Host>() {
     let process = H::process();
     process.heap.after_fork_in_child(process.current());
-    process.record_process(true);
+    process.record_process(ProcessOrigin::Fork);
 }

@@ -31,7 +31,7 @@ pub use finding::{
     Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, MODULE_AREA_BYTES, ModuleHeader, ModuleIter,
     ModuleRef, Place, StackState,
 };
-pub use process::{Figures, PROCESS_NAME_BYTES, ProcessRecord, ProcessState};
+pub use process::{Figures, PROCESS_NAME_BYTES, ProcessOrigin, ProcessRecord, ProcessState};
 pub use record::{
     EXEC_PATH_BYTES, ExecRecord, ExecState, NOTE_TEXT_BYTES, NoteKind, NoteRecord, RECORD_MAGIC,
     RecordHeader, RecordKind, RecordState,

@@ -18,6 +18,20 @@ numbered! {
         Counted = 2,
         /// Replaced by another program through exec; the same process has a later entry if that one is covered.
         Replaced = 3,
+        /// Ended by exit while other threads ran: counted likewise, but they may have changed what was counted.
+        CountedRoughly = 4,
+    }
+}
+
+numbered! {
+    /// How an entry of the process table came to be.
+    pub enum ProcessOrigin {
+        /// A program started.
+        Program = 0,
+        /// A process forked; no exec yet.
+        Fork = 1,
+        /// A second heap in a process that has an entry already: a Rust program's own, beside the preloaded one.
+        SecondHeap = 2,
     }
 }
 
@@ -62,8 +76,8 @@ pub struct ProcessRecord {
     pub finding_count: u32,
     /// Thread heaps that were ever in use at the same time.
     pub heap_count: u32,
-    /// 1 if the entry was made by fork (no exec yet).
-    pub forked: u32,
+    /// A [`ProcessOrigin`].
+    pub origin: u32,
     /// Bytes used of `name`.
     pub name_len: u32,
     /// The program's path, from /proc/self/exe.

@@ -2,6 +2,7 @@
 
 use crate::foreign;
 use heapkeeper::process::{Host, ProcessHeap};
+use hk_format::ProcessOrigin;
 use hk_recorder::Innermost;
 
 hk_os::thread_local_word!(mod slot = "heapkeeper_thread_heap");
@@ -14,6 +15,7 @@ pub struct Preloaded;
 
 impl Host for Preloaded {
     const INNERMOST: Innermost = Innermost::OutsideOwnModule;
+    const ORIGIN: ProcessOrigin = ProcessOrigin::Program;
 
     #[inline(always)]
     fn process() -> &'static ProcessHeap<Self> {
@@ -33,6 +35,9 @@ impl Host for Preloaded {
     fn fallback_allocate(bytes: usize, align: usize) -> *mut u8 {
         foreign::libc_allocate(bytes, align)
     }
+
+    // The library has a destructor.
+    fn watch_exit() {}
 
     fn no_memory() {
         hk_os::Errno::set(libc::ENOMEM);

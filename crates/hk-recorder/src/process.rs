@@ -5,7 +5,9 @@ use crate::recording::{NO_PROCESS, Recording, make_room};
 use crate::sys;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
-use hk_format::{Figures, FileHeader, PROCESS_NAME_BYTES, PROCESS_TABLE_OFFSET, ProcessRecord, ProcessState};
+use hk_format::{
+    Figures, FileHeader, PROCESS_NAME_BYTES, PROCESS_TABLE_OFFSET, ProcessOrigin, ProcessRecord, ProcessState,
+};
 
 /// The mapped [`Figures`] of this process, to be kept current in place; same layout.
 #[repr(C)]
@@ -39,12 +41,12 @@ const _: () = assert!(offset_of!(ProcessRecord, figures) % 8 == 0);
 unsafe impl AllAtomic for SharedFigures {}
 
 impl Recording {
-    /// Claims this process's entry: once after [`Recording::open`], and again in each fork child (with
-    /// `forked`), which then starts with its parent's figures and name. If the table or the disk is full the
+    /// Claims this process's entry: once after [`Recording::open`], and again in each fork child, which then
+    /// starts with its parent's figures and name. If the table or the disk is full the
     /// process runs on without an entry; its findings are recorded all the same.
     ///
     /// `mode` is the number that [`ProcessRecord::mode`] wants.
-    pub fn claim_process(&self, forked: bool, mode: u32) {
+    pub fn claim_process(&self, origin: ProcessOrigin, mode: u32) {
         let before = self.process.swap(NO_PROCESS, Ordering::AcqRel);
         self.forget_findings();
         let Some(index) = self.claim_entry() else { return };
@@ -53,9 +55,9 @@ impl Recording {
         put(offset_of!(ProcessRecord, pid), sys::pid());
         put(offset_of!(ProcessRecord, ppid), sys::parent_pid());
         put(offset_of!(ProcessRecord, mode), mode);
-        put(offset_of!(ProcessRecord, forked), u32::from(forked));
+        put(offset_of!(ProcessRecord, origin), origin as u32);
         self.put_u64(at + offset_of!(ProcessRecord, start_ns), sys::now_ns());
-        if forked && before != NO_PROCESS {
+        if origin == ProcessOrigin::Fork && before != NO_PROCESS {
             self.inherit(entry_offset(before), at);
         } else {
             self.put_program_name(at);

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{TestFile, open};
-use hk_format::{Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, Place, RecordState, StackState};
+use hk_format::{
+    Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, Place, ProcessOrigin, RecordState, StackState,
+};
 use hk_recorder::{BadCall, Innermost, Recorded, Recording, Registers, describe_place, print_line};
 use std::ffi::c_void;
 use std::os::fd::FromRawFd;
@@ -38,7 +40,7 @@ fn at_depth(depth: u32, leaf: &dyn Fn()) -> u32 {
 
 fn started(file: &TestFile) -> &'static Recording {
     let recording = open(&file.c_path());
-    recording.claim_process(false, 0);
+    recording.claim_process(ProcessOrigin::Program, 0);
     recording
 }
 
@@ -164,7 +166,7 @@ fn a_fork_child_tells_its_own_findings() {
             if round == 0 {
                 // SAFETY: the child only records, and leaves by _exit.
                 match unsafe { libc::fork() } {
-                    0 => recording.claim_process(true, 0),
+                    0 => recording.claim_process(ProcessOrigin::Fork, 0),
                     child => {
                         let mut status = 0;
                         // SAFETY: our child; the status is written to a live integer.
@@ -245,7 +247,8 @@ fn a_small_stack_is_enough() {
         let local = 0u8;
         assert_eq!(describe_place(&raw const local as u64).place, Place::Stack);
     });
-    let claim = stack_bytes_used(bytes, recording, |recording| recording.claim_process(false, 0));
+    let claim =
+        stack_bytes_used(bytes, recording, |recording| recording.claim_process(ProcessOrigin::Program, 0));
     println!("idle {idle}; finding {}, place {}, claim {}", finding - idle, place - idle, claim - idle);
     assert!(finding.max(place).max(claim) - idle <= allowed);
     assert_eq!(file.findings()[0].stack_state, StackState::Whole as u32);
@@ -295,7 +298,7 @@ fn errno_is_left_alone() {
         });
     }
     describe_place(1);
-    recording.claim_process(true, 0);
+    recording.claim_process(ProcessOrigin::Fork, 0);
     assert_eq!(*errno, 4711);
 }
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::{TestFile, open};
 use hk_format::{
-    ExecRecord, ExecState, FileHeader, NoteKind, NoteRecord, ProcessRecord, ProcessState, RecordKind,
-    RecordState, VERSION,
+    ExecRecord, ExecState, FileHeader, NoteKind, NoteRecord, ProcessOrigin, ProcessRecord, ProcessState,
+    RecordKind, RecordState, VERSION,
 };
 use hk_recorder::{Errno, Recording};
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,11 +17,11 @@ fn a_process_claims_its_entry_and_keeps_its_figures_in_place() {
     let recording = open(&file.c_path());
     assert_eq!(recording.process_index(), None);
     assert!(recording.figures().is_none());
-    recording.claim_process(false, 1);
+    recording.claim_process(ProcessOrigin::Program, 1);
     assert_eq!(recording.process_index(), Some(0));
     let entry = file.process(0);
     assert_eq!(entry.state, ProcessState::Running as u32);
-    assert_eq!((entry.pid, entry.mode, entry.forked), (std::process::id(), 1, 0));
+    assert_eq!((entry.pid, entry.mode, entry.origin), (std::process::id(), 1, 0));
     let program = std::env::current_exe().unwrap();
     let program = program.as_os_str().as_encoded_bytes();
     assert_eq!(entry.name_bytes(), &program[program.len().saturating_sub(128)..]);
@@ -41,13 +41,13 @@ fn a_process_claims_its_entry_and_keeps_its_figures_in_place() {
 fn a_fork_child_starts_with_its_parents_figures() {
     let file = TestFile::new(1 << 20, 4);
     let recording = open(&file.c_path());
-    recording.claim_process(false, 0);
+    recording.claim_process(ProcessOrigin::Program, 0);
     recording.figures().unwrap().live_bytes.store(5, Relaxed);
-    recording.claim_process(true, 0);
+    recording.claim_process(ProcessOrigin::Fork, 0);
     recording.figures().unwrap().live_bytes.fetch_add(1, Relaxed);
     let (parent, child) = (file.process(0), file.process(1));
     assert_eq!((parent.figures.live_bytes, child.figures.live_bytes), (5, 6));
-    assert_eq!((parent.forked, child.forked), (0, 1));
+    assert_eq!((parent.origin, child.origin), (0, 1));
     assert_eq!(parent.name_bytes(), child.name_bytes());
 }
 
@@ -55,8 +55,8 @@ fn a_fork_child_starts_with_its_parents_figures() {
 fn a_full_process_table_leaves_the_process_without_an_entry() {
     let file = TestFile::new(1 << 20, 1);
     let recording = open(&file.c_path());
-    recording.claim_process(false, 0);
-    recording.claim_process(true, 0);
+    recording.claim_process(ProcessOrigin::Program, 0);
+    recording.claim_process(ProcessOrigin::Fork, 0);
     assert_eq!(recording.process_index(), None);
     assert!(recording.figures().is_none());
     recording.set_process_state(ProcessState::Counted, 1);
@@ -69,7 +69,7 @@ fn a_full_process_table_leaves_the_process_without_an_entry() {
 fn notes_and_execs_are_written_whole() {
     let file = TestFile::new(1 << 20, 2);
     let recording = open(&file.c_path());
-    recording.claim_process(false, 0);
+    recording.claim_process(ProcessOrigin::Program, 0);
     recording.note(NoteKind::BadSetting, 7, &[b'x'; 300]);
     let token = recording.exec_begin(b"/bin/true", 123).unwrap();
     let attempted = file.records::<ExecRecord>(RecordKind::Exec)[0];
@@ -130,7 +130,7 @@ fn what_is_no_recording_is_refused() {
 #[test]
 fn nothing_is_written_while_it_is_closed() {
     let recording = Recording::new();
-    recording.claim_process(false, 0);
+    recording.claim_process(ProcessOrigin::Program, 0);
     recording.note(NoteKind::NoHeap, 0, b"");
     assert!(recording.exec_begin(b"/bin/true", 1).is_none());
     assert!(!recording.is_open() && recording.process_index().is_none() && recording.request() == 0);
@@ -165,7 +165,7 @@ fn entries_of_a_small_table_do_not_run_into_records() {
     let file = TestFile::new(1 << 16, 3);
     let recording = open(&file.c_path());
     for _ in 0..3 {
-        recording.claim_process(false, 0);
+        recording.claim_process(ProcessOrigin::Program, 0);
     }
     recording.note(NoteKind::NoHeap, 1, b"text");
     assert_eq!(file.process(2).state, ProcessState::Running as u32);

@@ -4,8 +4,8 @@ use crate::model::*;
 use crate::recording::{Body, Record, Recording, RecordingError};
 use crate::{coverage, sentence};
 use hk_format::{
-    Call, FileHeader, FindingKind, FindingRecord, NoteKind, NoteRecord, Place, ProcessRecord, ProcessState,
-    StackState,
+    Call, FileHeader, FindingKind, FindingRecord, NoteKind, NoteRecord, Place, ProcessOrigin, ProcessRecord,
+    ProcessState, StackState,
 };
 use hk_symbols::{ModuleSpec, Symbolizer};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -61,7 +61,7 @@ pub fn assemble(
     let summary = Summary {
         findings: findings.len() as u64,
         bad_calls: findings.iter().map(|f| f.repeats).sum(),
-        processes: lasting(&processes).count() as u64,
+        processes: lasting(&processes).filter(|record| !is_second_heap(record)).count() as u64,
         not_covered: not_covered.iter().map(|n| n.times).sum(),
         records_dropped: header.dropped,
         records_torn: all.torn,
@@ -259,15 +259,19 @@ fn lasting(processes: &[(u32, ProcessRecord)]) -> impl Iterator<Item = &ProcessR
     })
 }
 
+fn is_second_heap(record: &ProcessRecord) -> bool {
+    record.origin == ProcessOrigin::SecondHeap as u32
+}
+
 fn live_at_end(processes: &[(u32, ProcessRecord)]) -> Summary {
     let ends: Vec<Figures> = lasting(processes).map(|record| process(record).figures).collect();
     if ends.is_empty() {
         return Summary::default();
     }
-    let blocks: Option<u64> = ends.iter().map(|f| f.live_blocks.map(|blocks| blocks.value)).sum();
+    let blocks: Option<Vec<Figure>> = ends.iter().map(|f| f.live_blocks).collect();
     Summary {
         live_bytes: Some(sum(ends.iter().map(|f| f.live_bytes))),
-        live_blocks: blocks.map(Figure::exact),
+        live_blocks: blocks.map(|blocks| sum(blocks.into_iter())),
         ..Summary::default()
     }
 }
@@ -295,8 +299,10 @@ fn process(record: &ProcessRecord) -> Process {
             Some(ProcessState::Running) => "running".into(),
             Some(ProcessState::Counted) => "counted".into(),
             Some(ProcessState::Replaced) => "replaced".into(),
+            Some(ProcessState::CountedRoughly) => "counted-roughly".into(),
         },
-        forked: record.forked != 0,
+        forked: record.origin == ProcessOrigin::Fork as u32,
+        second_heap: is_second_heap(record),
         bad_calls: u64::from(record.finding_count),
         thread_heaps: record.heap_count,
         figures: figures(record),
@@ -304,15 +310,17 @@ fn process(record: &ProcessRecord) -> Process {
 }
 
 fn figures(record: &ProcessRecord) -> Figures {
-    let counted = record.state == ProcessState::Counted as u32;
+    let exact = record.state == ProcessState::Counted as u32;
+    let counted = exact || record.state == ProcessState::CountedRoughly as u32;
     let raw = &record.figures;
+    let at_exit = |value| if exact { Figure::exact(value) } else { Figure::estimate(value, 0) };
     let live = match counted {
-        true => Figure::exact(raw.live_bytes),
+        true => at_exit(raw.live_bytes),
         false => Figure::estimate(raw.live_bytes, raw.live_error_bytes),
     };
     Figures {
         live_bytes: live,
-        live_blocks: counted.then(|| Figure::exact(raw.live_blocks)),
+        live_blocks: counted.then(|| at_exit(raw.live_blocks)),
         live_peak_bytes: Figure::estimate(raw.live_peak_bytes, raw.live_error_bytes),
         heap_bytes: Figure::exact(raw.span_bytes),
         heap_peak_bytes: Figure::exact(raw.span_peak_bytes),

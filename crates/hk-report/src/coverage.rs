@@ -1,7 +1,7 @@
 //! Which programs of a run did not run on our heap: an exec that no process entry follows.
 
 use crate::model::NotCovered;
-use hk_format::{ExecRecord, ExecState, ProcessRecord};
+use hk_format::{ExecRecord, ExecState, ProcessOrigin, ProcessRecord};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,9 +19,12 @@ pub fn not_covered(
     for exec in execs {
         let Some((pid, from)) = new_program(exec) else { continue };
         let until = starts.next(pid, from);
-        let covered = processes
-            .iter()
-            .any(|(_, p)| p.pid == pid && p.forked == 0 && from <= p.start_ns && p.start_ns < until);
+        let covered = processes.iter().any(|(_, p)| {
+            p.pid == pid
+                && p.origin == ProcessOrigin::Program as u32
+                && from <= p.start_ns
+                && p.start_ns < until
+        });
         if covered {
             continue;
         }

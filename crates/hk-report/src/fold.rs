@@ -3,7 +3,7 @@
 use crate::model::StackFrame;
 
 /// Beginnings of library functions' names.
-const FUNCTIONS: [&str; 29] = [
+const FUNCTIONS: [&str; 35] = [
     // C++
     "std::",
     "__gnu_cxx::",
@@ -25,6 +25,13 @@ const FUNCTIONS: [&str; 29] = [
     "__rg_",
     "__rustc::",
     "rust_begin_",
+    // The heap itself, where it is part of a Rust program
+    "heapkeeper::",
+    "<heapkeeper::",
+    "hk_heap::",
+    "<hk_heap::",
+    "hk_recorder::",
+    "<hk_recorder::",
     // C
     "__libc_",
     "__GI_",

@@ -90,7 +90,7 @@ impl Figure {
         Figure { value, certainty: Certainty::Exact, error: 0 }
     }
 
-    /// An estimate that is off by at most `error`.
+    /// An upper bound, once `error` is added to it.
     pub const fn estimate(value: u64, error: u64) -> Figure {
         Figure { value, certainty: Certainty::Estimate, error }
     }
@@ -221,10 +221,13 @@ pub struct Process {
     pub exe: String,
     /// `manual` or `keep`.
     pub mode: String,
-    /// `running` (still, or ended without telling), `counted`, `replaced` (by exec).
+    /// `running` (still, or ended without telling), `counted`, `counted-roughly` (other threads ran meanwhile), `replaced` (by exec).
     pub state: String,
     /// Made by fork, no exec since.
     pub forked: bool,
+    /// Not another process, but a second heap in the one with this pid: a Rust program's global allocator.
+    #[serde(default)]
+    pub second_heap: bool,
     /// Bad calls in it.
     pub bad_calls: u64,
     /// Thread heaps that were in use at the same time.

@@ -206,29 +206,35 @@ fn certainty_line(lines: &mut Lines, report: &Report) {
 /// The process that the run began with, under the program that it last was.
 fn main_process(report: &Report) -> Option<&Process> {
     let pid = report.processes.first()?.pid;
-    report.processes.iter().rev().find(|process| process.pid == pid && !process.forked)
+    report
+        .processes
+        .iter()
+        .rev()
+        .find(|process| process.pid == pid && !process.forked && !process.second_heap)
 }
 
 fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
     let name = format!("{} ({})", clean(file_name(&process.exe)), process.pid);
     let figures = &process.figures;
-    let live = match &figures.live_blocks {
+    let live_at_end = match &figures.live_blocks {
         Some(blocks) => {
-            format!("{} live in {} (exact)", bytes(figures.live_bytes.value), count(blocks.value, "block"))
+            let how =
+                if blocks.certainty == Certainty::Exact { "exact" } else { "estimate: other threads ran" };
+            format!("{} live in {} ({how})", bytes(figures.live_bytes.value), count(blocks.value, "block"))
         }
-        None => format!("{} live {}", bytes(figures.live_bytes.value), sureness(&figures.live_bytes)),
+        None => live(&figures.live_bytes),
     };
     let resident = match &figures.resident_bytes {
         Some(resident) => format!(", {} resident (exact)", bytes(resident.value)),
         None => String::new(),
     };
     let end = match process.state.as_str() {
-        "counted" => "at exit",
+        "counted" | "counted-roughly" => "at exit",
         "replaced" => "at exec",
         _ if report.exit_signal.is_some() => "when it was killed",
         _ => "when last seen (it ended without telling, or still runs)",
     };
-    lines.push(&format!("{name} {end}: {live}{resident}"));
+    lines.push(&format!("{name} {end}: {live_at_end}{resident}"));
     let peak = &figures.live_peak_bytes;
     let resident = match &report.summary.resident_peak_bytes {
         Some(resident) if resident.certainty == Certainty::Exact => {
@@ -238,18 +244,17 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
         None => String::new(),
     };
     lines.push(&format!(
-        "{name} at its peak: {} live {}, {} of heap (exact){resident}",
-        bytes(peak.value),
-        sureness(peak),
+        "{name} at its peak: {}, {} of heap (exact){resident}",
+        live(peak),
         bytes(figures.heap_peak_bytes.value),
     ));
 }
 
-fn sureness(figure: &Figure) -> String {
+/// Estimates are bounds: they count groups of blocks of which one is live, and what threads have not added up yet.
+fn live(figure: &Figure) -> String {
     match figure.certainty {
-        Certainty::Exact => "(exact)".into(),
-        Certainty::Estimate if figure.error == 0 => "(estimate)".into(),
-        Certainty::Estimate => format!("(estimate, off by at most {})", bytes(figure.error)),
+        Certainty::Exact => format!("{} live (exact)", bytes(figure.value)),
+        Certainty::Estimate => format!("at most {} live (estimate)", bytes(figure.value + figure.error)),
     }
 }
 
@@ -262,12 +267,11 @@ fn others_line(lines: &mut Lines, report: &Report) {
     };
     let pids: HashSet<u32> = others.iter().map(|process| process.pid).collect();
     lines.push(&format!(
-        "{}: the largest was {} ({}), at its peak {} live {}",
+        "{}: the largest was {} ({}), at its peak {}",
         count(pids.len() as u64, "other process"),
         clean(file_name(&largest.exe)),
         largest.pid,
-        bytes(largest.figures.live_peak_bytes.value),
-        sureness(&largest.figures.live_peak_bytes),
+        live(&largest.figures.live_peak_bytes),
     ));
 }
 
