@@ -1,23 +1,24 @@
 //! The exec family: what is started inherits the heap, and the recording is told.
 //!
-//! Of a program that cannot be covered (static, setuid, 32-bit) nothing more is heard; by the record that is
-//! made here the command names it. `system` and `popen` start a shell from inside libc, past these wrappers; the
-//! shell inherits the environment as it is.
+//! Of a program that cannot be covered (static, setuid, 32-bit, for another libc) nothing more is heard; by the record
+//! that is made here the command names it. `system` and `popen` start a shell from inside libc, past these wrappers:
+//! the shell inherits the environment as it is, so it is covered unless the program took our variables out.
+//!
+//! All of this may run in a vfork child, in the parent's memory, or on a stack of 16 KiB: nothing is
+//! allocated, and the paths' buffers are gone before anything is copied for the call itself.
 
-use crate::exec_environment::{current, remember, search_path, with_heap};
+use crate::exec_environment::{Entries, current, library, remember, search_path, with_environment};
 use crate::host::PROCESS;
 use crate::next::Next;
+use crate::target::{Target, judge};
 use core::ffi::{CStr, c_char, c_void};
-use core::ptr::null;
 use hk_format::{ExecState, ProcessState};
 use hk_os::Errno;
-use libc::c_int;
+use hk_recorder::ExecToken;
+use libc::{AT_FDCWD, c_int};
 
 const PATH_BYTES: usize = 4096;
-/// Arguments of execl and its kin; more is answered by E2BIG.
-const ARGUMENT_COUNT_MAX: usize = 1024;
 
-type Entries = *const *const c_char;
 type ExecVpe = unsafe extern "C" fn(*const c_char, Entries, Entries) -> c_int;
 type ExecVeAt = unsafe extern "C" fn(c_int, *const c_char, Entries, Entries, c_int) -> c_int;
 type FExecVe = unsafe extern "C" fn(c_int, Entries, Entries) -> c_int;
@@ -57,14 +58,76 @@ fn process_id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
+/// How a call names the program.
+#[derive(Clone, Copy)]
+enum Program {
+    /// By its path, relative to an open folder or AT_FDCWD.
+    At(c_int, *const c_char),
+    /// By its name, to be looked for along PATH.
+    Named(*const c_char),
+    /// By an open descriptor.
+    Open(c_int),
+}
+
+/// What is known before the call.
+struct Attempt {
+    target: Target,
+    token: Option<ExecToken>,
+}
+
+/// Looks at the program's file and tells the recording that it is about to be started: also of a file that seems absent
+/// if the call `may_succeed` all the same.
+#[inline(never)]
+fn announce(program: Program, may_succeed: bool) -> Attempt {
+    let _errno = Errno::keep();
+    let mut buffer = [0u8; PATH_BYTES];
+    let (folder, path) = match program {
+        Program::At(folder, path) => (folder, path),
+        Program::Named(name) => (AT_FDCWD, search_path(name, &mut buffer)),
+        Program::Open(fd) => (AT_FDCWD, descriptor_path(fd, &mut buffer)),
+    };
+    let target = library().map_or(Target::Fits, |library| judge(folder, path, library));
+    let path = match program {
+        Program::At(AT_FDCWD, path) if target != Target::Absent => absolute(bytes_of(path), &mut buffer),
+        _ => bytes_of(path),
+    };
+    // Shells and their like try every folder of PATH: the recording is not filled with what is not there.
+    let is_hopeless = target == Target::Absent && !may_succeed;
+    let token = if is_hopeless { None } else { PROCESS.recording().exec_begin(path, process_id()) };
+    Attempt { target, token }
+}
+
+/// A path below the working folder, with that in front: the command that reads the recording stands elsewhere. As
+/// it is if that is too long.
+fn absolute<'a>(path: &'a [u8], buffer: &'a mut [u8; PATH_BYTES]) -> &'a [u8] {
+    if path.is_empty() || path.starts_with(b"/") {
+        return path;
+    }
+    let path = path.strip_prefix(b"./").unwrap_or(path);
+    // SAFETY: the kernel writes into the buffer at most, and ends the path by NUL. Not libc's getcwd, which may
+    // allocate.
+    let written = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    let Some(folder_len) = usize::try_from(written).ok().and_then(|len| len.checked_sub(1)) else {
+        return path;
+    };
+    let end = folder_len + 1 + path.len();
+    if !buffer.starts_with(b"/") || end > buffer.len() {
+        return path;
+    }
+    buffer[folder_len] = b'/';
+    buffer[folder_len + 1..end].copy_from_slice(path);
+    &buffer[..end]
+}
+
 /// Makes an exec that returns only if it fails; tells the recording before and, if so, after.
-fn recorded(path: &[u8], exec: impl FnOnce() -> c_int) -> c_int {
-    let token = PROCESS.recording().exec_begin(path, process_id());
+fn replace(program: Program, entries: Entries, exec: &dyn Fn(Entries) -> c_int) -> c_int {
+    // A descriptor is looked at by /proc, which may be missing.
+    let attempt = announce(program, matches!(program, Program::Open(_)));
     PROCESS.finish(ProcessState::Replaced);
-    let result = exec();
+    let result = with_environment(entries, attempt.target != Target::Unfit, exec);
     let error = Errno::get();
     PROCESS.resume();
-    if let Some(token) = token {
+    if let Some(token) = attempt.token {
         PROCESS.recording().exec_end(token, ExecState::Failed, 0, error);
     }
     Errno::set(error);
@@ -73,11 +136,9 @@ fn recorded(path: &[u8], exec: impl FnOnce() -> c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn execve(path: *const c_char, arguments: Entries, entries: Entries) -> c_int {
-    with_heap(entries, |entries| {
-        recorded(bytes_of(path), || {
-            // SAFETY: the caller's arguments, an environment that lives through the call.
-            unsafe { libc::syscall(libc::SYS_execve, path, arguments, entries) as c_int }
-        })
+    replace(Program::At(AT_FDCWD, path), entries, &|entries| {
+        // SAFETY: the caller's arguments, an environment that lives through the call.
+        unsafe { libc::syscall(libc::SYS_execve, path, arguments, entries) as c_int }
     })
 }
 
@@ -88,15 +149,11 @@ extern "C" fn execv(path: *const c_char, arguments: Entries) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn execvpe(name: *const c_char, arguments: Entries, entries: Entries) -> c_int {
-    let mut buffer = [0u8; PATH_BYTES];
-    let path = search_path(bytes_of(name), &mut buffer);
-    with_heap(entries, |entries| {
-        recorded(path, || {
-            // SAFETY: the address of libc's execvpe.
-            let next: ExecVpe = unsafe { core::mem::transmute(NEXT_EXECVPE.get()) };
-            // SAFETY: the caller's arguments, an environment that lives through the call.
-            unsafe { next(name, arguments, entries) }
-        })
+    replace(Program::Named(name), entries, &|entries| {
+        // SAFETY: the address of libc's execvpe.
+        let next: ExecVpe = unsafe { core::mem::transmute(NEXT_EXECVPE.get()) };
+        // SAFETY: the caller's arguments, an environment that lives through the call.
+        unsafe { next(name, arguments, entries) }
     })
 }
 
@@ -107,14 +164,11 @@ extern "C" fn execvp(name: *const c_char, arguments: Entries) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn fexecve(fd: c_int, arguments: Entries, entries: Entries) -> c_int {
-    with_heap(entries, |entries| {
-        let mut buffer = [0u8; 32];
-        recorded(descriptor_path(fd, &mut buffer), || {
-            // SAFETY: the address of libc's fexecve.
-            let next: FExecVe = unsafe { core::mem::transmute(NEXT_FEXECVE.get()) };
-            // SAFETY: the caller's arguments, an environment that lives through the call.
-            unsafe { next(fd, arguments, entries) }
-        })
+    replace(Program::Open(fd), entries, &|entries| {
+        // SAFETY: the address of libc's fexecve.
+        let next: FExecVe = unsafe { core::mem::transmute(NEXT_FEXECVE.get()) };
+        // SAFETY: the caller's arguments, an environment that lives through the call.
+        unsafe { next(fd, arguments, entries) }
     })
 }
 
@@ -126,20 +180,21 @@ extern "C" fn execveat(
     entries: Entries,
     flags: c_int,
 ) -> c_int {
-    with_heap(entries, |entries| {
-        recorded(bytes_of(path), || {
-            // SAFETY: the address of libc's execveat.
-            let next: ExecVeAt = unsafe { core::mem::transmute(NEXT_EXECVEAT.get()) };
-            // SAFETY: the caller's arguments, an environment that lives through the call.
-            unsafe { next(fd, path, arguments, entries, flags) }
-        })
+    let is_open = flags & libc::AT_EMPTY_PATH != 0 && bytes_of(path).is_empty();
+    let program = if is_open { Program::Open(fd) } else { Program::At(fd, path) };
+    replace(program, entries, &|entries| {
+        // SAFETY: the address of libc's execveat.
+        let next: ExecVeAt = unsafe { core::mem::transmute(NEXT_EXECVEAT.get()) };
+        // SAFETY: the caller's arguments, an environment that lives through the call.
+        unsafe { next(fd, path, arguments, entries, flags) }
     })
 }
 
-/// `/proc/self/fd/N`.
-fn descriptor_path(fd: c_int, buffer: &mut [u8; 32]) -> &[u8] {
+/// `/proc/self/fd/N`, as a C string.
+fn descriptor_path(fd: c_int, buffer: &mut [u8; PATH_BYTES]) -> *const c_char {
     const FOLDER: &[u8] = b"/proc/self/fd/";
-    let mut at = buffer.len();
+    let mut at = buffer.len() - 1;
+    buffer[at] = 0;
     let mut rest = fd.max(0) as usize;
     loop {
         at -= 1;
@@ -151,32 +206,34 @@ fn descriptor_path(fd: c_int, buffer: &mut [u8; 32]) -> &[u8] {
     }
     at -= FOLDER.len();
     buffer[at..at + FOLDER.len()].copy_from_slice(FOLDER);
-    &buffer[at..]
+    buffer[at..].as_ptr().cast()
 }
 
+/// posix_spawn(p).
 fn spawn(
     next: &Next,
-    path: &[u8],
+    program: Program,
     child: *mut libc::pid_t,
     call: (*const c_char, *const c_void, *const c_void, Entries),
     entries: Entries,
 ) -> c_int {
     let (name, actions, attributes, arguments) = call;
-    let token = PROCESS.recording().exec_begin(path, process_id());
-    let mut pid = 0;
-    let error = with_heap(entries, |entries| {
+    // The child may change its folder first, and find what seems absent from here.
+    let attempt = announce(program, true);
+    let pid = core::cell::Cell::new(0);
+    let error = with_environment(entries, attempt.target != Target::Unfit, &|entries| {
         // SAFETY: the address of libc's posix_spawn or posix_spawnp.
         let next: Spawn = unsafe { core::mem::transmute(next.get()) };
         // SAFETY: the caller's arguments, an environment that lives through the call.
-        unsafe { next(&raw mut pid, name, actions, attributes, arguments, entries) }
+        unsafe { next(pid.as_ptr(), name, actions, attributes, arguments, entries) }
     });
-    if let Some(token) = token {
+    if let Some(token) = attempt.token {
         let state = if error == 0 { ExecState::Spawned } else { ExecState::Failed };
-        PROCESS.recording().exec_end(token, state, pid as u32, error);
+        PROCESS.recording().exec_end(token, state, pid.get() as u32, error);
     }
     if error == 0 && !child.is_null() {
         // SAFETY: the caller's place for the child's pid.
-        unsafe { *child = pid };
+        unsafe { *child = pid.get() };
     }
     error
 }
@@ -190,7 +247,7 @@ extern "C" fn posix_spawn(
     arguments: Entries,
     entries: Entries,
 ) -> c_int {
-    spawn(&NEXT_SPAWN, bytes_of(path), child, (path, actions, attributes, arguments), entries)
+    spawn(&NEXT_SPAWN, Program::At(AT_FDCWD, path), child, (path, actions, attributes, arguments), entries)
 }
 
 #[unsafe(no_mangle)]
@@ -202,13 +259,12 @@ extern "C" fn posix_spawnp(
     arguments: Entries,
     entries: Entries,
 ) -> c_int {
-    let mut buffer = [0u8; PATH_BYTES];
-    let path = search_path(bytes_of(name), &mut buffer);
-    spawn(&NEXT_SPAWNP, path, child, (name, actions, attributes, arguments), entries)
+    spawn(&NEXT_SPAWNP, Program::Named(name), child, (name, actions, attributes, arguments), entries)
 }
 
-/// execl, execlp and execle take their arguments one by one. Stable Rust can't define such functions: the stubs
-/// store the six register arguments and pass on where those and the rest lie. All arguments are pointers.
+/// execl, execlp and execle take their arguments one by one. Stable Rust can't define such functions: the stubs lay the
+/// arguments that came in registers before those on the stack, where the return address was, so that all are
+/// one list, and pass on the name and where the list is. All arguments are pointers.
 macro_rules! variadic {
     ($name:ident => $body:ident) => {
         #[cfg(target_arch = "x86_64")]
@@ -217,19 +273,28 @@ macro_rules! variadic {
         extern "C" fn $name() {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                "sub rsp, 56",
-                ".cfi_adjust_cfa_offset 56",
-                "mov [rsp], rdi",
-                "mov [rsp + 8], rsi",
-                "mov [rsp + 16], rdx",
-                "mov [rsp + 24], rcx",
-                "mov [rsp + 32], r8",
-                "mov [rsp + 40], r9",
-                "mov rdi, rsp",
-                "lea rsi, [rsp + 64]",
+                "pop rax",
+                ".cfi_adjust_cfa_offset -8",
+                ".cfi_register rip, rax",
+                "push r9",
+                "push r8",
+                "push rcx",
+                "push rdx",
+                "push rsi",
+                ".cfi_adjust_cfa_offset 40",
+                "mov rsi, rsp",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                ".cfi_offset rip, -48",
                 "call {body}",
-                "add rsp, 56",
-                ".cfi_adjust_cfa_offset -56",
+                "pop rcx",
+                ".cfi_adjust_cfa_offset -8",
+                ".cfi_register rip, rcx",
+                "add rsp, 40",
+                ".cfi_adjust_cfa_offset -40",
+                "push rcx",
+                ".cfi_adjust_cfa_offset 8",
+                ".cfi_offset rip, -8",
                 "ret",
                 ".cfi_endproc",
                 body = sym $body,
@@ -241,63 +306,22 @@ variadic!(execl => execl_listed);
 variadic!(execlp => execlp_listed);
 variadic!(execle => execle_listed);
 
-/// The arguments of a variadic exec: the name, the arguments up to NULL, and what follows.
-struct Listed {
-    name: *const c_char,
-    arguments: [*const c_char; ARGUMENT_COUNT_MAX + 1],
-    behind: *const c_char,
+extern "C" fn execl_listed(path: *const c_char, arguments: Entries) -> c_int {
+    execve(path, arguments, current())
 }
 
-impl Listed {
-    fn read(registers: Entries, stack: Entries) -> Option<Listed> {
-        let argument = |index: usize| {
-            let place = if index < 6 { registers.wrapping_add(index) } else { stack.wrapping_add(index - 6) };
-            // SAFETY: the caller passed a NULL-terminated list, and we stop at its end (or one behind for execle).
-            unsafe { *place }
-        };
-        let mut listed =
-            Listed { name: argument(0), arguments: [null(); ARGUMENT_COUNT_MAX + 1], behind: null() };
-        for index in 0..ARGUMENT_COUNT_MAX {
-            let text = argument(index + 1);
-            listed.arguments[index] = text;
-            if text.is_null() {
-                return Some(listed);
-            }
-        }
-        Errno::set(libc::E2BIG);
-        None
-    }
-
-    fn environment(&mut self, registers: Entries, stack: Entries) -> Entries {
-        let count = self.arguments.iter().take_while(|text| !text.is_null()).count();
-        let index = count + 2;
-        let place = if index < 6 { registers.wrapping_add(index) } else { stack.wrapping_add(index - 6) };
-        // SAFETY: execle's caller passes the environment behind the list's NULL.
-        self.behind = unsafe { *place };
-        self.behind.cast()
-    }
+extern "C" fn execlp_listed(name: *const c_char, arguments: Entries) -> c_int {
+    execvpe(name, arguments, current())
 }
 
-extern "C" fn execl_listed(registers: Entries, stack: Entries) -> c_int {
-    match Listed::read(registers, stack) {
-        Some(listed) => execve(listed.name, listed.arguments.as_ptr(), current()),
-        None => -1,
+/// The environment follows the list's NULL.
+extern "C" fn execle_listed(path: *const c_char, arguments: Entries) -> c_int {
+    let mut place = arguments;
+    // SAFETY: the caller passed a list that ends with NULL, and we stop there.
+    while !unsafe { *place }.is_null() {
+        place = place.wrapping_add(1);
     }
-}
-
-extern "C" fn execlp_listed(registers: Entries, stack: Entries) -> c_int {
-    match Listed::read(registers, stack) {
-        Some(listed) => execvpe(listed.name, listed.arguments.as_ptr(), current()),
-        None => -1,
-    }
-}
-
-extern "C" fn execle_listed(registers: Entries, stack: Entries) -> c_int {
-    match Listed::read(registers, stack) {
-        Some(mut listed) => {
-            let entries = listed.environment(registers, stack);
-            execve(listed.name, listed.arguments.as_ptr(), entries)
-        }
-        None => -1,
-    }
+    // SAFETY: execle's caller passes the environment behind the list's NULL.
+    let entries = unsafe { *place.wrapping_add(1) };
+    execve(path, arguments, entries.cast())
 }

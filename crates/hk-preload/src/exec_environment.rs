@@ -1,14 +1,19 @@
-//! The environment that a program is started with: ours and the settings' variables are put back if they were
-//! taken out, so that the heap is inherited.
+//! The environment that a program is started with.
+//!
+//! Our two variables, LD_PRELOAD and the settings', are put back if they were taken out, so that the heap is
+//! inherited; and they are taken out for a program that the library would disturb ([`crate::target`]). An
+//! environment that is right already is passed on as it is.
 //!
 //! Everything is on the caller's stack or in statics: exec is called between vfork and its end, where the
-//! child runs in the parent's memory and must not leave anything behind.
+//! child runs in the parent's memory and must not leave anything behind. As threads may have as little as 16 KiB of
+//! stack, copies are of the size that the environment asks for.
 
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::ptr::null;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use hk_format::{SETTINGS_VARIABLE, Setting, decode_path, parse_settings};
+use libc::c_int;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD";
 /// Longest variable that is kept.
@@ -16,7 +21,10 @@ const TEXT_BYTES: usize = 8192;
 /// Entries of an environment that can be changed on the stack; a larger one is passed on as it is.
 const ENTRY_COUNT_MAX: usize = 2048;
 
-/// A variable of ours as it was when the program started, `NAME=value`, NUL-terminated.
+/// NULL-terminated, of C strings.
+pub type Entries = *const *const c_char;
+
+/// A text as it was when the program started, NUL-terminated.
 struct Kept {
     text: UnsafeCell<[u8; TEXT_BYTES]>,
     len: AtomicUsize,
@@ -58,21 +66,24 @@ impl Kept {
     }
 }
 
+/// `HEAPKEEPER=…`.
 static SETTINGS_TEXT: Kept = Kept::new();
+/// The library's path.
 static LIBRARY: Kept = Kept::new();
+/// `LD_PRELOAD=` and the library's path.
 static PRELOAD_TEXT: Kept = Kept::new();
 
 unsafe extern "C" {
-    static environ: *const *const c_char;
+    static environ: Entries;
 }
 
 /// The program's environment now.
-pub fn current() -> *const *const c_char {
+pub fn current() -> Entries {
     // SAFETY: libc's variable.
     unsafe { environ }
 }
 
-/// Remembers our variables. Without a library path in the settings nothing is put back later.
+/// Remembers our variables. Without a library path in the settings nothing is put back or taken out later.
 pub fn remember() {
     let Some(settings) = find(current(), SETTINGS_VARIABLE.as_bytes()) else { return };
     let mut path = [0u8; 4096];
@@ -87,8 +98,15 @@ pub fn remember() {
     }
 }
 
+/// The library's path, if it is known.
+pub fn library() -> Option<&'static CStr> {
+    let known = !LIBRARY.bytes().is_empty();
+    // SAFETY: NUL-terminated by `Kept::set`, and never changed again.
+    known.then(|| unsafe { CStr::from_ptr(LIBRARY.pointer()) })
+}
+
 /// The value of `name` in an environment.
-fn find<'a>(mut entries: *const *const c_char, name: &[u8]) -> Option<&'a [u8]> {
+fn find<'a>(mut entries: Entries, name: &[u8]) -> Option<&'a [u8]> {
     while let Some(text) = next_entry(&mut entries) {
         if let Some(value) = value_of(text.to_bytes(), name) {
             return Some(value);
@@ -101,7 +119,7 @@ fn value_of<'a>(entry: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     entry.strip_prefix(name)?.strip_prefix(b"=")
 }
 
-fn next_entry<'a>(entries: &mut *const *const c_char) -> Option<&'a CStr> {
+fn next_entry<'a>(entries: &mut Entries) -> Option<&'a CStr> {
     if entries.is_null() {
         return None;
     }
@@ -116,87 +134,131 @@ fn next_entry<'a>(entries: &mut *const *const c_char) -> Option<&'a CStr> {
     Some(unsafe { CStr::from_ptr(text) })
 }
 
-/// Calls `start` with `entries`, or with a copy in which the heap's variables are put back.
-pub fn with_heap<R>(entries: *const *const c_char, start: impl FnOnce(*const *const c_char) -> R) -> R {
-    let library = LIBRARY.bytes();
-    if library.is_empty() {
-        return start(entries);
-    }
-    let preload = find(entries, PRELOAD);
-    let has_library =
-        preload.is_some_and(|value| value.split(|&b| b == b':' || b == b' ').any(|part| part == library));
-    if has_library && find(entries, SETTINGS_VARIABLE.as_bytes()).is_some() {
-        return start(entries);
-    }
-    with_copy(entries, preload, has_library, start)
+fn count(mut entries: Entries) -> usize {
+    core::iter::from_fn(|| next_entry(&mut entries)).count()
 }
 
+/// The paths in a value of LD_PRELOAD (ld.so(8)).
+fn paths(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| b": ".contains(b)).filter(|path| !path.is_empty())
+}
+
+/// Calls `start` with the environment that the program gets: with our variables if the library `fits` under it, and
+/// without them if not.
+pub fn with_environment(entries: Entries, fits: bool, start: &dyn Fn(Entries) -> c_int) -> c_int {
+    let Some(library) = library() else { return start(entries) };
+    let preload = find(entries, PRELOAD);
+    let has_library = preload.is_some_and(|value| paths(value).any(|path| path == library.to_bytes()));
+    let has_settings = find(entries, SETTINGS_VARIABLE.as_bytes()).is_some();
+    let is_right = if fits { has_library && has_settings } else { !has_library && !has_settings };
+    if is_right {
+        return start(entries);
+    }
+    let text_bytes = PRELOAD_TEXT.bytes().len() + preload.map_or(0, <[u8]>::len) + 2;
+    // Two variables more at most, and the terminator.
+    match (count(entries) + 3, text_bytes) {
+        (0..=64, 0..=512) => with_copy::<64, 512>(entries, fits, start),
+        (0..=384, 0..=1024) => with_copy::<384, 1024>(entries, fits, start),
+        (0..=ENTRY_COUNT_MAX, 0..=TEXT_BYTES) => {
+            with_copy::<ENTRY_COUNT_MAX, TEXT_BYTES>(entries, fits, start)
+        }
+        _ => start(entries),
+    }
+}
+
+/// Calls `start` with a copy of at most `COUNT` entries, the new LD_PRELOAD in `BYTES` bytes.
 #[inline(never)]
-fn with_copy<R>(
-    mut entries: *const *const c_char,
-    preload: Option<&[u8]>,
-    has_library: bool,
-    start: impl FnOnce(*const *const c_char) -> R,
-) -> R {
-    let original = entries;
-    let mut copy = [null::<c_char>(); ENTRY_COUNT_MAX];
-    let mut joined = [0u8; TEXT_BYTES];
+fn with_copy<const COUNT: usize, const BYTES: usize>(
+    mut entries: Entries,
+    fits: bool,
+    start: &dyn Fn(Entries) -> c_int,
+) -> c_int {
+    let mut copy = [null::<c_char>(); COUNT];
+    let mut text = Text { bytes: [0u8; BYTES], len: 0 };
+    if fits {
+        text.add(PRELOAD_TEXT.bytes());
+    } else {
+        text.add(PRELOAD);
+    }
+    let mut others = if fits { b':' } else { b'=' };
+    if let Some(value) = find(entries, PRELOAD) {
+        for path in paths(value).filter(|&path| path != LIBRARY.bytes()) {
+            text.add(&[others]);
+            text.add(path);
+            others = b':';
+        }
+    }
     let mut count = 0;
-    while let Some(text) = next_entry(&mut entries) {
-        let ours = value_of(text.to_bytes(), PRELOAD).is_some()
-            || value_of(text.to_bytes(), SETTINGS_VARIABLE.as_bytes()).is_some();
-        if ours {
-            continue;
+    while let Some(entry) = next_entry(&mut entries) {
+        let bytes = entry.to_bytes();
+        let ours = [PRELOAD, SETTINGS_VARIABLE.as_bytes()].iter().any(|name| value_of(bytes, name).is_some());
+        if !ours {
+            copy[count] = entry.as_ptr();
+            count += 1;
         }
-        if count + 3 > ENTRY_COUNT_MAX {
-            return start(original);
-        }
-        copy[count] = text.as_ptr();
+    }
+    // A program that gets no library of ours gets the variable only if it names others.
+    if fits || others == b':' {
+        copy[count] = text.bytes.as_ptr().cast();
         count += 1;
     }
-    copy[count] = match preload {
-        Some(others) if !others.is_empty() && !has_library => join(&mut joined, others),
-        Some(others) if has_library => others.as_ptr().wrapping_sub(PRELOAD.len() + 1).cast(),
-        _ => PRELOAD_TEXT.pointer(),
-    };
-    copy[count + 1] = SETTINGS_TEXT.pointer();
+    if fits {
+        copy[count] = SETTINGS_TEXT.pointer();
+    }
     start(copy.as_ptr())
 }
 
-/// `LD_PRELOAD=ours:others`; ours alone if that is too long.
-fn join(buffer: &mut [u8; TEXT_BYTES], others: &[u8]) -> *const c_char {
-    let ours = PRELOAD_TEXT.bytes();
-    let len = ours.len() + 1 + others.len();
-    if len >= TEXT_BYTES {
-        return PRELOAD_TEXT.pointer();
-    }
-    buffer[..ours.len()].copy_from_slice(ours);
-    buffer[ours.len()] = b':';
-    buffer[ours.len() + 1..len].copy_from_slice(others);
-    buffer[len] = 0;
-    buffer.as_ptr().cast()
+/// A C string that grows; the caller has measured that all fits.
+struct Text<const BYTES: usize> {
+    bytes: [u8; BYTES],
+    len: usize,
 }
 
-/// Where a program is found along PATH, as execvp(3) looks for it; the name itself if nowhere.
-pub fn search_path<'a>(name: &'a [u8], buffer: &'a mut [u8]) -> &'a [u8] {
-    if name.contains(&b'/') || name.is_empty() {
+impl<const BYTES: usize> Text<BYTES> {
+    fn add(&mut self, part: &[u8]) {
+        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
+    }
+}
+
+/// Where a program is found along PATH, as execvp(3) looks for it; the name itself if nowhere. `name` and the
+/// result are C strings.
+pub fn search_path(name: *const c_char, buffer: &mut [u8]) -> *const c_char {
+    if name.is_null() {
+        return name;
+    }
+    // SAFETY: exec's names are C strings.
+    let bytes = unsafe { CStr::from_ptr(name) }.to_bytes();
+    if bytes.contains(&b'/') || bytes.is_empty() {
         return name;
     }
     let path = find(current(), b"PATH").unwrap_or(b"/bin:/usr/bin");
     for folder in path.split(|&b| b == b':') {
         let folder = if folder.is_empty() { b"." } else { folder };
-        let len = folder.len() + 1 + name.len();
+        let len = folder.len() + 1 + bytes.len();
         if len >= buffer.len() {
             continue;
         }
         buffer[..folder.len()].copy_from_slice(folder);
         buffer[folder.len()] = b'/';
-        buffer[folder.len() + 1..len].copy_from_slice(name);
+        buffer[folder.len() + 1..len].copy_from_slice(bytes);
         buffer[len] = 0;
-        // SAFETY: a NUL-terminated path.
-        if unsafe { libc::access(buffer.as_ptr().cast(), libc::X_OK) } == 0 {
-            return &buffer[..len];
+        let found: *const c_char = buffer.as_ptr().cast();
+        if crate::target::is_file(libc::AT_FDCWD, found) && is_executable(found) {
+            return found;
         }
     }
     name
+}
+
+/// Whether exec would be allowed: for the effective user, as opposed to access(2).
+fn is_executable(path: *const c_char) -> bool {
+    // SAFETY: a C string. Linux 5.8; older ones are asked for the real user.
+    let result =
+        unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path, libc::X_OK, libc::AT_EACCESS) };
+    if result != 0 && hk_os::Errno::get() == libc::ENOSYS {
+        // SAFETY: a C string.
+        return unsafe { libc::access(path, libc::X_OK) } == 0;
+    }
+    result == 0
 }

@@ -4,6 +4,7 @@
 //! - [`info`]: what programs may ask of an allocator.
 //! - [`foreign`]: pointers that other allocators handed out go back to them.
 //! - [`exec`]: programs that this one starts get the heap too, also with a cleared environment.
+//! - [`target`]: but not one that the library would disturb.
 //! - [`limits`]: a program that limits its address space finds room below the limit.
 //! - [`lifecycle`]: what is done when the program starts and ends.
 //!
@@ -23,3 +24,4 @@ mod limits;
 mod next;
 mod panic;
 mod signals;
+mod target;
