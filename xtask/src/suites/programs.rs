@@ -27,6 +27,8 @@ pub struct Program {
     pub link: &'static [&'static str],
     /// A file that must be there, from [`packages::NEEDS`].
     pub needs: Option<&'static str>,
+    /// Whether it would run out of memory if none were reused, as in the mode `keep`.
+    pub reuses: bool,
 }
 
 impl Program {
@@ -35,7 +37,12 @@ impl Program {
         args: &'static [&'static str],
         soak_args: &'static [&'static str],
     ) -> Program {
-        Program { name, args, soak_args, seconds: 60, link: &["-ldl"], needs: None }
+        Program { name, args, soak_args, seconds: 60, link: &["-ldl"], needs: None, reuses: false }
+    }
+
+    const fn reusing(mut self) -> Program {
+        self.reuses = true;
+        self
     }
 
     const fn linked(mut self, link: &'static [&'static str], needs: Option<&'static str>) -> Program {
@@ -52,22 +59,22 @@ const PROGRAMS: &[Program] = &[
     Program::new("calloc_is_zero", &["locked"], &["locked"]),
     Program::new("new_and_delete", &[], &[]),
     Program::new("invisible", &[], &[]),
-    Program::new("stress", &["1", "2", "1"], &["1", "30", "1"]),
-    Program::new("stress", &["4", "4", "4"], &["8", "120", "20"]),
-    Program::new("stress", &["16", "4", "8"], &["32", "60", "20"]),
-    Program::new("producer_consumer", &["1000000"], &["20000000"]),
-    Program::new("fork_storm", &["3", "200", "5"], &["6", "5000", "10"]),
+    Program::new("stress", &["1", "2", "1"], &["1", "30", "1"]).reusing(),
+    Program::new("stress", &["4", "4", "4"], &["8", "120", "20"]).reusing(),
+    Program::new("stress", &["16", "4", "8"], &["32", "60", "20"]).reusing(),
+    Program::new("producer_consumer", &["1000000"], &["20000000"]).reusing(),
+    Program::new("fork_storm", &["3", "200", "5"], &["6", "5000", "10"]).reusing(),
     Program::new("nested_forks", &[], &[]),
     Program::new("vfork_and_spawn", &[], &[]),
-    Program::new("short_threads", &["20000"], &["200000"]),
-    Program::new("many_threads", &[], &[]),
+    Program::new("short_threads", &["20000"], &["200000"]).reusing(),
+    Program::new("many_threads", &[], &[]).reusing(),
     Program::new("detached_threads", &[], &[]),
     Program::new("lazy_memory", &[], &[]),
-    Program::new("few_mappings", &[], &[]),
+    Program::new("few_mappings", &[], &[]).reusing(),
     Program::new("tls_destructors", &[], &[]),
     Program::new("signal_storm", &["2"], &["20"]),
     Program::new("exit_handlers", &[], &[]),
-    Program::new("exit_while_busy", &["60"], &["2000"]),
+    Program::new("exit_while_busy", &["60"], &["2000"]).reusing(),
     Program::new("constructors", &[], &[]).linked(&["-Wl,--no-as-needed", "-lconstructor_library"], None),
     Program::new("dlopen_storm", &["200"], &["5000"]),
     Program::new("foreign_owners", &[], &[]),
@@ -100,7 +107,12 @@ pub fn suite(context: &mut Context) {
                 let limit = Duration::from_secs(seconds);
                 context.test_or_skip(&format!("{name} (run)"), |c| through_run(c, &path, args, limit));
                 // Once more without the command: nothing takes findings off the program's output here.
-                context.test_or_skip(&format!("{name} (preload)"), |c| preloaded(c, &path, args, limit));
+                context.test_or_skip(&format!("{name} (preload)"), |c| preloaded(c, &path, "", args, limit));
+                if !program.reuses {
+                    let keep = "mode=keep";
+                    context
+                        .test_or_skip(&format!("{name} (keep)"), |c| preloaded(c, &path, keep, args, limit));
+                }
             }
         }
     }
@@ -161,8 +173,8 @@ fn through_run(context: &Context, path: &Path, args: &[&str], limit: Duration) -
     sound().into()
 }
 
-fn preloaded(context: &Context, path: &Path, args: &[&str], limit: Duration) -> Outcome {
-    let ran = context.artefacts().and_then(|a| a.preloaded("", path, limit).args(args).ended());
+fn preloaded(context: &Context, path: &Path, settings: &str, args: &[&str], limit: Duration) -> Outcome {
+    let ran = context.artefacts().and_then(|a| a.preloaded(settings, path, limit).args(args).ended());
     let ended = match ran {
         Ok(ended) => ended,
         Err(text) => return Outcome::Failed(text),
