@@ -1,0 +1,4 @@
+//! Spans on their way to mailboxes: through retirement, new owners, and thread heaps that change hands.
+fn _x() {
+    crate::explore(|| ());
+}
