@@ -159,6 +159,7 @@ pub fn with_environment(entries: Entries, fits: bool, start: &dyn Fn(Entries) ->
     match (count(entries) + 3, text_bytes) {
         (0..=64, 0..=512) => with_copy::<64, 512>(entries, fits, start),
         (0..=384, 0..=1024) => with_copy::<384, 1024>(entries, fits, start),
+        (0..=1024, 0..=1024) => with_copy::<1024, 1024>(entries, fits, start),
         (0..=ENTRY_COUNT_MAX, 0..=TEXT_BYTES) => {
             with_copy::<ENTRY_COUNT_MAX, TEXT_BYTES>(entries, fits, start)
         }
