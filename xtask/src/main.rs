@@ -95,7 +95,7 @@ fn quiet(arguments: &Arguments) -> Arguments {
 fn run_suites(arguments: &Arguments, table: &[Suite]) -> Result<bool, String> {
     if arguments.list {
         for suite in table {
-            println!("{:12} {:2} min  {}", suite.name, suite.minutes, suite.what);
+            println!("{:12} {:5} s  {}", suite.name, suite.seconds, suite.what);
         }
         return Ok(true);
     }
