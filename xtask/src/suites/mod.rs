@@ -46,7 +46,7 @@ pub const TEST: &[Suite] = &[
     suite("limits", 30, limits::suite, "out of memory, and memory given back"),
     suite(
         "command",
-        3,
+        30,
         command::suite,
         "exit statuses, signals, job control, children, cache of the command",
     ),
