@@ -81,6 +81,10 @@ struct Attempt {
 fn announce(program: Program, may_succeed: bool) -> Attempt {
     let _errno = Errno::keep();
     let mut buffer = [0u8; PATH_BYTES];
+    let program = match program {
+        Program::Named(name) if bytes_of(name).contains(&b'/') => Program::At(AT_FDCWD, name),
+        program => program,
+    };
     let (folder, path) = match program {
         Program::At(folder, path) => (folder, path),
         Program::Named(name) => (AT_FDCWD, search_path(name, &mut buffer)),

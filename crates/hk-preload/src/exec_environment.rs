@@ -222,15 +222,15 @@ impl<const BYTES: usize> Text<BYTES> {
     }
 }
 
-/// Where a program is found along PATH, as execvp(3) looks for it; the name itself if nowhere. `name` and the
-/// result are C strings.
+/// Where a program whose name has no `/` is found along PATH, as execvp(3) looks for it; the name itself if nowhere.
+/// `name` and the result are C strings.
 pub fn search_path(name: *const c_char, buffer: &mut [u8]) -> *const c_char {
     if name.is_null() {
         return name;
     }
     // SAFETY: exec's names are C strings.
     let bytes = unsafe { CStr::from_ptr(name) }.to_bytes();
-    if bytes.contains(&b'/') || bytes.is_empty() {
+    if bytes.is_empty() {
         return name;
     }
     let path = find(current(), b"PATH").unwrap_or(b"/bin:/usr/bin");
