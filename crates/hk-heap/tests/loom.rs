@@ -13,15 +13,11 @@ mod mail;
 #[path = "loom/words.rs"]
 mod words;
 
-/// Two preemptions find every breakage that the models' comments name.
-const PREEMPTIONS: usize = 2;
+/// So many find every breakage that the comments of the models name.
+const PREEMPTIONS: usize = 3;
 
 fn explore(model: impl Fn() + Send + Sync + 'static) {
-    explore_to(PREEMPTIONS, model);
-}
-
-fn explore_to(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(preemptions);
+    builder.preemption_bound.get_or_insert(PREEMPTIONS);
     builder.check(model);
 }

@@ -1,6 +1,6 @@
 //! One word: its owner, who frees and refills, against other threads that free.
 
-use crate::explore_to;
+use crate::explore;
 use hk_heap::word::{LocalFree, Word};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -25,6 +25,7 @@ struct Tally {
 /// Both blocks are live at first.
 struct Model {
     word: Word,
+    claims: AtomicU32,
     tallies: Mutex<[Tally; 2]>,
     /// What the program keeps in the blocks: loom fails if two use one at once, or without having to see the
     /// other's writes.
@@ -38,6 +39,7 @@ impl Model {
         let live = Tally { hand_outs: 1, ..Tally::default() };
         Arc::new(Model {
             word: Word::with_freed(ABSENT),
+            claims: AtomicU32::new(0),
             tallies: Mutex::new([live; 2]),
             contents: [UnsafeCell::new(0), UnsafeCell::new(0)],
             returned: AtomicU32::new(0),
@@ -54,7 +56,7 @@ impl Model {
     }
 
     fn free_remote(&self, block: usize) {
-        let double = self.word.free_remote(BLOCK[block]).double;
+        let double = self.word.free_remote(BLOCK[block], &self.claims, || true).double;
         self.tally(block, |t| if double { t.reports += 1 } else { t.accepted += 1 });
         self.returned.fetch_add(1, Ordering::Release);
     }
@@ -66,7 +68,7 @@ impl Model {
 
     /// Files what other threads freed.
     fn claim(&self) {
-        let doubles = self.word.claim(|_| ());
+        let doubles = self.word.claim(&self.claims, |_| ());
         for block in 0..2 {
             if doubles & BLOCK[block] != 0 {
                 self.tally(block, |t| {
@@ -118,7 +120,7 @@ impl Model {
 #[test]
 fn frees_by_others_come_back_once() {
     for signals in [false, true] {
-        explore_to(3, move || {
+        explore(move || {
             let model = Model::new();
             let freers = [0, 1].map(|block| {
                 let model = model.clone();
@@ -146,7 +148,7 @@ fn frees_by_others_come_back_once() {
 /// Two threads free one block, while the owner refills.
 #[test]
 fn two_others_free_one_block() {
-    explore_to(3, || {
+    explore(|| {
         let model = Model::new();
         let freers = [0, 1].map(|_| {
             let model = model.clone();
@@ -161,7 +163,7 @@ fn two_others_free_one_block() {
 /// The owner and another thread free one block.
 #[test]
 fn owner_and_another_free_one_block() {
-    explore_to(3, || {
+    explore(|| {
         let model = Model::new();
         let freer = {
             let model = model.clone();
@@ -177,7 +179,7 @@ fn owner_and_another_free_one_block() {
 /// The owner frees a block that two others free too.
 #[test]
 fn owner_and_two_others_free_one_block() {
-    explore_to(2, || {
+    explore(|| {
         let model = Model::new();
         let freers = [0, 1].map(|_| {
             let model = model.clone();
