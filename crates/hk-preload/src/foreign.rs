@@ -8,6 +8,7 @@
 //! without calling glibc, which would abort on a bad one. Another allocator is given what lies in anonymous
 //! memory and is not glibc's, if the program has one.
 
+use crate::host::PROCESS;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -56,8 +57,12 @@ pub fn find_next() {
 }
 
 fn owner(block: *mut u8) -> Option<Owner> {
+    if !PROCESS.heap().is_started() {
+        // Without a heap all blocks are glibc's (`libc_allocate`).
+        return Some(Owner::Libc);
+    }
     let place = describe_place(block.addr() as u64);
-    if !matches!(place.place, Place::OtherHeap | Place::Anonymous) || block.addr() % 16 != 0 {
+    if !matches!(place.place, Place::OtherHeap | Place::Anonymous) || !block.addr().is_multiple_of(16) {
         return None;
     }
     if is_libc_block(block, &place) {
@@ -92,7 +97,7 @@ fn is_libc_block(block: *mut u8, place: &PlaceInfo) -> bool {
             && chunk.checked_add(bytes).is_some_and(|chunk_end| chunk_end <= end);
     }
     if bytes < CHUNK_BYTES_MIN
-        || bytes % 16 != 0
+        || !bytes.is_multiple_of(16)
         || chunk.checked_add(bytes + 16).is_none_or(|next| next > end)
     {
         return false;

@@ -10,6 +10,12 @@ unsafe extern "C" {
     fn fprintf(stream: *mut FILE, format: *const c_char, ...) -> c_int;
 }
 
+/// The library's version, for tools that look which allocator a process has.
+#[unsafe(no_mangle)]
+extern "C" fn heapkeeper_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
 /// mallinfo(3).
 #[repr(C)]
 #[derive(Default)]
