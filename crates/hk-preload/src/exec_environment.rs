@@ -252,14 +252,9 @@ pub fn search_path(name: *const c_char, buffer: &mut [u8]) -> *const c_char {
     name
 }
 
-/// Whether exec would be allowed: for the effective user, as opposed to access(2).
+/// Whether exec would be allowed, for the real user: where that is not the effective one, the difference is in which
+/// name the recording gets.
 fn is_executable(path: *const c_char) -> bool {
-    // SAFETY: a C string. Linux 5.8; older ones are asked for the real user.
-    let result =
-        unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path, libc::X_OK, libc::AT_EACCESS) };
-    if result != 0 && hk_os::Errno::get() == libc::ENOSYS {
-        // SAFETY: a C string.
-        return unsafe { libc::access(path, libc::X_OK) } == 0;
-    }
-    result == 0
+    // SAFETY: a C string.
+    unsafe { libc::syscall(libc::SYS_access, path, libc::X_OK) == 0 }
 }
