@@ -243,7 +243,8 @@ impl<O: Os> Heap<O> {
         let word = self.word(header, index);
         word.has_remote();
         let place = core::ptr::from_ref(word).cast_mut();
-        let mut doubles = word.claim(|moving| heap.set_transit(if moving { place } else { null_mut() }));
+        let in_transit = |moving| heap.set_transit(if moving { place } else { null_mut() });
+        let mut doubles = word.claim(&header.claims, in_transit);
         self.settle_word(heap, header, span, index);
         while doubles != 0 {
             let block = index as usize * BLOCKS_PER_WORD + doubles.trailing_zeros() as usize;

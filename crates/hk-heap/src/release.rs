@@ -59,13 +59,14 @@ impl<O: Os> Heap<O> {
         if !header.is_generation(generation) || word.live() & bit == 0 {
             return None;
         }
-        let freed = word.free_remote(bit);
+        let is_current = || header.is_generation(generation);
+        let freed = word.free_remote(bit, &header.claims, is_current);
         if freed.announce {
             self.announce_free(slice, index);
         }
-        let double = freed.double || is_stray(header, generation, word, bit);
+        // Nothing is said by a span that is not current any more: its owner may have claimed the bit, and retired it.
         let refused = Misuse { at: At::FreeBlock, block_start: block.addr(), block_bytes };
-        Some(if double { Err(refused) } else { Ok(()) })
+        Some(if freed.double { Err(refused) } else { Ok(()) })
     }
 
     #[cold]
@@ -78,10 +79,15 @@ impl<O: Os> Heap<O> {
         if block.header.owner() == Some(heap.index()) && !heap.is_sentinel() {
             return self.free_own(heap, &block);
         }
-        let freed = block.word.free_remote(block.bit);
+        let is_current = || block.header.is_generation(block.shape.generation);
+        let freed = block.word.free_remote(block.bit, &block.header.claims, is_current);
         let mut double = freed.double;
-        double |= is_stray(block.header, block.shape.generation, block.word, block.bit);
         if block.shape.state == SliceState::Large {
+            // Only the winner of the bit retires a large span: if it is another one now, this free is a second one.
+            if !is_current() {
+                block.word.withdraw(block.bit);
+                double = true;
+            }
             if !double {
                 self.free_large(block.span);
             }
@@ -242,12 +248,6 @@ impl<O: Os> Heap<O> {
         }
         block
     }
-}
-
-/// After a remote free: whether it went to a span that was retired before, so that nobody will claim the bit. If the
-/// span changed but the bit is gone, its owner claimed it first: the free was good, and maybe the span's last.
-fn is_stray(header: &SpanHeader, generation: u32, word: &Word, bit: u64) -> bool {
-    !header.is_generation(generation) && word.withdraw(bit)
 }
 
 fn inside(shape: &SpanShape, index: usize, retired: bool) -> Misuse {

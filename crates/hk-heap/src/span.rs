@@ -86,6 +86,8 @@ pub struct SpanHeader {
     /// Neighbours in the bin's queue, slice number + 1. Owner only.
     pub(crate) next: AtomicU32,
     pub(crate) previous: AtomicU32,
+    /// Claims of remote frees so far; never reset. Written by the owner only.
+    pub(crate) claims: AtomicU32,
     /// Size class.
     pub(crate) class: AtomicU8,
     /// A [`Listing`]. Owner only.

@@ -20,13 +20,14 @@
 //! A double free is a bit that is already somewhere. Two frees that race are told apart as follows. Two
 //! remote ones: by the old value of `fetch_or`. A remote one and the owner's: the owner claims remote bits by
 //! an RMW *before* it files them under `freed`, so whoever's RMW removes a bit from `remote` is its arbiter.
-//! The freer, after its `fetch_or` and a fence, looks at `freed` and `avail`; if the block is there it takes
-//! its bit back, and reports if the bit was still its to take. If it was not, the owner claimed it and the
-//! owner's look at `freed` and `avail` decides. The owner fences before it reads `remote` at a refill, so of
+//! The freer, after its `fetch_or` and a fence, looks at `freed` and `avail`. A block that is there has either
+//! been claimed meanwhile, or was free before. It was free before if its bit is still in `remote` and the span's
+//! count of claims stands still: then the freer takes its bit back, and reports if the bit was still its to
+//! take. Otherwise the owner claimed it, and the owner's look at `freed` and `avail` decides. The owner fences before it reads `remote` at a refill, so of
 //! the two threads at least one sees the other (Dekker), and before a block can be handed out twice.
 
 use crate::signal_safe;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Blocks per word.
 pub const BLOCKS_PER_WORD: usize = 64;
@@ -125,8 +126,9 @@ impl Word {
         }
     }
 
-    /// free by a thread that does not own the span.
-    pub fn free_remote(&self, bit: u64) -> RemoteFree {
+    /// free by a thread that does not own the span. `claims` is the span's count of claims; `is_current` says
+    /// whether the span is still the one that the freer found.
+    pub fn free_remote(&self, bit: u64, claims: &AtomicU32, is_current: impl Fn() -> bool) -> RemoteFree {
         // AcqRel: what the freer wrote into the block happens before its reuse; and a later claim by the
         // owner orders the owner's earlier writes of freed and avail before the loads below.
         let before = self.remote.fetch_or(bit, Ordering::AcqRel);
@@ -136,14 +138,34 @@ impl Word {
         let announce = before == 0;
         // Dekker with `claim`: either the owner's load of remote sees our bit, or we see what it filed.
         signal_safe::fence_after_rmw();
+        let double = self.is_free(bit) && self.withdraw_surplus(bit, claims, is_current);
+        RemoteFree { double, announce }
+    }
+
+    /// Whether the owner has the block among its free ones.
+    fn is_free(&self, bit: u64) -> bool {
         // In the direction of travel: a block goes from freed to avail, so it can't slip past us.
         let freed = self.freed.load(Ordering::Acquire);
         let avail = self.avail.load(Ordering::Acquire);
-        let mut double = false;
-        if (freed | avail) & bit != 0 {
-            double = self.withdraw(bit);
+        (freed | avail) & bit != 0
+    }
+
+    /// A freer met its block among the owner's free ones. Either the owner has claimed its very bit, and all is
+    /// well, even if the block was handed out and freed by another since, or the block was free before. True if
+    /// it was, and the freer took its bit back.
+    #[cold]
+    fn withdraw_surplus(&self, bit: u64, claims: &AtomicU32, is_current: impl Fn() -> bool) -> bool {
+        loop {
+            // Acquire, all three: a block that is in remote, then among the free ones, and no claim in between:
+            // that is no right free's bit, neither ours nor another's.
+            let count = claims.load(Ordering::Acquire);
+            if self.remote.load(Ordering::Acquire) & bit == 0 || !self.is_free(bit) {
+                return false;
+            }
+            if claims.load(Ordering::Relaxed) == count {
+                return is_current() && self.withdraw(bit);
+            }
         }
-        RemoteFree { double, announce }
     }
 
     /// Takes a remote bit back. True if it was still there, that is, if the caller is its arbiter.
@@ -163,11 +185,13 @@ impl Word {
     /// The owner takes all remote bits over, and files them under `freed`. Gives those that were free already:
     /// second frees that raced with the first. `in_transit` is told true while they are in no set, then false.
     /// Call [`Word::has_remote`] before; nothing is wrong if it said no.
-    pub fn claim(&self, in_transit: impl Fn(bool)) -> u64 {
+    pub fn claim(&self, claims: &AtomicU32, in_transit: impl Fn(bool)) -> u64 {
         in_transit(true);
         // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
         // once, those that came since the load too: the next freer then finds the word empty and announces it.
         let claimed = self.remote.swap(0, Ordering::AcqRel);
+        // Only the owner counts. Release: who reads this count finds the bits gone; who finds them filed, reads it.
+        claims.store(claims.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         let doubles = claimed & (self.freed.load(Ordering::Relaxed) | self.avail.load(Ordering::Relaxed));
         // A release: a freer that sees these bits sees that they left remote before.
         signal_safe::or(&self.freed, claimed);
