@@ -151,9 +151,9 @@ fn slices_in(bytes: usize) -> usize {
 
 impl Tables {
     /// Reserves address space: `bytes_max`, or the largest half of a half of it that is granted. Under a limit
-    /// on address space at most half of what is left, for the program maps memory too.
+    /// on address space at most three quarters of what is left, for the program maps memory too.
     pub fn reserve(os: &impl Os, bytes_max: usize) -> Option<Tables> {
-        let cap = os.address_space_left().map_or(bytes_max, |left| bytes_max.min(left / 2));
+        let cap = os.address_space_left().map_or(bytes_max, |left| bytes_max.min(left / 4 * 3));
         let mut bytes = cap & !(SLICE_BYTES - 1);
         while bytes >= RESERVE_BYTES_MIN {
             if let Some(start) = os.reserve(bytes) {

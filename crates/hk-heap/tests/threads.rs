@@ -16,7 +16,7 @@ use std::thread;
 
 const WORKERS: usize = 4;
 const GENERATIONS: u64 = if cfg!(miri) { 1 } else { 8 };
-const STEPS: u64 = if cfg!(miri) { 50 } else { 4000 };
+const STEPS: u64 = if cfg!(miri) { 50 } else { 1500 };
 const LIVE_MAX: usize = 400;
 
 /// A live block; its first and last byte hold `tag`.
@@ -301,7 +301,7 @@ fn threads_exchange_blocks_on_linux() {
 fn right_frees_are_never_refused() {
     let heap = Heap::new(Fake::new(256 << 20));
     heap.start(&Options { reserve_bytes_max: 256 << 20, ..Options::default() }).unwrap();
-    let rounds = if cfg!(miri) { 20 } else { 20_000 };
+    let rounds = if cfg!(miri) { 20 } else { 10_000 };
     let (sender, inbox) = channel::<usize>();
     let inbox = Mutex::new(inbox);
     thread::scope(|scope| {

@@ -11,14 +11,14 @@ use hk_os::Errno;
 use libc::{c_int, pid_t, rlimit64};
 
 /// Fits a heap into an address space of `limit_bytes`: what the program has mapped stays, and of the rest the heap keeps
-/// at most half, for the program maps memory too.
+/// at most three quarters, for the program maps memory too.
 fn make_room(limit_bytes: u64) {
     let _errno = Errno::keep();
     let heap = PROCESS.heap();
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
     let reserved = heap.reserved_bytes();
     let others = hk_os::mapped_bytes().saturating_sub(reserved);
-    let bytes_max = limit.saturating_sub(others) / 2;
+    let bytes_max = limit.saturating_sub(others) / 4 * 3;
     // Only a handler that interrupted the heap while it held its lock re-enters.
     if reserved <= bytes_max || heap.is_reentered() || !heap.shrink_reservation(bytes_max) {
         return;

@@ -95,6 +95,11 @@ impl Mapping {
         self.part(offset, width, width)
     }
 
+    /// Bytes mapped; 0 while nothing is.
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
     fn part(&self, offset: usize, len: usize, align: usize) -> Option<*mut u8> {
         let base = self.base.load(Ordering::Acquire);
         let fits = offset.checked_add(len)? <= self.len.load(Ordering::Relaxed);

@@ -34,6 +34,22 @@ pub struct ExecToken {
     offset: usize,
 }
 
+/// Room for records below which a mapping is of no use.
+const RECORD_BYTES_MIN: usize = 256 << 10;
+
+/// Maps the whole file, or under a limit on address space the half, or the half of that, as long as the process
+/// table and some records fit. Gives the address and the size.
+fn map_what_fits(file: &File, file_bytes: usize, records_offset: usize) -> Result<(usize, usize), Errno> {
+    let mut bytes = file_bytes;
+    loop {
+        match file.map_shared(bytes) {
+            Ok(base) => return Ok((base, bytes)),
+            Err(error) if bytes / 2 < records_offset + RECORD_BYTES_MIN => return Err(error),
+            Err(_) => bytes = (bytes / 2).next_multiple_of(PAGE_BYTES),
+        }
+    }
+}
+
 impl Recording {
     /// A recording that is not open yet.
     pub const fn new() -> Self {
@@ -64,7 +80,7 @@ impl Recording {
         if !header.is_valid() || file.size_bytes()? < header.file_bytes {
             return Err(Errno(libc::EINVAL));
         }
-        let base = file.map_shared(file_bytes)?;
+        let (base, file_bytes) = map_what_fits(&file, file_bytes, header.records_offset as usize)?;
         if !make_room(base, 0, PAGE_BYTES) {
             discard(base, file_bytes);
             return Err(Errno(libc::ENOSPC));
@@ -134,7 +150,7 @@ impl Recording {
     /// the file or the disk is full, which is counted.
     pub(crate) fn claim_record(&self, len: usize, kind: RecordKind) -> Option<usize> {
         let next = self.mapping.u64(offset_of!(FileHeader, record_next))?;
-        let file_bytes = self.mapping.u64(offset_of!(FileHeader, file_bytes))?.load(Ordering::Relaxed);
+        let file_bytes = self.mapping.len() as u64;
         let at = next.fetch_add(len as u64, Ordering::Relaxed);
         let fits = at.checked_add(len as u64).is_some_and(|end| end <= file_bytes);
         if !fits || !make_room(self.mapping.base(), at as usize, len) {

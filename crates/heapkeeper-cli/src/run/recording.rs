@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 /// Size cap of a recording in bytes. Sparse: only what is written takes room on the disk.
 const FILE_BYTES: u64 = 64 << 20;
 /// Processes that one run can tell of; a large build has tens of thousands.
-const PROCESS_CAPACITY: u32 = 1 << 16;
+const PROCESS_CAPACITY: u32 = 1 << 15;
 
 /// The file, and whether it is to be kept.
 pub struct RecordingFile {

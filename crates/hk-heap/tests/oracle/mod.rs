@@ -1,11 +1,11 @@
 //! An oracle: it knows every live block, what it holds, and which addresses are bad.
 
-pub mod random;
+mod random;
 
 use hk_heap::size_class::CLASS_BYTES_MAX;
 use hk_heap::{At, Heap, ThreadHeap};
 use hk_os::Os;
-use random::Random;
+pub use random::Random;
 use std::collections::BTreeMap;
 
 struct Block {
