@@ -11,7 +11,7 @@ modules="test_dict test_list test_set test_tuple test_bytes test_re test_json te
     test_ordered_dict test_defaultdict test_frozen test_iter test_iterlen test_zip test_tarfile"
 if [ "$SCALE" -gt 1 ]; then modules="$modules test_lzma test_zipfile test_subprocess test_os test_io test_asyncio test_socket
     test_concurrent_futures test_multiprocessing_fork test_mmap test_decimal test_random test_email test_tokenize
-    test_importlib test_unittest test_datetime test_difflib test_capi test_faulthandler test_signal"; fi
+    test_importlib test_unittest test_datetime test_difflib test_faulthandler test_signal"; fi
 present=""
 for module in $modules; do
     [ -e /usr/lib/python3.11/test/$module.py ] || [ -d /usr/lib/python3.11/test/$module ] && present="$present $module"
