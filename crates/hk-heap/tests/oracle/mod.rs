@@ -1,4 +1,5 @@
 //! An oracle: it knows every live block, what it holds, and which addresses are bad.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 mod random;
 
@@ -23,7 +24,15 @@ pub struct Oracle<'a, O: Os> {
 
 impl<'a, O: Os> Oracle<'a, O> {
     pub fn new(heap: &'a Heap<O>, seed: u64) -> Self {
-        Oracle { heap, random: Random::new(seed), live: BTreeMap::new(), freed: Vec::new() }
+        Self::choosing_by(heap, Random::new(seed))
+    }
+
+    pub fn choosing_by(heap: &'a Heap<O>, random: Random) -> Self {
+        Oracle { heap, random, live: BTreeMap::new(), freed: Vec::new() }
+    }
+
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
     }
 
     /// One random operation, checked.
