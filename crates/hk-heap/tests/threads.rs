@@ -213,18 +213,22 @@ impl Block {
         std::ptr::with_exposed_provenance_mut(self.address)
     }
 
+    fn last_place(&self) -> *mut u8 {
+        self.place().wrapping_add(self.bytes - 1)
+    }
+
     fn mark(&self) {
         // SAFETY: the block is this thread's.
         unsafe { self.place().write(self.tag) };
         // SAFETY: as above, and that long.
-        unsafe { self.place().add(self.bytes - 1).write(self.tag) };
+        unsafe { self.last_place().write(self.tag) };
     }
 
     fn check(&self) {
         // SAFETY: the block is this thread's.
         let first = unsafe { self.place().read() };
         // SAFETY: as above, and that long.
-        let last = unsafe { self.place().add(self.bytes - 1).read() };
+        let last = unsafe { self.last_place().read() };
         assert_eq!((first, last), (self.tag, self.tag), "contents of a live block changed");
     }
 }

@@ -69,8 +69,8 @@ impl Model {
     /// Files what other threads freed.
     fn claim(&self) {
         let doubles = self.word.claim(&self.claims, |_| ());
-        for block in 0..2 {
-            if doubles & BLOCK[block] != 0 {
+        for (block, bit) in BLOCK.iter().enumerate() {
+            if doubles & bit != 0 {
                 self.tally(block, |t| {
                     t.accepted -= 1;
                     t.reports += 1;
