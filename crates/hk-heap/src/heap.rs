@@ -83,8 +83,6 @@ pub struct Heap<O> {
     pub(crate) stale_cursor: Cell<u32>,
     pub(crate) heap_count: AtomicU32,
     pub(crate) fork_generation: AtomicU32,
-    /// Set in a fork child: our own mail may have been lost with another thread.
-    pub(crate) mail_lost: AtomicBool,
     pub(crate) keep: AtomicBool,
     pub(crate) purge_delay_ms: AtomicU32,
     pub(crate) next_tick_ms: AtomicU64,
@@ -114,7 +112,6 @@ impl<O: Os> Heap<O> {
             stale_cursor: Cell::new(0),
             heap_count: AtomicU32::new(0),
             fork_generation: AtomicU32::new(0),
-            mail_lost: AtomicBool::new(false),
             keep: AtomicBool::new(false),
             purge_delay_ms: AtomicU32::new(250),
             next_tick_ms: AtomicU64::new(0),

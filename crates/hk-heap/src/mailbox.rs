@@ -149,7 +149,7 @@ impl Mailbox {
         }
     }
 
-    /// Forgets what waits; only for a heap that is rebuilt from its spans.
+    /// Forgets what waits; only in a fork child with one thread, before [`resend`].
     pub fn clear(&self) {
         self.head.store(0, Ordering::Relaxed);
     }
@@ -170,6 +170,11 @@ fn decode(value: u32, generation: u32) -> HeapState {
 /// mailbox the span went to, if it did: the caller then looks whether that heap is an orphan.
 pub fn announce(directory: &impl Directory, span: SpanIndex, word: u32) -> Option<HeapIndex> {
     if directory.pending(span).add(1 << word) { send(directory, span) } else { None }
+}
+
+/// In a fork child with one thread, after all mailboxes were cleared: sends a span whose set is not empty.
+pub fn resend(directory: &impl Directory, span: SpanIndex) {
+    send(directory, span);
 }
 
 /// Sends a span whose set the caller turned non-empty (or took from a mailbox) to its present owner.

@@ -168,7 +168,6 @@ impl<O: Os> Heap<O> {
     /// A new span of `class`, owned by `heap`, in no list.
     fn make_span(&self, heap: &ThreadHeap, class: usize) -> Option<usize> {
         let geometry = &CLASSES[class];
-        self.rescue_mail(heap);
         let span = {
             let _guard = self.lock();
             let tables = self.tables();

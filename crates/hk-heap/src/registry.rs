@@ -9,7 +9,7 @@
 //! calls exec at once pays nothing.
 
 use crate::heap::Heap;
-use crate::mailbox::{HeapIndex, HeapState};
+use crate::mailbox::{HeapIndex, HeapState, resend};
 use crate::size_class::CLASS_COUNT;
 use crate::span::{Listing, SliceState};
 use crate::thread_heap::ThreadHeap;
@@ -151,26 +151,29 @@ impl<O: Os> Heap<O> {
             assert!(mine, "the forking thread's heap was running");
         }
         self.stale_cursor.set(0);
-        self.mail_lost.store(self.heap_count() > 1, Ordering::Relaxed);
+        if self.heap_count() > 1 {
+            self.resend_mail();
+        }
         self.lock.set_process(&self.os);
         self.lock.unlock_raw(&self.os);
     }
 
-    /// In a fork child, once, before the first new span: spans of `heap` may have been on their way to
-    /// its mailbox in the hands of threads that are not here.
-    pub(crate) fn rescue_mail(&self, heap: &ThreadHeap) {
-        if self.mail_lost.load(Ordering::Relaxed) && self.mail_lost.swap(false, Ordering::Relaxed) {
-            heap.shared.mailbox.clear();
-            self.each_span_of(heap, |span| {
-                self.tables().header(span).pending.take();
-                self.claim_all(heap, span);
-            });
+    /// In a fork child, while it has one thread: what was on its way to a mailbox may have been in the hands of a
+    /// thread that is not here. All mailboxes are filled anew from the spans that have something pending.
+    fn resend_mail(&self) {
+        for index in 0..self.heap_count() {
+            self.tables().heap(index as usize).shared.mailbox.clear();
+        }
+        for span in 0..self.slices.top() as u32 {
+            if !self.header(span as usize).pending.is_empty() {
+                resend(self, span);
+            }
         }
     }
 
-    /// Makes a stale heap usable: its lists are made anew from its spans' words. The caller holds its state.
+    /// Makes a stale heap usable: its lists are made anew from its spans' words. The caller holds its state. The
+    /// mailbox is in order since the fork; others may be filling it.
     fn rebuild(&self, heap: &ThreadHeap) {
-        heap.shared.mailbox.clear();
         heap.set_busy(false);
         heap.set_transit(core::ptr::null_mut());
         for class in 0..CLASS_COUNT {
@@ -184,7 +187,6 @@ impl<O: Os> Heap<O> {
     fn rebuild_span(&self, heap: &ThreadHeap, span: usize) {
         let header = self.tables().header(span);
         let absent = header.absent.load(Ordering::Relaxed);
-        header.pending.take();
         header.set_listing(Listing::Full);
         let (mut summary, mut full) = (0, 0);
         for index in 0..header.word_count() {

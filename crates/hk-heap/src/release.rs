@@ -223,7 +223,7 @@ impl<O: Os> Heap<O> {
     fn resize_in_place(&self, found: &BlockRef<'_>, present: usize, bytes: usize) -> bool {
         if found.shape.state == SliceState::Large {
             // In place while it is as large, down to half: smaller ones move, so that slices come free.
-            let shrinks_little = bytes <= present && bytes > present / 2;
+            let shrinks_little = bytes <= present && (bytes > present / 2 || self.keeps());
             return shrinks_little
                 || (bytes > CLASS_BYTES_MAX
                     && bytes <= self.tables().limit()

@@ -121,16 +121,19 @@ pub struct Tables {
     reserved_bytes: AtomicUsize,
 }
 
-const HEAP_BYTES_MIN: usize = 1 << 20;
+/// Room for thread heaps: 8 MiB (some 4,000 threads at the same time), or an eighth of a small reservation; 1 GiB of 1 TiB.
+const HEAP_BYTES_MIN: usize = 8 << 20;
 const HEAP_BYTES_PER_SLICE: usize = 64;
 
 const fn region_bytes(slices: usize) -> [usize; 5] {
+    let eighth = slices * SLICE_BYTES / 8;
+    let heaps_min = if eighth < HEAP_BYTES_MIN { eighth } else { HEAP_BYTES_MIN };
     let heaps = slices * HEAP_BYTES_PER_SLICE;
     [
         (slices * size_of::<SpanHeader>()).next_multiple_of(SLICE_BYTES),
         (slices * BLOCKS_PER_WORD * size_of::<Word>()).next_multiple_of(SLICE_BYTES),
         (slices.div_ceil(64) * size_of::<Group>()).next_multiple_of(SLICE_BYTES),
-        (if heaps < HEAP_BYTES_MIN { HEAP_BYTES_MIN } else { heaps }).next_multiple_of(SLICE_BYTES),
+        (if heaps < heaps_min { heaps_min } else { heaps }).next_multiple_of(SLICE_BYTES),
         slices * SLICE_BYTES,
     ]
 }

@@ -32,7 +32,7 @@ fn work(heap: &Heap<Linux>, seed: u64, table: &Mutex<Vec<usize>>, stop: &AtomicB
         for address in given.into_iter().chain(own) {
             heap.free(thread, std::ptr::with_exposed_provenance_mut(address)).expect("a live block");
         }
-        if random.below(500) == 0 {
+        if random.below(20) == 0 {
             heap.trim();
         }
     }

@@ -96,10 +96,8 @@ fn is_libc_block(block: *mut u8, place: &PlaceInfo) -> bool {
             && mapping >= start
             && chunk.checked_add(bytes).is_some_and(|chunk_end| chunk_end <= end);
     }
-    if bytes < CHUNK_BYTES_MIN
-        || !bytes.is_multiple_of(16)
-        || chunk.checked_add(bytes + 16).is_none_or(|next| next > end)
-    {
+    let next_end = bytes.checked_add(16).and_then(|bytes| chunk.checked_add(bytes));
+    if bytes < CHUNK_BYTES_MIN || !bytes.is_multiple_of(16) || next_end.is_none_or(|next| next > end) {
         return false;
     }
     let home = if head & NON_MAIN_ARENA != 0 {

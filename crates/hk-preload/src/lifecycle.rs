@@ -1,7 +1,9 @@
 //! The program's start and end.
 
 use crate::host::PROCESS;
+use crate::next::Next;
 use crate::{exec, foreign, signals};
+use core::ffi::c_void;
 use hk_format::ProcessState;
 use libc::c_int;
 
@@ -29,6 +31,26 @@ static DESTRUCTOR: extern "C" fn() = {
     }
     destructor
 };
+
+type Handler = Option<unsafe extern "C" fn()>;
+type RegisterAtFork = unsafe extern "C" fn(Handler, Handler, Handler, *mut c_void) -> c_int;
+static NEXT_REGISTER_ATFORK: Next = Next::new(c"__register_atfork");
+
+/// What pthread_atfork(3) calls. Handlers that run before a fork run in the reverse order of their registration, and
+/// others' may allocate: ours, which takes the heap's lock, has to be the first registered to be the last to run.
+#[unsafe(no_mangle)]
+extern "C" fn __register_atfork(
+    prepare: Handler,
+    parent: Handler,
+    child: Handler,
+    owner: *mut c_void,
+) -> c_int {
+    PROCESS.start();
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: RegisterAtFork = unsafe { core::mem::transmute(NEXT_REGISTER_ATFORK.get()) };
+    // SAFETY: the caller's arguments.
+    unsafe { next(prepare, parent, child, owner) }
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn _exit(status: c_int) -> ! {

@@ -111,8 +111,11 @@ impl Recording {
             Sighting::First(Some(place)) => self.add_repeats(Some(at), place.publish(at)),
             Sighting::First(None) => {}
             // Another thread was at the same new site, and came to the path first: both keep their records,
-            // and this call is counted in its own.
-            Sighting::Again { record, repeats } => self.add_repeats(record, repeats.saturating_sub(1)),
+            // and this call is counted in the other's, now or when that is there.
+            Sighting::Again { record, repeats } => {
+                self.put_u32(at + offset_of!(FindingRecord, repeats), 0);
+                self.add_repeats(record, repeats);
+            }
         }
         self.write_stack(at, walk);
         self.commit(at, RecordState::Complete);
