@@ -48,6 +48,9 @@ pub trait Host: Sized + 'static {
 pub struct ProcessHeap<H> {
     pub(crate) heap: Heap<Linux>,
     pub(crate) sentinel: ThreadHeap,
+    /// The sentinel of a thread whose end was seen: what it still allocates comes from a spare heap each time, as
+    /// nobody would tell when that is over.
+    pub(crate) ended: ThreadHeap,
     pub(crate) recording: Recording,
     pub(crate) abort_on_finding: AtomicBool,
     registered: AtomicBool,
@@ -72,6 +75,7 @@ impl<H: Host> ProcessHeap<H> {
         ProcessHeap {
             heap: Heap::new(Linux),
             sentinel: ThreadHeap::sentinel(),
+            ended: ThreadHeap::sentinel(),
             recording: Recording::new(),
             abort_on_finding: AtomicBool::new(false),
             registered: AtomicBool::new(false),
@@ -262,10 +266,10 @@ impl<H: Host> ProcessHeap<H> {
         if self.heap.is_reentered() {
             return None;
         }
-        if current.is_sentinel() {
+        if core::ptr::eq(current, &self.sentinel) {
             return self.attach_thread().map(work);
         }
-        // A signal handler interrupted a slow path of this thread: its heap's lists are in disorder.
+        // The thread has ended, or a signal handler interrupted a slow path and its heap's lists are in disorder.
         let spare = self.heap.attach()?;
         let result = work(spare);
         self.heap.detach(spare);

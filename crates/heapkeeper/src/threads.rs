@@ -50,7 +50,7 @@ unsafe extern "C" fn thread_ends<H: Host>(round: *mut c_void) {
     }
     let heap = process.current();
     if !heap.is_sentinel() {
-        H::set_slot(0);
+        process.set_current(&process.ended);
         process.heap.detach(heap);
     }
 }

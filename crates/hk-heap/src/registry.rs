@@ -152,10 +152,34 @@ impl<O: Os> Heap<O> {
         }
         self.stale_cursor.set(0);
         if self.heap_count() > 1 {
+            self.recover_slices();
             self.resend_mail();
         }
         self.lock.set_process(&self.os);
         self.lock.unlock_raw(&self.os);
+    }
+
+    /// In a fork child, while it has one thread and the lock: slices that other threads had in hand, between taking them and
+    /// owning them, or to give their memory back, are free again.
+    fn recover_slices(&self) {
+        let mut slice = 0;
+        while slice < self.slices.top() {
+            let header = self.header(slice);
+            let count = header.slices.load(Ordering::Relaxed).max(1) as usize;
+            slice += match header.state() {
+                SliceState::Large => count,
+                SliceState::Small if header.owner().is_some() => count,
+                SliceState::Small => {
+                    header.retire();
+                    self.slices.recover(self.tables(), slice, count);
+                    count
+                }
+                SliceState::Fresh | SliceState::Interior | SliceState::Retired => {
+                    self.slices.recover(self.tables(), slice, 1);
+                    1
+                }
+            };
+        }
     }
 
     /// In a fork child, while it has one thread: what was on its way to a mailbox may have been in the hands of a

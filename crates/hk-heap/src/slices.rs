@@ -89,6 +89,15 @@ const RESTING_SHARE: usize = 16;
 /// The run that was freed last rests whatever its share, up to this size (4 MiB).
 const RESTING_LAST_SLICES_MAX: usize = 64;
 
+impl Resting {
+    fn holds(&self, slice: usize) -> bool {
+        (0..self.len.get()).any(|nth| {
+            let run = self.runs[(self.first.get() + nth) % RESTING_RUNS_MAX].get();
+            (run.start..run.start + run.count).contains(&slice)
+        })
+    }
+}
+
 impl Default for SliceMap {
     fn default() -> Self {
         Self::new()
@@ -289,6 +298,16 @@ impl SliceMap {
         self.put_back(tables, run);
     }
 
+    /// Makes slices free that are in no span, if they are not free already: in a fork child, where whoever had
+    /// taken them is not.
+    pub fn recover(&self, tables: &Tables, start: usize, count: usize) {
+        for slice in start..start + count {
+            if !self.is_free(tables, slice) && !self.resting.holds(slice) {
+                self.put_back(tables, Run { start: slice, count: 1, zero: false });
+            }
+        }
+    }
+
     /// Makes all resting slices free.
     pub fn end_rest(&self, tables: &Tables) {
         while self.resting.len.get() > 0 {
@@ -357,11 +376,7 @@ impl SliceMap {
     /// Checks the counters against the bits, and tells whether `slice` is free for each slice below the top.
     pub fn verify(&self, tables: &Tables, mut is_free: impl FnMut(usize, bool)) {
         let (mut free, mut dirty) = (0, 0);
-        let rests = |slice: usize| {
-            let index = |nth: usize| (self.resting.first.get() + nth) % RESTING_RUNS_MAX;
-            let runs = (0..self.resting.len.get()).map(|nth| self.resting.runs[index(nth)].get());
-            runs.into_iter().any(|run| (run.start..run.start + run.count).contains(&slice))
-        };
+        let rests = |slice: usize| self.resting.holds(slice);
         for slice in 0..self.top() {
             let group = tables.group(slice / 64);
             let bit = 1u64 << (slice % 64);
