@@ -64,6 +64,7 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     pub(crate) fn late_finding(block_start: usize, block_bytes: usize) {
+        let _errno = hk_os::Errno::keep();
         let misuse = Misuse { at: At::FreeBlock, block_start, block_bytes };
         H::process().report(Call::SeenLater, block_start, misuse, &Registers::capture());
     }

@@ -82,6 +82,8 @@ pub struct Heap<O> {
     /// Heaps from here on were not looked at since the last fork. Under the lock.
     pub(crate) stale_cursor: Cell<u32>,
     pub(crate) heap_count: AtomicU32,
+    /// The process that this heap is of: not that of a vfork child, which only borrows it.
+    pub(crate) process: AtomicU32,
     pub(crate) fork_generation: AtomicU32,
     pub(crate) keep: AtomicBool,
     pub(crate) purge_delay_ms: AtomicU32,
@@ -111,6 +113,7 @@ impl<O: Os> Heap<O> {
             orphans: Cell::new(0),
             stale_cursor: Cell::new(0),
             heap_count: AtomicU32::new(0),
+            process: AtomicU32::new(0),
             fork_generation: AtomicU32::new(0),
             keep: AtomicBool::new(false),
             purge_delay_ms: AtomicU32::new(250),
@@ -130,7 +133,7 @@ impl<O: Os> Heap<O> {
         if self.is_started() {
             return Ok(());
         }
-        self.lock.set_process(&self.os);
+        self.process.store(self.os.process_id(), Ordering::Relaxed);
         let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
         self.keep.store(options.keep, Ordering::Relaxed);
         self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
@@ -158,7 +161,7 @@ impl<O: Os> Heap<O> {
     /// process that limits its address space. The heap can't grow beyond what remains. False in a vfork child,
     /// whose limits are its own while the heap is its parent's; nothing is done then.
     pub fn shrink_reservation(&self, bytes_max: usize) -> bool {
-        if !self.is_started() || !self.lock.is_of_process(&self.os) {
+        if !self.is_started() || self.process.load(Ordering::Relaxed) != self.os.process_id() {
             return false;
         }
         let _guard = self.lock();

@@ -5,9 +5,9 @@
 //! winner touches the header.
 
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
+use crate::release::BlockRef;
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
 use crate::slices::Run;
-use crate::span::SpanHeader;
 use crate::thread_heap::ThreadHeap;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
@@ -84,9 +84,14 @@ impl<O: Os> Heap<O> {
     }
 
     /// Makes a large block hold `bytes` where it is, if it has the room or its neighbour is free.
-    pub(crate) fn resize_large(&self, span: usize, header: &SpanHeader, bytes: usize) -> bool {
+    pub(crate) fn resize_large(&self, block: &BlockRef<'_>, bytes: usize) -> bool {
+        let (span, header) = (block.span, block.header);
         let wanted = bytes.div_ceil(SLICE_BYTES).max(1);
         let _guard = self.lock();
+        if !header.is_generation(block.shape.generation) || block.word.live() & 1 == 0 {
+            // Freed by another thread meanwhile; the caller finds that out when it frees the block itself.
+            return false;
+        }
         let tables = self.tables();
         let present = header.slices.load(Ordering::Relaxed) as usize;
         if wanted > present {

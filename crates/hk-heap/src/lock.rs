@@ -2,8 +2,12 @@
 //!
 //! A futex mutex (Drepper, "Futexes are tricky", mutex 3). It is held for bounded work only: never while the
 //! system is asked to take pages back. Signals are blocked meanwhile if the process has handlers: one that
-//! allocates would wait for the very thread that it interrupted. A raw fork (not through libc's fork, which our handlers guard) may copy
-//! it held by a thread that the child does not have: the child notices by its process id and frees it.
+//! allocates would wait for the very thread that it interrupted.
+//!
+//! A raw fork (a bare system call, past the handlers that libc's fork runs) of a process with threads may copy it
+//! held by a thread that the child does not have: the child then waits for ever, as it does with glibc's malloc.
+//! Breaking such a lock by comparing process ids was tried: in a vfork child, which runs in its parent's memory,
+//! it frees a lock whose holder lives.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -14,15 +18,13 @@ const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
 /// Tries before a thread sleeps; the lock is held for less than a microsecond mostly.
 const SPIN_COUNT: u32 = 100;
-/// How long a sleeper trusts the holder before it looks whether this is still the process that locked.
-const SUSPECT_AFTER_MS: u32 = 200;
+/// Sleepers look again after so long, whatever they were told.
+const SLEEP_MS_MAX: u32 = 200;
 
 /// See the module head.
 #[derive(Debug)]
 pub struct Lock {
     state: AtomicU32,
-    /// Process of the holder; only read in suspicion.
-    process: AtomicU32,
     /// Thread of the holder, 0 for none: a signal handler must not wait for the thread that it interrupted.
     holder: AtomicUsize,
     /// The holder's signal mask, if it blocked signals.
@@ -47,12 +49,7 @@ impl Default for Lock {
 impl Lock {
     /// An unlocked lock.
     pub const fn new() -> Self {
-        Lock {
-            state: AtomicU32::new(FREE),
-            process: AtomicU32::new(0),
-            holder: AtomicUsize::new(0),
-            mask: Cell::new(None),
-        }
+        Lock { state: AtomicU32::new(FREE), holder: AtomicUsize::new(0), mask: Cell::new(None) }
     }
 
     /// Waits for the lock.
@@ -88,30 +85,8 @@ impl Lock {
             }
         }
         while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
-            os.wait(&self.state, CONTENDED, SUSPECT_AFTER_MS);
-            self.break_if_orphaned(os);
+            os.wait(&self.state, CONTENDED, SLEEP_MS_MAX);
         }
-    }
-
-    /// Frees the lock if this process is a raw fork of the one that took it: its holder does not exist here.
-    fn break_if_orphaned(&self, os: &impl Os) {
-        let process = self.process.load(Ordering::Relaxed);
-        let me = os.process_id();
-        if process != me
-            && self.process.compare_exchange(process, me, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            self.state.store(FREE, Ordering::Release);
-        }
-    }
-
-    /// Says which process this is: at the start, and in a fork child.
-    pub fn set_process(&self, os: &impl Os) {
-        self.process.store(os.process_id(), Ordering::Relaxed);
-    }
-
-    /// Whether the calling process is the one that was last set: false in a vfork child.
-    pub fn is_of_process(&self, os: &impl Os) -> bool {
-        self.process.load(Ordering::Relaxed) == os.process_id()
     }
 
     /// Ends [`Lock::lock_raw`].

@@ -16,6 +16,9 @@ use crate::thread_heap::ThreadHeap;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
+/// Looks at an orphan that is being drained before a new heap is made instead.
+const ADOPT_ATTEMPTS_MAX: u32 = 10_000;
+
 impl<O: Os> Heap<O> {
     /// A heap for the calling thread: an orphan, or a new one. None if there is no memory.
     pub fn attach(&self) -> Option<&ThreadHeap> {
@@ -33,9 +36,14 @@ impl<O: Os> Heap<O> {
                 self.orphans.set(heap.shared.next_orphan.load(Ordering::Relaxed));
                 heap
             };
-            // A drainer holds it for a moment at most, and sets it back to orphan.
+            // A drainer holds it for a moment, and sets it back to orphan; but that may be the very thread that this
+            // signal handler interrupted.
             let mailbox = &heap.shared.mailbox;
-            loop {
+            for attempt in 0.. {
+                if attempt > ADOPT_ATTEMPTS_MAX {
+                    self.list_orphan(heap);
+                    return None;
+                }
                 if mailbox.transfer(HeapState::Orphan, HeapState::Running, self.generation()) {
                     return Some(heap);
                 }
@@ -63,6 +71,10 @@ impl<O: Os> Heap<O> {
             let heap = self.tables().heap(index as usize);
             if heap.shared.mailbox.transfer(HeapState::Stale, HeapState::Running, self.generation()) {
                 self.rebuild(heap);
+                return Some(heap);
+            }
+            // An orphan that the fork caught on its way to or from the list.
+            if heap.shared.mailbox.transfer(HeapState::Orphan, HeapState::Running, self.generation()) {
                 return Some(heap);
             }
         }
@@ -101,6 +113,10 @@ impl<O: Os> Heap<O> {
         assert!(orphaned, "only a running heap is detached");
         // What was pushed before the state changed is ours to look after; later pushers see the orphan.
         self.drain_if_ownerless(heap.index());
+        self.list_orphan(heap);
+    }
+
+    fn list_orphan(&self, heap: &ThreadHeap) {
         let _guard = self.lock();
         heap.shared.next_orphan.store(self.orphans.get(), Ordering::Relaxed);
         self.orphans.set(heap.index() + 1);
@@ -150,12 +166,12 @@ impl<O: Os> Heap<O> {
             let mine = heap.shared.mailbox.transfer(HeapState::Stale, HeapState::Running, old + 1);
             assert!(mine, "the forking thread's heap was running");
         }
+        self.process.store(self.os.process_id(), Ordering::Relaxed);
         self.stale_cursor.set(0);
         if self.heap_count() > 1 {
             self.recover_slices();
             self.resend_mail();
         }
-        self.lock.set_process(&self.os);
         self.lock.unlock_raw(&self.os);
     }
 

@@ -13,11 +13,11 @@ use hk_os::Os;
 
 /// The start of a block that exists; whether it is live is another question.
 pub(crate) struct BlockRef<'a> {
-    span: usize,
-    header: &'a SpanHeader,
-    shape: SpanShape,
+    pub(crate) span: usize,
+    pub(crate) header: &'a SpanHeader,
+    pub(crate) shape: SpanShape,
     index: usize,
-    word: &'a Word,
+    pub(crate) word: &'a Word,
     bit: u64,
 }
 
@@ -44,7 +44,7 @@ impl<O: Os> Heap<O> {
     fn free_others(&self, heap: &ThreadHeap, block: *mut u8) -> Option<Result<(), Misuse>> {
         let offset = self.offset_of(block.addr())?;
         let slice = offset >> SLICE_SHIFT;
-        let header = self.header(slice);
+        let header = self.tables().header(slice);
         let generation = header.generation();
         let owner = header.owner_and_flags.load(Ordering::Acquire);
         let plain = owner != 0 && owner & FLAGS_MASK == 0 && owner != heap.me.get();
@@ -217,7 +217,14 @@ impl<O: Os> Heap<O> {
         // SAFETY: both are blocks of at least that size, one live, one new, so they don't overlap.
         unsafe { core::ptr::copy_nonoverlapping(block, moved, present.min(bytes)) };
         // A racing free of the same block is a misuse by the program; it was or will be reported there.
-        self.free(heap, block).map(|()| moved)
+        match self.free(heap, block) {
+            Ok(()) => Ok(moved),
+            Err(misuse) => {
+                let freed = self.free(heap, moved);
+                debug_assert!(freed.is_ok(), "a block that nobody knows of");
+                Err(misuse)
+            }
+        }
     }
 
     fn resize_in_place(&self, found: &BlockRef<'_>, present: usize, bytes: usize) -> bool {
@@ -227,7 +234,7 @@ impl<O: Os> Heap<O> {
             return shrinks_little
                 || (bytes > CLASS_BYTES_MAX
                     && bytes <= self.tables().limit()
-                    && self.resize_large(found.span, found.header, bytes));
+                    && self.resize_large(found, bytes));
         }
         bytes <= CLASS_BYTES_MAX
             && bytes <= present

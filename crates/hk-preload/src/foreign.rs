@@ -151,7 +151,9 @@ pub fn reallocate(block: *mut u8, bytes: usize) -> Option<*mut u8> {
 
 /// malloc_usable_size by the owner.
 pub fn usable_bytes(block: *mut u8) -> Option<usize> {
-    owner(block)?;
+    if let Owner::Libc = owner(block)? {
+        return Some(libc_usable_bytes(block));
+    }
     let next = NEXT_USABLE_SIZE.load(Ordering::Relaxed);
     if next.is_null() {
         return None;
@@ -160,6 +162,14 @@ pub fn usable_bytes(block: *mut u8) -> Option<usize> {
     let next: UsableSize = unsafe { core::mem::transmute(next) };
     // SAFETY: a block of theirs, as far as can be told.
     Some(unsafe { next(block.cast()) })
+}
+
+/// What glibc's malloc_usable_size says of a block of its own (malloc/malloc.c, "musable").
+fn libc_usable_bytes(block: *mut u8) -> usize {
+    // SAFETY: a block of glibc's in use has its head in front of it.
+    let head = unsafe { block.with_addr(block.addr() - 8).cast::<usize>().read_volatile() };
+    let overhead = if head & IS_MMAPPED != 0 { 16 } else { 8 };
+    (head & !FLAGS) - overhead
 }
 
 /// Memory from glibc, for when no heap could be made.
