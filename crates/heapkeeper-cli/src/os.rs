@@ -167,10 +167,10 @@ impl Signals {
         if signal != libc::SIGSTOP {
             set_disposition(signal, libc::SIG_DFL);
         }
-        let set = SignalSet::of(signal);
-        let before = set.apply(libc::SIG_UNBLOCK);
-        // SAFETY: raise has no preconditions.
-        unsafe { libc::raise(signal) };
+        // Sent to the process while it is blocked: the terminal's own signal may be waiting already, and the two
+        // are one. Raised after the unblocking, or sent to the thread, it would stop us a second time.
+        send(std::process::id(), signal);
+        let before = SignalSet::of(signal).apply(libc::SIG_UNBLOCK);
         before.apply(libc::SIG_SETMASK);
         if ignored {
             set_disposition(signal, libc::SIG_IGN);
