@@ -95,9 +95,4 @@ impl WordPool {
         unsafe { (*free).next = self.lists[capacity].get() };
         self.lists[capacity].set(free);
     }
-
-    /// Bytes of words ever in use.
-    pub fn used_bytes(&self) -> usize {
-        self.used_bytes.get()
-    }
 }
