@@ -4,9 +4,12 @@ use crate::process::{Call, Host, ProcessHeap};
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::Ordering;
 use hk_format::{ProcessOrigin, ProcessState};
+use hk_heap::ThreadHeap;
 use hk_recorder::Innermost;
 
-hk_os::thread_local_word!(mod slot = "heapkeeper_rust_thread_heap");
+hk_os::thread_local_word!(mod slot = "heapkeeper_rust_thread_heap", super::SENTINEL);
+
+static SENTINEL: ThreadHeap = ThreadHeap::sentinel();
 
 static PROCESS: ProcessHeap<Heapkeeper> = ProcessHeap::new();
 
@@ -64,6 +67,11 @@ impl Host for Heapkeeper {
 
     fn process() -> &'static ProcessHeap<Self> {
         &PROCESS
+    }
+
+    #[inline(always)]
+    fn sentinel() -> &'static ThreadHeap {
+        &SENTINEL
     }
 
     #[inline(always)]

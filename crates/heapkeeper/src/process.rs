@@ -3,11 +3,12 @@
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
-use hk_heap::{FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX, ThreadHeap};
+use hk_heap::{FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX};
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
 
 pub use hk_format::Call;
+pub use hk_heap::ThreadHeap;
 
 /// What a shim provides.
 pub trait Host: Sized + 'static {
@@ -19,7 +20,10 @@ pub trait Host: Sized + 'static {
     /// The process's heap.
     fn process() -> &'static ProcessHeap<Self>;
 
-    /// The calling thread's slot, zero at first; see [`ProcessHeap::current`].
+    /// The heap of a thread that has none.
+    fn sentinel() -> &'static ThreadHeap;
+
+    /// The calling thread's slot: the address of its heap, at first that of the sentinel.
     fn slot() -> usize;
 
     /// Sets it.
@@ -47,7 +51,6 @@ pub trait Host: Sized + 'static {
 /// See the module head. To be put into a static of the host.
 pub struct ProcessHeap<H> {
     pub(crate) heap: Heap<Linux>,
-    pub(crate) sentinel: ThreadHeap,
     /// The sentinel of a thread whose end was seen: what it still allocates comes from a spare heap each time, as
     /// nobody would tell when that is over.
     pub(crate) ended: ThreadHeap,
@@ -74,7 +77,6 @@ impl<H: Host> ProcessHeap<H> {
     pub const fn new() -> Self {
         ProcessHeap {
             heap: Heap::new(Linux),
-            sentinel: ThreadHeap::sentinel(),
             ended: ThreadHeap::sentinel(),
             recording: Recording::new(),
             abort_on_finding: AtomicBool::new(false),
@@ -100,15 +102,12 @@ impl<H: Host> ProcessHeap<H> {
     /// The calling thread's heap, or the sentinel if it has none.
     #[inline(always)]
     pub fn current(&self) -> &ThreadHeap {
-        // A slot holds the distance from the sentinel, so that zero, what a new thread has, is the sentinel.
-        let address = (&raw const self.sentinel).addr().wrapping_add(H::slot());
-        // SAFETY: the distance to a thread heap, which is never unmapped, or zero.
-        unsafe { &*core::ptr::with_exposed_provenance(address) }
+        // SAFETY: the address of a thread heap, which is never unmapped, or of the sentinel.
+        unsafe { &*core::ptr::with_exposed_provenance(H::slot()) }
     }
 
     pub(crate) fn set_current(&self, heap: &ThreadHeap) {
-        let address = core::ptr::from_ref(heap).expose_provenance();
-        H::set_slot(address.wrapping_sub((&raw const self.sentinel).expose_provenance()));
+        H::set_slot(core::ptr::from_ref(heap).expose_provenance());
     }
 
     /// malloc: at least `bytes`, aligned to 16; null if there is no memory.
@@ -266,7 +265,7 @@ impl<H: Host> ProcessHeap<H> {
         if self.heap.is_reentered() {
             return None;
         }
-        if core::ptr::eq(current, &self.sentinel) {
+        if core::ptr::eq(current, H::sentinel()) {
             return self.attach_thread().map(work);
         }
         // The thread has ended, or a signal handler interrupted a slow path and its heap's lists are in disorder.
@@ -325,6 +324,9 @@ impl<H: Host> ProcessHeap<H> {
         let settings = self.read_settings();
         self.abort_on_finding.store(settings.on_finding == OnFinding::Abort, Ordering::Relaxed);
         self.heap.reconfigure(settings.mode == Mode::Keep, settings.purge_delay_ms);
+        if let Some(flag) = hk_os::single_thread_flag() {
+            self.heap.watch_threads(flag);
+        }
         self.open_recording();
         self.record_process(H::ORIGIN);
         self.note_bad_settings();

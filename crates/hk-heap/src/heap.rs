@@ -4,19 +4,17 @@ use crate::figures::LiveFigures;
 use crate::lock::{Guard, Lock};
 use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
 use crate::misuse::Misuse;
-use crate::size_class::SLICE_BYTES;
-use crate::size_class::{
-    CLASS_BYTES_MAX, SLICE_SHIFT, TABLE_BYTES_MAX, block_index, class_of, class_of_small,
-};
+use crate::signal_safe;
+use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index, class_of};
 use crate::slices::SliceMap;
 use crate::span::SpanHeader;
 use crate::tables::{RESERVE_BYTES_MAX, Tables};
 use crate::thread_heap::ThreadHeap;
-use crate::word::{BLOCKS_PER_WORD, LocalFree};
+use crate::word::BLOCKS_PER_WORD;
 use crate::words::WordPool;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hk_os::Os;
 
 /// Largest request that is granted: PTRDIFF_MAX, as glibc does it.
@@ -66,11 +64,13 @@ pub struct Heap<O> {
     /// Bytes from `base` whose headers are accessible.
     limit: AtomicUsize,
     headers: AtomicPtr<SpanHeader>,
-    /// Whether signal handlers may interrupt malloc and call it.
-    signals: AtomicBool,
 
     pub(crate) os: O,
     ready: AtomicBool,
+    /// Whether signal handlers may interrupt malloc and call it.
+    signals: AtomicBool,
+    /// Not zero while the process has one thread.
+    single_threaded: AtomicPtr<AtomicU8>,
     tables: UnsafeCell<Option<Tables>>,
     pub(crate) lock: Lock,
     /// Under the lock.
@@ -103,9 +103,10 @@ impl<O: Os> Heap<O> {
             base: AtomicPtr::new(null_mut()),
             limit: AtomicUsize::new(0),
             headers: AtomicPtr::new(null_mut()),
-            signals: AtomicBool::new(true),
             os,
             ready: AtomicBool::new(false),
+            signals: AtomicBool::new(true),
+            single_threaded: AtomicPtr::new(null_mut()),
             tables: UnsafeCell::new(None),
             lock: Lock::new(),
             slices: SliceMap::new(),
@@ -177,10 +178,32 @@ impl<O: Os> Heap<O> {
         self.signals.load(Ordering::Relaxed)
     }
 
-    /// Says whether the process may have signal handlers. If it has none, malloc is a little faster and the lock is
-    /// taken without blocking signals. True at first, as a host may not know.
+    /// Says whether the process may have signal handlers. If it has none, the lock is taken without blocking signals. True at first, as a host may not know.
     pub fn expect_signals(&self, signals: bool) {
         self.signals.store(signals, Ordering::Relaxed);
+    }
+
+    /// Tells the heap of a byte that is not zero while the process has one thread, and is set to zero by that thread before it makes
+    /// another: refills then need no fence.
+    pub fn watch_threads(&self, single: &'static AtomicU8) {
+        self.single_threaded.store(core::ptr::from_ref(single).cast_mut(), Ordering::Release);
+    }
+
+    /// Whether no other thread can be freeing.
+    #[inline(always)]
+    fn is_single_threaded(&self) -> bool {
+        // SAFETY: null, or from a 'static reference in `watch_threads`.
+        let single = unsafe { self.single_threaded.load(Ordering::Acquire).as_ref() };
+        // Relaxed: written by this very thread, if it is the only one.
+        single.is_some_and(|single| single.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Between the owner's frees and its look at what others freed: see [`crate::word::Word::has_remote`].
+    #[inline(always)]
+    pub(crate) fn fence_frees(&self) {
+        if !self.is_single_threaded() {
+            signal_safe::full_fence();
+        }
     }
 
     /// Takes other options over, after the start. Keep mode reaches spans made before, but nothing is moved: to be
@@ -264,55 +287,63 @@ impl<O: Os> Heap<O> {
     /// [`Heap::allocate`].
     #[inline(always)]
     pub fn allocate_fast(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
-        if bytes > TABLE_BYTES_MAX {
-            return null_mut();
-        }
-        heap.bins[class_of_small(bytes)].take(self.expects_signals())
+        heap.take_small(bytes)
     }
 
     /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not
     /// the sentinel.
     pub fn allocate(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
-        if bytes <= TABLE_BYTES_MAX {
-            // It was just tried.
-            return self.allocate_class(heap, class_of_small(bytes));
-        }
         if bytes > CLASS_BYTES_MAX {
             return self.allocate_large(heap, bytes, 1);
         }
-        let class = class_of(bytes);
-        let block = heap.bins[class].take(self.expects_signals());
-        if block.is_null() { self.allocate_class(heap, class) } else { block }
+        self.allocate_class(heap, class_of(bytes))
+    }
+
+    /// Brings a thread heap's copy of the map up to date. True if it was behind.
+    #[cold]
+    pub(crate) fn update_map(&self, heap: &ThreadHeap) -> bool {
+        // Acquire: below the limit headers may be read.
+        let limit = self.limit.load(Ordering::Acquire);
+        if heap.is_sentinel() || heap.map.limit.get() == limit {
+            return false;
+        }
+        heap.map.headers.set(self.headers.load(Ordering::Relaxed));
+        heap.map.base.set(self.base.load(Ordering::Relaxed).addr());
+        heap.map.limit.set(limit);
+        true
     }
 
     /// Frees a block of `heap`'s own; otherwise says what to call instead. Those calls find everything out again: the fewer
     /// values live here, the fewer registers are saved.
     #[inline(always)]
     pub fn free_fast(&self, heap: &ThreadHeap, block: *mut u8) -> FastFree {
-        let Some(offset) = self.offset_of(block.addr()) else { return FastFree::Slow };
-        let headers = self.headers.load(Ordering::Relaxed);
+        let offset = block.addr().wrapping_sub(heap.map.base.get());
+        if offset >= heap.map.limit.get() {
+            return FastFree::Slow;
+        }
         // SAFETY: below the limit headers are accessible.
-        let header = unsafe { headers.add(offset >> SLICE_SHIFT) };
+        let header = unsafe { heap.map.headers.get().add(offset >> SLICE_SHIFT) };
         // SAFETY: as above; headers are accessed as atomics only.
         let header = unsafe { &*header };
-        if header.owner_and_flags.load(Ordering::Relaxed) != heap.me.get() {
+        if header.owner_and_flags.load(Ordering::Relaxed) != heap.owner_word() {
             return FastFree::Slow;
         }
         // The span is this thread's own, so nobody changes its shape; and only first slices have an owner, where
         // a span's blocks start with the slice.
         let distance = block.addr() as u16;
-        let Some(index) = block_index(distance, header.inverse.load(Ordering::Relaxed)) else {
+        // SAFETY: written before the span became this thread's. Not as an atomic, so that it needs no instruction of its own.
+        let inverse = unsafe { header.inverse.as_ptr().read() };
+        let Some(index) = block_index(distance, inverse) else {
             return FastFree::Slow;
         };
         // No check against the block count: what does not exist is a freed bit, up to the end of the slice.
         // SAFETY: the words are padded to what a distance in the slice can lead to.
         let word = unsafe { header.word_of(index) };
         let bit = 1 << (index % BLOCKS_PER_WORD);
-        match word.free_local(bit, header.absent.load(Ordering::Relaxed)) {
-            LocalFree::Done => FastFree::Done,
-            LocalFree::Edge => FastFree::Edge,
-            LocalFree::Double => FastFree::Slow,
+        if !word.free_local(bit) {
+            return FastFree::Slow;
         }
+        if header.tally.note_free() { FastFree::Edge } else { FastFree::Done }
     }
 
     /// Where the figures are kept from now on, for instance in memory that outlives the process.
@@ -343,6 +374,12 @@ impl<O: Os> Heap<O> {
         told(block_start, block_bytes);
     }
 
+    /// The heap that owns a span.
+    pub(crate) fn owner_index(&self, header: &SpanHeader) -> Option<HeapIndex> {
+        // SAFETY: headers hold addresses of heaps.
+        header.owner().map(|owner| unsafe { ThreadHeap::at(owner) }.index())
+    }
+
     pub(crate) fn generation(&self) -> u32 {
         self.fork_generation.load(Ordering::Relaxed)
     }
@@ -365,11 +402,11 @@ impl<O: Os> Heap<O> {
 
 impl<O: Os> Directory for Heap<O> {
     fn pending(&self, span: SpanIndex) -> &Pending {
-        &self.tables().header(span as usize).pending
+        &self.tables().header(span as usize).pending.0
     }
 
     fn owner(&self, span: SpanIndex) -> Option<HeapIndex> {
-        self.tables().header(span as usize).owner()
+        self.owner_index(self.tables().header(span as usize))
     }
 
     fn mailbox(&self, heap: HeapIndex) -> &Mailbox {

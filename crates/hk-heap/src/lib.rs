@@ -9,6 +9,7 @@
 //!
 //! - [`size_class`]: which sizes share a span, and how it is cut.
 //! - [`word`]: the ledger. The states of a block and every legal move between them.
+//! - [`tally`]: how many blocks of a span are in use.
 //! - [`span`]: headers. An address leads to its span's header by a subtraction and a shift.
 //! - [`mailbox`]: how an owner learns of remote frees; who may act for which thread heap.
 //! - [`tables`], [`slices`], [`words`]: the reservation, which slices are free, where words come from.
@@ -28,6 +29,8 @@ extern crate std;
 pub mod mailbox;
 mod signal_safe;
 mod sync;
+#[cfg(not(hk_loom))]
+mod tally;
 pub mod word;
 
 #[cfg(not(hk_loom))]

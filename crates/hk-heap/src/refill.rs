@@ -1,16 +1,21 @@
 //! malloc's slow path: the next word with free blocks, the next span, or a new one.
 //!
-//! A refill is the heap's only poll point: at most 64 mallocs of a class pass between two of them. It stays on
-//! a word whose blocks came back meanwhile (they are in the cache), else goes to the next one *after* the
-//! current, and takes spans first in first out: so frees pile up before a word is visited again.
+//! A refill is the heap's only poll point: at most 64 mallocs of a class pass between two of them. In this order it
+//!
+//! 1. *steps* to the next word of the span that is exposed already;
+//! 2. *stays* on a word of which enough came back meanwhile (the blocks are in the cache);
+//! 3. *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
+//!    used, a page at a time. Spans are visited first in first out, so that frees pile up before one is visited again.
 
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::mailbox::{announce, drain};
-use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, block_index, class_of_aligned};
+use crate::signal_safe;
+use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
 use crate::span::{FLAG_KEEP, Listing, SliceState, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
-use crate::word::{BLOCKS_PER_WORD, Word};
+use crate::word::{BLOCKS_PER_WORD, Claimed, Word};
+use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
@@ -31,17 +36,15 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// malloc of a class whose bin's word is used up.
+    /// malloc by the slow path: the bin's word is used up, or the size is one that the fast path leaves alone.
     #[inline(never)]
     pub(crate) fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
-        debug_assert!(!heap.is_sentinel());
+        debug_assert!(!heap.is_busy());
         let bin = &heap.bins[class];
         heap.set_busy(true);
-        // Look again: a signal handler may have refilled the bin before we were busy.
-        let mut block = bin.take(self.expects_signals());
-        // And again: one may take, by the fast path, what was just exposed.
-        while block.is_null() && self.refill(heap, class) {
-            block = bin.take(self.expects_signals());
+        let mut block = bin.take();
+        if block.is_null() && self.refill(heap, class) {
+            block = bin.take();
         }
         heap.set_busy(false);
         block
@@ -52,8 +55,18 @@ impl<O: Os> Heap<O> {
     fn refill(&self, heap: &ThreadHeap, class: usize) -> bool {
         self.poll(heap);
         let geometry = &CLASSES[class];
-        if let Some((span, word)) = heap.bins[class].span() {
-            if self.refill_from(heap, class, geometry, span, word) {
+        let exposed = heap.exposed[class].get();
+        if let Some((span, index)) = heap.bins[class].span() {
+            let header = self.header(span);
+            if exposed != 0 {
+                self.step(heap, class, header, span, exposed);
+                return true;
+            }
+            if self.stay(heap, geometry, header, index) {
+                return true;
+            }
+            if heap.queues[class].first.get() == 0 && worth_a_visit(header, geometry) {
+                self.visit(heap, class, geometry, header, span);
                 return true;
             }
             self.leave(heap, class, span);
@@ -62,87 +75,100 @@ impl<O: Os> Heap<O> {
     }
 
     fn refill_from_next_span(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry) -> bool {
-        while let Some(span) = self.queue_pop(&heap.queues[class]) {
-            self.header(span).set_listing(Listing::Current);
-            if self.refill_from(heap, class, geometry, span, 0) {
-                return true;
-            }
-            self.leave(heap, class, span);
-        }
-        let Some(span) = self.make_span(heap, class) else {
-            heap.bins[class].clear();
-            return false;
-        };
-        self.header(span).set_listing(Listing::Current);
-        let refilled = self.refill_from(heap, class, geometry, span, 0);
-        assert!(refilled, "a new span has free blocks");
+        let queued = self.queue_pop(&heap.queues[class]);
+        let Some(span) = queued.or_else(|| self.make_span(heap, class)) else { return false };
+        let header = self.header(span);
+        header.set_listing(Listing::Current);
+        self.visit(heap, class, geometry, header, span);
         true
     }
 
-    /// Exposes a word of `span`: word `from` if enough of it is free again, else the next one behind it.
+    /// Exposes the bin's present word again if enough of it was freed meanwhile.
     #[inline]
-    fn refill_from(
+    fn stay(&self, heap: &ThreadHeap, geometry: &Geometry, header: &SpanHeader, index: u32) -> bool {
+        let word = self.word(header, index);
+        if word.freed().count_ones() < geometry.absent.count_ones() + geometry.expose_max.div_ceil(2) {
+            return false;
+        }
+        self.fence_frees();
+        let count = self.expose(heap, geometry, header, index);
+        header.tally.note_exposed(count);
+        self.count_span(heap, header);
+        count > 0
+    }
+
+    /// The bin goes on to the first of the words that are exposed.
+    #[inline]
+    fn step(&self, heap: &ThreadHeap, class: usize, header: &SpanHeader, span: usize, exposed: u64) {
+        let index = exposed.trailing_zeros();
+        heap.exposed[class].set(exposed & (exposed - 1));
+        let word_bytes = BLOCKS_PER_WORD * header.block_bytes.load(Ordering::Relaxed);
+        let base = self.block_place(header.start.load(Ordering::Relaxed) + index as usize * word_bytes);
+        heap.bins[class].set(span, index, self.word(header, index), base);
+    }
+
+    /// Exposes free blocks of a span that has some, and gives it to the bin. No block of it is exposed.
+    fn visit(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &SpanHeader, span: usize) {
+        let tally = &header.tally;
+        let touched = tally.touched();
+        let touched_blocks = (touched * BLOCKS_PER_WORD as u32).min(geometry.block_count);
+        let free = touched_blocks.wrapping_sub(tally.used());
+        let mut exposed = 0;
+        if free >= geometry.share || touched == geometry.words {
+            exposed = self.expose_words(heap, geometry, header, 0..touched);
+        }
+        if exposed == 0 {
+            let end = (touched + geometry.page_words).min(geometry.words);
+            tally.set_touched(end);
+            exposed = self.expose_words(heap, geometry, header, touched..end);
+        }
+        assert!(exposed != 0, "a span that is visited has free blocks");
+        self.count_span(heap, header);
+        self.arm(geometry, header);
+        self.step(heap, class, header, span, exposed);
+    }
+
+    /// Exposes what is free in some words; gives those where something is.
+    fn expose_words(
         &self,
         heap: &ThreadHeap,
-        class: usize,
         geometry: &Geometry,
-        span: usize,
-        from: u32,
-    ) -> bool {
-        let header = self.header(span);
-        let mut summary = header.summary.load(Ordering::Relaxed) & (!0 << from);
-        let others = summary & !(1 << from);
-        if others != summary && others != 0 {
-            let free = self.word(header, from).freed() & !geometry.absent;
-            if free.count_ones() < geometry.expose_max / 2 {
-                summary = others;
+        header: &SpanHeader,
+        words: Range<u32>,
+    ) -> u64 {
+        self.fence_frees();
+        let (mut exposed, mut total) = (0, 0);
+        for index in words {
+            if self.expects_signals() {
+                // A handler may have freed since.
+                self.fence_frees();
             }
+            let count = self.expose(heap, geometry, header, index);
+            exposed |= u64::from(count > 0) << index;
+            total += count;
         }
-        if summary == 0 {
-            return false;
-        }
-        self.expose(heap, class, geometry, span, summary.trailing_zeros());
-        true
+        header.tally.note_exposed(total);
+        exposed
     }
 
+    /// Exposes the lowest free blocks of a word, after a fence; says how many.
     #[inline]
-    fn expose(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry, span: usize, index: u32) {
-        let header = self.header(span);
+    fn expose(&self, heap: &ThreadHeap, geometry: &Geometry, header: &SpanHeader, index: u32) -> u32 {
         let word = self.word(header, index);
         // Until there are none: a second free that comes while the first is being claimed finds the block in no
         // set, and is accepted. The look that finds nothing comes after the first was filed, so it can't be missed.
-        while word.has_remote() {
-            self.claim(heap, header, span, index);
+        let mut has_remote = word.has_remote_after_fence();
+        while has_remote {
+            self.claim(heap, header, index);
+            has_remote = word.has_remote();
         }
-        let freed = word.freed();
-        if freed == !0 {
-            self.unfill(heap, header, index);
+        let freed = word.freed() & !geometry.absent;
+        if freed == 0 {
+            return 0;
         }
-        let chosen = lowest_bits(freed & !geometry.absent, geometry.expose_max);
-        let left = freed & !chosen;
-        if left == geometry.absent {
-            let summary = header.summary.load(Ordering::Relaxed);
-            header.summary.store(summary & !(1 << index), Ordering::Relaxed);
-        }
-        let distance = index as usize * BLOCKS_PER_WORD * geometry.block_bytes as usize;
-        let base = self.block_place(header.start.load(Ordering::Relaxed) + distance);
-        let bin = &heap.bins[class];
-        bin.clear();
+        let chosen = lowest_bits(freed, geometry.expose_max);
         word.expose(chosen);
-        bin.set(span, index, word, base);
-        if word.freed() != left {
-            // A signal handler freed into the word when its summary bit was on its way out.
-            self.settle_word(heap, header, span, index);
-        }
-    }
-
-    /// A word of free blocks is put to use.
-    fn unfill(&self, heap: &ThreadHeap, header: &SpanHeader, index: u32) {
-        let full = header.full.load(Ordering::Relaxed);
-        if full & 1 << index != 0 {
-            header.full.store(full & !(1 << index), Ordering::Relaxed);
-            self.add_live(heap, header.word_bytes() as i64);
-        }
+        chosen.count_ones()
     }
 
     #[inline(always)]
@@ -152,17 +178,11 @@ impl<O: Os> Heap<O> {
         unsafe { header.word_of(index as usize * BLOCKS_PER_WORD) }
     }
 
-    /// The bin moves on from a span: it is queued if it has freed blocks, else it is full.
+    /// The bin moves on from a span, which is queued if it has enough free blocks.
     fn leave(&self, heap: &ThreadHeap, class: usize, span: usize) {
-        let header = self.header(span);
-        if header.summary.load(Ordering::Relaxed) != 0 {
-            heap.bins[class].clear();
-            self.queue_push(&heap.queues[class], span);
-            self.retire_if_free(heap, span);
-        } else {
-            heap.bins[class].clear();
-            header.set_listing(Listing::Full);
-        }
+        heap.bins[class].clear();
+        self.header(span).set_listing(Listing::Full);
+        self.settle(heap, span);
     }
 
     /// A new span of `class`, owned by `heap`, in no list.
@@ -187,7 +207,7 @@ impl<O: Os> Heap<O> {
             run.start
         };
         let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
-        self.header(span).publish(heap.me.get() | flags);
+        self.header(span).publish(heap.owner_word() | flags);
         Some(span)
     }
 
@@ -231,20 +251,20 @@ impl<O: Os> Heap<O> {
             while rest != 0 {
                 let index = rest.trailing_zeros();
                 rest &= rest - 1;
-                self.claim(heap, header, span, index);
+                self.claim(heap, header, index);
             }
-            self.retire_if_free(heap, span);
+            self.settle(heap, span);
         });
     }
 
     /// Files the remote frees of a word under `freed`.
-    fn claim(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) {
+    fn claim(&self, heap: &ThreadHeap, header: &SpanHeader, index: u32) {
         let word = self.word(header, index);
-        word.has_remote();
+        signal_safe::full_fence();
         let place = core::ptr::from_ref(word).cast_mut();
         let in_transit = |moving| heap.set_transit(if moving { place } else { null_mut() });
-        let mut doubles = word.claim(&header.claims, in_transit);
-        self.settle_word(heap, header, span, index);
+        let Claimed { filed, mut doubles } = word.claim(&header.claims, in_transit);
+        header.tally.note_filed(filed.count_ones());
         while doubles != 0 {
             let block = index as usize * BLOCKS_PER_WORD + doubles.trailing_zeros() as usize;
             doubles &= doubles - 1;
@@ -257,93 +277,71 @@ impl<O: Os> Heap<O> {
     pub(crate) fn claim_all(&self, heap: &ThreadHeap, span: usize) {
         let header = self.header(span);
         for index in 0..header.word_count() {
-            self.claim(heap, header, span, index);
+            self.claim(heap, header, index);
         }
     }
 
-    /// Brings a span's lists into line with a word that got freed blocks; harmless if they are already. True if all
-    /// blocks of the word are free.
-    #[inline]
-    fn settle_word(&self, heap: &ThreadHeap, header: &SpanHeader, span: usize, index: u32) -> bool {
-        let freed = self.word(header, index).freed();
-        let summary = header.summary.load(Ordering::Relaxed);
-        if summary & 1 << index == 0 && freed != header.absent.load(Ordering::Relaxed) {
-            // Refills find the word from now on.
-            header.summary.store(summary | 1 << index, Ordering::Relaxed);
-            if header.listing() == Listing::Full {
-                self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
+    /// Brings a span's list into line with the number of its free blocks, and the live figures. It may retire the span.
+    pub(crate) fn settle(&self, heap: &ThreadHeap, span: usize) {
+        let header = self.header(span);
+        let class = usize::from(header.class.load(Ordering::Relaxed));
+        let geometry = &CLASSES[class];
+        let queue = &heap.queues[class];
+        self.count_span(heap, header);
+        if header.listing() == Listing::Full {
+            header.tally.set_floor(geometry.block_count - geometry.share);
+            // Looked at after the floor was set: a signal handler that frees in between tells nobody.
+            if header.tally.is_armed() {
+                return;
             }
+            self.queue_push(queue, span);
         }
-        freed == !0 && {
-            self.fill(heap, header, index);
-            true
-        }
-    }
-
-    /// All blocks of a word are free.
-    fn fill(&self, heap: &ThreadHeap, header: &SpanHeader, index: u32) {
-        let full = header.full.load(Ordering::Relaxed);
-        if full & 1 << index == 0 {
-            header.full.store(full | 1 << index, Ordering::Relaxed);
-            self.add_live(heap, -(header.word_bytes() as i64));
+        self.arm(geometry, header);
+        let alone = queue.first.get() == queue.last.get();
+        // The last one in a queue is kept: the class will want it back.
+        if header.tally.used() == 0 && header.listing() == Listing::Queued && !alone {
+            self.queue_unlink(queue, span);
+            self.retire(span);
         }
     }
 
-    /// A free by the owner was its word's first or last: files it. In a signal handler that interrupted a slow
-    /// path the lists are not to be touched; the word is then announced as if another thread had freed it.
+    /// A listed span's owner is told again when a good part of what is in use was freed, for the figures' sake, or all.
+    fn arm(&self, geometry: &Geometry, header: &SpanHeader) {
+        let part = (geometry.block_count / 4).max(geometry.share);
+        header.tally.set_floor(header.tally.used().saturating_sub(part));
+    }
+
+    /// Adds to the live figures what a span has more or less than when this was done last.
+    fn count_span(&self, heap: &ThreadHeap, header: &SpanHeader) {
+        let blocks = i64::from(header.tally.count());
+        self.add_live(heap, blocks * header.block_bytes.load(Ordering::Relaxed) as i64);
+    }
+
+    /// A free by the owner was one that the span's tally wants to be told of. In a signal handler that interrupted malloc or a
+    /// slow path the lists are not to be touched; the span is then announced as if another thread had freed.
     #[inline(never)]
     pub fn free_edge(&self, heap: &ThreadHeap, block: *mut u8) {
-        let Some((span, index)) = self.own_word(heap, block.addr()) else { return };
+        let Some(span) = self.own_span(heap, block.addr()) else { return };
         if heap.is_busy() {
-            announce(self, span as u32, index);
+            announce(self, span as u32, 0);
             return;
         }
         heap.set_busy(true);
-        if self.settle_word(heap, self.header(span), span, index) {
-            self.retire_if_free(heap, span);
-        }
+        self.settle(heap, span);
         heap.set_busy(false);
     }
 
-    /// The span and word of a block that `heap`'s thread has just freed. None if a signal handler has freed the
-    /// span's last block, and with it the span, since.
-    #[inline]
-    fn own_word(&self, heap: &ThreadHeap, address: usize) -> Option<(usize, u32)> {
+    /// The span of a block that `heap`'s thread has just freed. None if a signal handler has freed the span's last block,
+    /// and with it the span, since.
+    fn own_span(&self, heap: &ThreadHeap, address: usize) -> Option<usize> {
         let slice = self.offset_of(address)? >> SLICE_SHIFT;
         let header = self.header(slice);
-        if header.owner_and_flags.load(Ordering::Relaxed) == heap.me.get() {
-            let index = block_index(address as u16, header.inverse.load(Ordering::Relaxed))?;
-            let index = (index / BLOCKS_PER_WORD) as u32;
-            return (index < header.word_count()).then_some((slice, index));
-        }
-        self.own_word_behind(heap, address, slice)
-    }
-
-    /// The same for a block that does not begin in its span's first slice.
-    fn own_word_behind(&self, heap: &ThreadHeap, address: usize, slice: usize) -> Option<(usize, u32)> {
-        if self.header(slice).state() != SliceState::Interior {
-            return None;
-        }
-        let span = slice - self.header(slice).slices.load(Ordering::Relaxed) as usize;
+        let span = match header.state() {
+            SliceState::Interior => slice - header.slices.load(Ordering::Relaxed) as usize,
+            _ => slice,
+        };
         let header = self.header(span);
-        let owned = header.state() == SliceState::Small && header.owner() == Some(heap.index());
-        let distance = address - header.start.load(Ordering::Relaxed);
-        let index = (distance / header.block_bytes.load(Ordering::Relaxed) / BLOCKS_PER_WORD) as u32;
-        (owned && index < header.word_count()).then_some((span, index))
-    }
-
-    /// Gives a span back that has no live block, unless it is all that its bin has.
-    pub(crate) fn retire_if_free(&self, heap: &ThreadHeap, span: usize) {
-        let header = self.header(span);
-        if !header.all_free() || header.listing() != Listing::Queued {
-            return;
-        }
-        let queue = &heap.queues[usize::from(header.class.load(Ordering::Relaxed))];
-        if queue.first.get() == queue.last.get() {
-            return;
-        }
-        self.queue_unlink(queue, span);
-        self.retire(span);
+        (header.state() == SliceState::Small && header.is_owned_by(heap)).then_some(span)
     }
 
     /// Gives a span's slices back. It is in no list, and no block of it is live.
@@ -395,6 +393,11 @@ impl<O: Os> Heap<O> {
         }
         header.set_listing(Listing::Full);
     }
+}
+
+/// Whether a span has enough free blocks.
+fn worth_a_visit(header: &SpanHeader, geometry: &Geometry) -> bool {
+    geometry.block_count.wrapping_sub(header.tally.used()) >= geometry.share
 }
 
 /// The lowest `count` set bits.

@@ -90,6 +90,8 @@ impl<O: Os> Heap<O> {
         }
         // SAFETY: the place is committed, aligned, and nobody knows of it before the count goes past it.
         unsafe { tables.heap_place(index as usize).write(ThreadHeap::with_index(index as HeapIndex)) };
+        // Spans hold their owner's address.
+        tables.heap_place(index as usize).expose_provenance();
         let heap = tables.heap(index as usize);
         let running = heap.shared.mailbox.transfer(HeapState::New, HeapState::Running, self.generation());
         assert!(running, "a new heap belongs to its maker");
@@ -205,7 +207,7 @@ impl<O: Os> Heap<O> {
             self.tables().heap(index as usize).shared.mailbox.clear();
         }
         for span in 0..self.slices.top() as u32 {
-            if !self.header(span as usize).pending.is_empty() {
+            if !self.header(span as usize).pending.0.is_empty() {
                 resend(self, span);
             }
         }
@@ -218,6 +220,7 @@ impl<O: Os> Heap<O> {
         heap.set_transit(core::ptr::null_mut());
         for class in 0..CLASS_COUNT {
             heap.bins[class].clear();
+            heap.exposed[class].set(0);
             heap.queues[class].first.set(0);
             heap.queues[class].last.set(0);
         }
@@ -226,24 +229,20 @@ impl<O: Os> Heap<O> {
 
     fn rebuild_span(&self, heap: &ThreadHeap, span: usize) {
         let header = self.tables().header(span);
-        let absent = header.absent.load(Ordering::Relaxed);
         header.set_listing(Listing::Full);
-        let (mut summary, mut full) = (0, 0);
+        let (mut used, mut touched) = (0, header.tally.touched());
         for index in 0..header.word_count() {
             let word = self.word(header, index);
             word.unexpose();
-            if word.freed() != absent {
-                summary |= 1 << index;
+            let used_here = (!word.freed()).count_ones();
+            used += used_here;
+            if used_here > 0 {
+                touched = touched.max(index + 1);
             }
-            full |= u64::from(word.freed() == !0) << index;
         }
-        header.summary.store(summary, Ordering::Relaxed);
-        header.full.store(full, Ordering::Relaxed);
-        if summary != 0 {
-            self.queue_push(&heap.queues[usize::from(header.class.load(Ordering::Relaxed))], span);
-        }
+        header.tally.recount(used, touched);
         self.claim_all(heap, span);
-        self.retire_if_free(heap, span);
+        self.settle(heap, span);
     }
 
     /// Calls `visit` with each span that `heap` owns. It may retire the span.
@@ -251,7 +250,7 @@ impl<O: Os> Heap<O> {
         let mut slice = 0;
         while slice < self.slices.top() {
             let header = self.tables().header(slice);
-            let owned = header.state() == SliceState::Small && header.owner() == Some(heap.index());
+            let owned = header.state() == SliceState::Small && header.is_owned_by(heap);
             let step = if owned { header.slices.load(Ordering::Relaxed) as usize } else { 1 };
             if owned {
                 visit(slice);

@@ -6,7 +6,7 @@ use crate::misuse::{At, Misuse};
 use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index, class_of};
 use crate::span::{FLAGS_MASK, InSpan, SliceState, SpanHeader, SpanShape};
 use crate::thread_heap::ThreadHeap;
-use crate::word::{BLOCKS_PER_WORD, LocalFree, Word};
+use crate::word::{BLOCKS_PER_WORD, Word};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
@@ -36,6 +36,10 @@ impl<O: Os> Heap<O> {
     /// If `block` is not the start of a live block of this heap; nothing has changed then.
     #[inline(never)]
     pub fn free_slow(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
+        let offset = block.addr().wrapping_sub(heap.map.base.get());
+        if offset >= heap.map.limit.get() && self.update_map(heap) {
+            return self.free(heap, block);
+        }
         self.free_others(heap, block).unwrap_or_else(|| self.free_checked(heap, block))
     }
 
@@ -47,7 +51,7 @@ impl<O: Os> Heap<O> {
         let header = self.tables().header(slice);
         let generation = header.generation();
         let owner = header.owner_and_flags.load(Ordering::Acquire);
-        let plain = owner != 0 && owner & FLAGS_MASK == 0 && owner != heap.me.get();
+        let plain = owner != 0 && owner & FLAGS_MASK == 0 && owner != heap.owner_word();
         if !plain || !generation.is_multiple_of(2) {
             return None;
         }
@@ -76,7 +80,7 @@ impl<O: Os> Heap<O> {
         if block.header.keeps() || self.keep.load(Ordering::Relaxed) {
             return if block.word.free_kept(block.bit) { Ok(()) } else { Err(block.misuse(At::FreeBlock)) };
         }
-        if block.header.owner() == Some(heap.index()) && !heap.is_sentinel() {
+        if block.header.is_owned_by(heap) {
             return self.free_own(heap, &block);
         }
         let is_current = || block.header.is_generation(block.shape.generation);
@@ -98,10 +102,11 @@ impl<O: Os> Heap<O> {
     }
 
     fn free_own(&self, heap: &ThreadHeap, block: &BlockRef<'_>) -> Result<(), Misuse> {
-        match block.word.free_local(block.bit, block.header.absent.load(Ordering::Relaxed)) {
-            LocalFree::Done => {}
-            LocalFree::Edge => self.free_edge(heap, self.block_place(block.shape.block_start(block.index))),
-            LocalFree::Double => return Err(block.misuse(At::FreeBlock)),
+        if !block.word.free_local(block.bit) {
+            return Err(block.misuse(At::FreeBlock));
+        }
+        if block.header.tally.note_free() {
+            self.free_edge(heap, self.block_place(block.shape.block_start(block.index)));
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
-//! Changes of an owner's word that a signal handler of the same thread cannot tear.
+//! Changes of an owner's words and counts that a signal handler of the same thread cannot tear.
 //!
-//! The owner's words are written by one thread, so they need no lock prefix. But that thread's signal handlers
-//! may call malloc and free between any two instructions. Each change is therefore one instruction: a handler
-//! is then like another thread that never runs at the same time. For malloc that instruction is a compare and
-//! exchange, which costs a tenth of a malloc-bound program's time; so while the host knows that the process has
-//! no signal handlers, malloc does with load and store (see ARCHITECTURE.md for the figures).
+//! What the owner writes is written by one thread, so it needs no lock prefix. But that thread's signal handlers may call
+//! malloc and free between any two instructions. A handler never takes from the heap that it interrupted (malloc marks it
+//! busy, see [`crate::thread_heap::ThreadHeap`]), but it may free into it. So what a free changes is only ever changed by single
+//! instructions: a handler is then like another thread that never runs at the same time.
+//!
+//! Rejected: a malloc without the mark, which takes a bit by an unlocked compare and exchange. It cost a tenth of a malloc-bound
+//! program's time, and bins had to be read twice.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(hk_loom)))]
 mod arch {
-    use super::{AtomicU64, Ordering};
+    use super::{AtomicU32, AtomicU64, Ordering};
     use core::arch::asm;
 
     #[inline(always)]
@@ -39,27 +41,34 @@ mod arch {
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
+    /// True if the result is zero.
     #[inline(always)]
-    pub fn exchange(word: &AtomicU64, old: u64, new: u64) -> bool {
-        // SAFETY: as in `or`. Without lock prefix: atomic against this thread's signals only.
+    pub fn decrement(count: &AtomicU32) -> bool {
+        // SAFETY: as in `or`.
         unsafe {
             asm!(
-                "cmpxchg qword ptr [{word}], {new}",
-                "jne {torn}",
-                word = in(reg) word.as_ptr(),
-                new = in(reg) new,
-                inout("rax") old => _,
-                torn = label { return false },
+                "sub dword ptr [{0}], 1",
+                "jz {1}",
+                in(reg) count.as_ptr(),
+                label { return true },
                 options(nostack),
             )
         };
-        true
+        false
+    }
+
+    #[inline(always)]
+    pub fn add(count: &AtomicU32, change: u32) {
+        // SAFETY: as in `or`.
+        unsafe {
+            asm!("add dword ptr [{0}], {1:e}", in(reg) count.as_ptr(), in(reg) change, options(nostack))
+        };
     }
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(miri), not(hk_loom))))]
 mod arch {
-    use super::{AtomicU64, Ordering};
+    use super::{AtomicU32, AtomicU64, Ordering};
 
     pub fn or(word: &AtomicU64, bits: u64) {
         word.fetch_or(bits, Ordering::Release);
@@ -77,8 +86,12 @@ mod arch {
         full_fence();
     }
 
-    pub fn exchange(word: &AtomicU64, old: u64, new: u64) -> bool {
-        word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    pub fn decrement(count: &AtomicU32) -> bool {
+        count.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    pub fn add(count: &AtomicU32, change: u32) {
+        count.fetch_add(change, Ordering::Relaxed);
     }
 }
 
@@ -106,21 +119,14 @@ pub fn fence_after_rmw() {
     arch::fence_after_rmw();
 }
 
-/// Takes the lowest set bit out of the word; gives its number. `signals`: whether a handler may interrupt.
+/// Takes one off a count; true if none is left.
 #[inline(always)]
-pub fn take_lowest(word: &AtomicU64, signals: bool) -> Option<u32> {
-    loop {
-        let bits = word.load(Ordering::Relaxed);
-        if bits == 0 {
-            return None;
-        }
-        let rest = bits & (bits - 1);
-        if !signals {
-            word.store(rest, Ordering::Relaxed);
-            return Some(bits.trailing_zeros());
-        }
-        if arch::exchange(word, bits, rest) {
-            return Some(bits.trailing_zeros());
-        }
-    }
+pub fn decrement(count: &AtomicU32) -> bool {
+    arch::decrement(count)
+}
+
+/// Adds to a count, modulo 2^32.
+#[inline(always)]
+pub fn add(count: &AtomicU32, change: u32) {
+    arch::add(count, change);
 }

@@ -22,7 +22,9 @@ pub const SPARSE_BLOCKS_MIN: usize = 8;
 pub const STEPS_PER_DOUBLING: usize = 1 << STEP_SHIFT;
 const STEP_SHIFT: u32 = 2;
 const FINE_BYTES_MAX: usize = 128;
-const FINE_STEP: usize = 16;
+/// All block sizes are multiples of this.
+pub const UNIT_BYTES: usize = 16;
+const FINE_STEP: usize = UNIT_BYTES;
 const FINE_CLASSES: usize = FINE_BYTES_MAX / FINE_STEP;
 const FINE_SHIFT: u32 = FINE_BYTES_MAX.trailing_zeros();
 /// Number of classes.
@@ -46,8 +48,12 @@ pub struct Geometry {
     pub absent: u64,
     /// ceil(2^32 / block_bytes): see [`block_index`].
     pub inverse: u32,
-    /// Most blocks that a refill makes available at once.
+    /// Most blocks that a refill makes available in one word.
     pub expose_max: u32,
+    /// Words that span a page: so many unused ones a visit exposes.
+    pub page_words: u32,
+    /// So many free blocks make a span worth a visit.
+    pub share: u32,
 }
 
 /// All classes, by index.
@@ -63,22 +69,10 @@ pub static CLASSES: [Geometry; CLASS_COUNT] = {
 
 /// Sizes up to this are looked up, above they are computed.
 pub const TABLE_BYTES_MAX: usize = 1 << 10;
-static CLASS_TABLE: [u8; TABLE_BYTES_MAX / FINE_STEP + 1] = {
-    let mut table = [0; TABLE_BYTES_MAX / FINE_STEP + 1];
-    let mut units = 0;
-    while units < table.len() {
-        table[units] = compute_class(units * FINE_STEP) as u8;
-        units += 1;
-    }
-    table
-};
 
-/// The class for a size of at most [`TABLE_BYTES_MAX`].
-#[inline(always)]
-pub fn class_of_small(bytes: usize) -> usize {
-    debug_assert!(bytes <= TABLE_BYTES_MAX);
-    // Shifts: a sum that cannot overflow here, which `div_ceil` would provide for.
-    usize::from(CLASS_TABLE[(bytes + FINE_STEP - 1) >> FINE_STEP.trailing_zeros()])
+/// The class for a size of so many [`UNIT_BYTES`].
+pub const fn class_of_units(units: usize) -> usize {
+    compute_class(units * UNIT_BYTES)
 }
 
 /// The class for a size of at most [`CLASS_BYTES_MAX`].
@@ -137,6 +131,8 @@ const fn geometry_of(bytes: usize) -> Geometry {
         absent: if blocks % BLOCKS_PER_WORD == 0 { 0 } else { !0 << (blocks % BLOCKS_PER_WORD) },
         inverse: inverse_of(bytes),
         expose_max: expose_max(bytes),
+        page_words: page_words(bytes),
+        share: share(blocks, dense),
     }
 }
 
@@ -155,6 +151,22 @@ const fn expose_max(bytes: usize) -> u32 {
     } else {
         blocks as u32
     }
+}
+
+const PAGE_BYTES: usize = 4 << 10;
+
+const fn page_words(bytes: usize) -> u32 {
+    let words = PAGE_BYTES / (bytes * BLOCKS_PER_WORD);
+    if words == 0 { 1 } else { words as u32 }
+}
+
+/// A visit looks at all words of a span, so it should find a few blocks in each.
+const SHARE_OF_DENSE: usize = 16;
+const SHARE_OF_SPARSE: usize = 8;
+
+const fn share(blocks: usize, dense: bool) -> u32 {
+    let share = blocks / if dense { SHARE_OF_DENSE } else { SHARE_OF_SPARSE };
+    if share == 0 { 1 } else { share as u32 }
 }
 
 /// ceil(2^32 / bytes).
@@ -184,9 +196,7 @@ mod tests {
             let class = class_of(bytes);
             assert!(CLASSES[class].block_bytes as usize >= bytes);
             assert!(class == 0 || (CLASSES[class - 1].block_bytes as usize) < bytes, "{bytes}");
-            if bytes <= TABLE_BYTES_MAX {
-                assert_eq!(class_of_small(bytes), class);
-            }
+            assert_eq!(class_of_units(bytes.div_ceil(UNIT_BYTES)), class);
         }
     }
 

@@ -6,23 +6,20 @@
 //! thread read any header at any time.
 //!
 //! The first cache line is read by every free and changes only when the span is made, retired or handed
-//! over. The second is written by the owner now and then, and by remote freers through [`Pending`].
+//! over. The second is the owner's, written by each of its frees ([`Tally`]); the third is written by remote freers.
 
-use crate::mailbox::{HeapIndex, Pending};
+use crate::mailbox::Pending;
 use crate::size_class::Geometry;
+use crate::tally::Tally;
+use crate::thread_heap::ThreadHeap;
 use crate::word::{BLOCKS_PER_WORD, Word};
+use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The flag in `owner_and_flags` that sends every free of the span to the slow path: keep mode.
 pub const FLAG_KEEP: u64 = 1;
-/// All flags.
-pub const FLAGS_MASK: u64 = (1 << OWNER_SHIFT) - 1;
-const OWNER_SHIFT: u32 = 8;
-
-/// The word that a heap compares with a span's: its index, and no flags. Never zero.
-pub const fn owner_word(heap: HeapIndex) -> u64 {
-    (heap as u64 + 1) << OWNER_SHIFT
-}
+/// All flags: what the alignment of thread heaps leaves free.
+pub const FLAGS_MASK: u64 = align_of::<ThreadHeap>() as u64 - 1;
 
 /// What a slice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,48 +50,51 @@ pub enum Listing {
 }
 
 /// A slice's header.
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 #[derive(Debug)]
 pub struct SpanHeader {
-    /// Owner and flags; zero if no heap owns the span (free, interior, large).
+    /// Address of the owner, and flags; zero if no heap owns the span (free, interior, large).
     pub(crate) owner_and_flags: AtomicU64,
-    /// Address of block 0.
-    pub(crate) start: AtomicUsize,
-    /// ceil(2^32 / block size); of no meaning in a large span.
-    pub(crate) inverse: AtomicU32,
     /// The span's words.
     pub(crate) words: AtomicPtr<Word>,
+    /// ceil(2^32 / block size); of no meaning in a large span.
+    pub(crate) inverse: AtomicU32,
+    /// Number of blocks.
+    pub(crate) block_count: AtomicU32,
+    /// Address of block 0.
+    pub(crate) start: AtomicUsize,
     /// Size of a block in bytes.
     pub(crate) block_bytes: AtomicUsize,
     /// Bits of each word whose block does not exist.
     pub(crate) absent: AtomicU64,
-    /// Number of blocks.
-    pub(crate) block_count: AtomicU32,
     /// A [`SliceState`].
     state: AtomicU32,
     /// Slices of the span; for an interior slice the distance back to the first.
     pub(crate) slices: AtomicU32,
     /// Odd while the fields above change.
     generation: AtomicU32,
+    /// Size class.
+    pub(crate) class: AtomicU8,
+    /// log2 of the words that `words` has room for, + 1; 0 if there are none yet.
+    pub(crate) word_capacity: AtomicU8,
 
-    /// One bit per word that has freed blocks. Owner only.
-    pub(crate) summary: AtomicU64,
-    /// What remote freers left.
-    pub(crate) pending: Pending,
-    /// One bit per word whose blocks are all freed. Owner only.
-    pub(crate) full: AtomicU64,
+    pub(crate) tally: Tally,
     /// Neighbours in the bin's queue, slice number + 1. Owner only.
     pub(crate) next: AtomicU32,
     pub(crate) previous: AtomicU32,
     /// Claims of remote frees so far; never reset. Written by the owner only.
     pub(crate) claims: AtomicU32,
-    /// Size class.
-    pub(crate) class: AtomicU8,
     /// A [`Listing`]. Owner only.
     listing: AtomicU8,
-    /// log2 of the words that `words` has room for, + 1; 0 if there are none yet.
-    pub(crate) word_capacity: AtomicU8,
+
+    /// What remote freers left; on a line of its own, as they write it.
+    pub(crate) pending: PendingLine,
 }
+
+/// See [`SpanHeader::pending`].
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct PendingLine(pub(crate) Pending);
 
 /// The part of a header that tells where blocks are, read consistently.
 #[derive(Clone, Copy, Debug)]
@@ -168,11 +168,15 @@ impl SpanHeader {
         }
     }
 
-    /// The heap that owns the span.
-    pub fn owner(&self) -> Option<HeapIndex> {
+    /// Address of the heap that owns the span.
+    pub fn owner(&self) -> Option<NonZeroUsize> {
         // Acquire: see `publish`.
-        let owner = self.owner_and_flags.load(Ordering::Acquire) >> OWNER_SHIFT;
-        owner.checked_sub(1).map(|heap| heap as HeapIndex)
+        NonZeroUsize::new((self.owner_and_flags.load(Ordering::Acquire) & !FLAGS_MASK) as usize)
+    }
+
+    /// Whether `heap` owns the span.
+    pub fn is_owned_by(&self, heap: &ThreadHeap) -> bool {
+        self.owner().is_some_and(|owner| owner.get() as u64 == heap.owner_word())
     }
 
     /// Whether blocks of the span are never reused.
@@ -238,8 +242,7 @@ impl SpanHeader {
             h.words.store(words, Ordering::Relaxed);
         });
         self.class.store(class as u8, Ordering::Relaxed);
-        self.summary.store(u64::MAX >> (64 - geometry.words), Ordering::Relaxed);
-        self.full.store(u64::MAX >> (64 - geometry.words), Ordering::Relaxed);
+        self.tally.reset();
         self.set_listing(Listing::Full);
     }
 
@@ -312,18 +315,7 @@ impl SpanHeader {
     pub(crate) fn word_count(&self) -> u32 {
         self.block_count.load(Ordering::Relaxed).div_ceil(BLOCKS_PER_WORD as u32)
     }
-
-    /// Whether no block is live, as far as the owner has seen.
-    pub(crate) fn all_free(&self) -> bool {
-        self.full.load(Ordering::Relaxed) == u64::MAX >> (64 - self.word_count())
-    }
-
-    /// Bytes of the blocks of word `index`.
-    pub(crate) fn word_bytes(&self) -> u64 {
-        let blocks = (!self.absent.load(Ordering::Relaxed)).count_ones();
-        u64::from(blocks) * self.block_bytes.load(Ordering::Relaxed) as u64
-    }
 }
 
-const _: () = assert!(size_of::<SpanHeader>() == 128);
-const _: () = assert!(core::mem::offset_of!(SpanHeader, summary) == 64);
+const _: () = assert!(size_of::<SpanHeader>() == 192);
+const _: () = assert!(core::mem::offset_of!(SpanHeader, tally) == 64);

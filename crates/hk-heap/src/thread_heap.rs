@@ -1,11 +1,12 @@
 //! A thread heap: one bin per size class, and the two fast paths.
 
 use crate::mailbox::{HeapIndex, Mailbox};
-use crate::size_class::{CLASS_COUNT, CLASSES};
-use crate::span::owner_word;
+use crate::size_class::{CLASS_COUNT, CLASSES, TABLE_BYTES_MAX, UNIT_BYTES, class_of_units};
+use crate::span::SpanHeader;
 use crate::word::Word;
 use core::cell::Cell;
-use core::ptr::null_mut;
+use core::num::NonZeroUsize;
+use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
 /// A word without free blocks: what bins look at before they have a span.
@@ -37,29 +38,15 @@ impl Bin {
         }
     }
 
-    /// malloc's fast path: the lowest available block, or null. `signals`: whether a handler may interrupt, and
-    /// refill the bin.
+    /// The lowest available block of the bin's word, or null. The heap is busy meanwhile.
     #[inline(always)]
-    pub fn take(&self, signals: bool) -> *mut u8 {
-        let (mut word, mut base) = (self.word.get(), self.base.get());
-        // Word and base have to belong together. A handler that refills after this look leaves the old word empty, or
-        // as it was.
-        while signals && self.changed_since(word) {
-            (word, base) = (self.word.get(), self.base.get());
-        }
+    pub(crate) fn take(&self) -> *mut u8 {
         // SAFETY: points to NO_BLOCKS or to a word of the bin's span, never unmapped.
-        let word = unsafe { &*word };
-        match word.take(signals) {
-            Some(block) => base.wrapping_add(block as usize * self.block_bytes.get()),
+        let word = unsafe { &*self.word.get() };
+        match word.take() {
+            Some(block) => self.base.get().wrapping_add(block as usize * self.block_bytes.get()),
             None => null_mut(),
         }
-    }
-
-    #[inline(always)]
-    fn changed_since(&self, word: *const Word) -> bool {
-        compiler_fence(Ordering::SeqCst);
-        // SAFETY: a cell of our own; volatile, as a signal handler may have written it since.
-        unsafe { self.word.as_ptr().read_volatile() != word }
     }
 
     /// The bin's span and word.
@@ -71,8 +58,6 @@ impl Bin {
         self.base.set(base);
         self.span.set(span as u32 + 1);
         self.word_index.set(word_index);
-        // Last: a signal handler's malloc looks at the word first, and the old one is empty.
-        compiler_fence(Ordering::Release);
         self.word.set(word);
     }
 
@@ -82,11 +67,36 @@ impl Bin {
     }
 }
 
+/// Where the bin of a small size lies behind the first, in bytes, by 16-byte units.
+static SMALL_BINS: [u16; TABLE_BYTES_MAX / UNIT_BYTES + 1] = {
+    let mut places = [0; TABLE_BYTES_MAX / UNIT_BYTES + 1];
+    let mut units = 0;
+    while units < places.len() {
+        places[units] = (class_of_units(units) * size_of::<Bin>()) as u16;
+        units += 1;
+    }
+    places
+};
+
+const SENTINEL: HeapIndex = HeapIndex::MAX;
+
 /// Spans of a class that have freed blocks, first in first out. Slice numbers + 1.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) first: Cell<u32>,
     pub(crate) last: Cell<u32>,
+}
+
+/// Where blocks and headers lie: a thread heap's own copy, so that a free finds it in the line that it reads anyway. Empty in a
+/// sentinel and in a new heap; a free that fails on an old copy brings it up to date.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Map {
+    /// Address of slice 0.
+    pub(crate) base: Cell<usize>,
+    /// Bytes from there whose headers are accessible.
+    pub(crate) limit: Cell<usize>,
+    pub(crate) headers: Cell<*const SpanHeader>,
 }
 
 /// The heap of a thread. Immortal: handed over whole when its thread ends.
@@ -96,17 +106,19 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct ThreadHeap {
-    /// What `owner_and_flags` of its spans holds in manual mode.
-    pub(crate) me: Cell<u64>,
+    /// What every free reads: see [`Map`].
+    pub(crate) map: Map,
+    /// In malloc, or in a slow path: a signal handler that interrupts it must leave bins and lists alone. Always set in a sentinel.
+    busy: Cell<bool>,
     pub(crate) bins: [Bin; CLASS_COUNT],
+    /// Per bin: the words behind its present one that are exposed too.
+    pub(crate) exposed: [Cell<u64>; CLASS_COUNT],
     pub(crate) queues: [Queue; CLASS_COUNT],
     pub(crate) index: Cell<HeapIndex>,
     /// Refills since the clock was read.
     pub(crate) polls: Cell<u32>,
     /// Change of the live-bytes estimate that was not added up yet.
     pub(crate) live_delta: Cell<i64>,
-    /// In a slow path: a signal handler that interrupts it must leave the lists alone.
-    pub(crate) busy: Cell<bool>,
     /// The word whose remote bits are being claimed, for who looks at a stopped thread; else null.
     pub(crate) transit: AtomicPtr<Word>,
 
@@ -130,10 +142,10 @@ impl ThreadHeap {
     /// The sentinel: the heap of a thread that has none. Its bins are empty and it owns no span, so that both
     /// fast paths fail on it. Never written.
     pub const fn sentinel() -> ThreadHeap {
-        ThreadHeap::new(u64::MAX, 0)
+        ThreadHeap::new(SENTINEL, true)
     }
 
-    const fn new(me: u64, index: HeapIndex) -> Self {
+    const fn new(index: HeapIndex, busy: bool) -> Self {
         let mut bins = [const { Bin::new(0) }; CLASS_COUNT];
         let mut class = 0;
         while class < CLASS_COUNT {
@@ -141,13 +153,14 @@ impl ThreadHeap {
             class += 1;
         }
         ThreadHeap {
-            me: Cell::new(me),
+            map: Map { base: Cell::new(0), limit: Cell::new(0), headers: Cell::new(null()) },
+            busy: Cell::new(busy),
             bins,
+            exposed: [const { Cell::new(0) }; CLASS_COUNT],
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
             polls: Cell::new(0),
             live_delta: Cell::new(0),
-            busy: Cell::new(false),
             transit: AtomicPtr::new(null_mut()),
             shared: Shared { mailbox: Mailbox::unused(), next_orphan: AtomicU32::new(0) },
         }
@@ -155,22 +168,56 @@ impl ThreadHeap {
 
     /// A new heap with number `index`.
     pub(crate) const fn with_index(index: HeapIndex) -> Self {
-        Self::new(owner_word(index), index)
+        Self::new(index, false)
     }
 
     /// Whether this is the sentinel.
     #[inline]
     pub fn is_sentinel(&self) -> bool {
-        self.me.get() == u64::MAX
+        self.index.get() == SENTINEL
     }
 
-    /// Whether a slow path of this heap is under way: then a signal handler has interrupted it, and has to
+    /// What `owner_and_flags` of its spans holds while they have no flags.
+    #[inline(always)]
+    pub(crate) fn owner_word(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
+    }
+
+    /// The heap with the address that a span's header holds.
+    ///
+    /// # Safety
+    /// `address` is of a heap, which are never unmapped.
+    pub(crate) unsafe fn at<'a>(address: NonZeroUsize) -> &'a ThreadHeap {
+        // SAFETY: the caller's word; heaps were exposed when they were made.
+        unsafe { &*core::ptr::with_exposed_provenance(address.get()) }
+    }
+
+    /// malloc's fast path: a block of at least `bytes`, or null if the bin's word is used up, or the heap is busy, or a sentinel.
+    #[inline(always)]
+    pub(crate) fn take_small(&self, bytes: usize) -> *mut u8 {
+        if bytes > TABLE_BYTES_MAX || self.busy.get() {
+            return null_mut();
+        }
+        // Shifts: a sum that cannot overflow here, which `div_ceil` would provide for.
+        let place = SMALL_BINS[(bytes + UNIT_BYTES - 1) >> UNIT_BYTES.trailing_zeros()];
+        // SAFETY: the table has places of bins.
+        let bin = unsafe { self.bins.as_ptr().byte_add(usize::from(place)) };
+        // SAFETY: as above.
+        let bin = unsafe { &*bin };
+        self.set_busy(true);
+        let block = bin.take();
+        self.set_busy(false);
+        block
+    }
+
+    /// Whether malloc or a slow path of this heap is under way: then a signal handler has interrupted it, and has to
     /// allocate from another heap.
     pub fn is_busy(&self) -> bool {
         self.busy.get()
     }
 
-    /// Marks the begin and end of a slow path.
+    /// Marks the begin and end of malloc and of slow paths.
+    #[inline(always)]
     pub(crate) fn set_busy(&self, busy: bool) {
         compiler_fence(Ordering::SeqCst);
         self.busy.set(busy);

@@ -123,7 +123,7 @@ impl<O: Os> Heap<O> {
         let geometry = &CLASSES[usize::from(header.class.load(Ordering::Relaxed))];
         assert_eq!(geometry.block_bytes as usize, block_bytes, "span {span}: class and block size differ");
         let absent = header.absent.load(Ordering::Relaxed);
-        let (mut summary, mut full) = (0u64, 0u64);
+        let mut used = 0;
         for index in 0..header.word_count() {
             let word = self.word(header, index);
             assert_eq!(word.overlap(), 0, "span {span} word {index}: a block in two sets");
@@ -132,15 +132,20 @@ impl<O: Os> Heap<O> {
                 absent,
                 "span {span} word {index}: an absent block is not freed"
             );
-            summary |= u64::from(word.freed() != absent) << index;
-            full |= u64::from(word.freed() == !0) << index;
+            let used_here = (!word.freed()).count_ones();
+            let touched = index < header.tally.touched();
+            assert!(touched || used_here == 0, "span {span} word {index}: used and never exposed");
+            used += used_here;
         }
-        assert_eq!(summary, header.summary.load(Ordering::Relaxed), "span {span}: summary");
-        assert_eq!(full, header.full.load(Ordering::Relaxed), "span {span}: full words");
-        let owner = header.owner().expect("a span of a class has an owner");
+        assert_eq!(used, header.tally.used(), "span {span}: blocks in use");
+        let owner = self.owner_index(header).expect("a span of a class has an owner");
         assert!(owner < self.heap_count(), "span {span}: no heap {owner}");
         if header.listing() == Listing::Full {
-            assert_eq!(summary, 0, "span {span} has freed blocks and is in no list");
+            assert!(
+                block_count as u32 - used < geometry.share,
+                "span {span} has free blocks and is in no list"
+            );
+            assert!(header.tally.is_armed(), "span {span} would not be listed when blocks are freed");
         }
     }
 
@@ -157,7 +162,7 @@ impl<O: Os> Heap<O> {
             while let Some(span) = at.checked_sub(1) {
                 let header = self.tables().header(span as usize);
                 assert_eq!(header.listing(), Listing::Queued, "span {span} in queue {class}");
-                assert_eq!(header.owner(), Some(heap.index()), "span {span} in another's queue");
+                assert!(header.is_owned_by(heap), "span {span} in another's queue");
                 assert_eq!(header.previous.load(Ordering::Relaxed), previous, "span {span}: back link");
                 previous = at;
                 at = header.next.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@
 //!          └─────────────────────────────────── remote   quarantine
 //! ```
 //!
-//! Who may write: `avail` and `freed` belong to the thread that owns the span (single instructions without lock prefix, see [`crate::signal_safe`]);
+//! Who may write: `avail` and `freed` belong to the thread that owns the span (see [`crate::signal_safe`]);
 //! `remote` and `quarantine` to anyone (read-modify-writes only). A block that does not exist (the tail of a
 //! span with fewer than 64 blocks) is `freed` for ever, so that it can be neither freed nor handed out.
 //!
@@ -42,15 +42,13 @@ pub struct Word {
     quarantine: AtomicU64,
 }
 
-/// What a free by the owner came to.
+/// What a claim of the owner came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalFree {
-    /// Done, nothing else to do.
-    Done,
-    /// Done; it was the word's first free block, or its last live one.
-    Edge,
-    /// The block was not live.
-    Double,
+pub struct Claimed {
+    /// Blocks that are free now and were live before.
+    pub filed: u64,
+    /// Blocks that were free already: second frees that raced with the first.
+    pub doubles: u64,
 }
 
 /// What a free by another thread came to.
@@ -101,29 +99,31 @@ impl Word {
         self.freed.store(!1, Ordering::Relaxed);
     }
 
-    /// malloc: takes the lowest available block. Owner only. `signals`: whether a signal handler may interrupt.
+    /// malloc: takes the lowest available block. Only for the owner, whose heap is busy meanwhile: a signal handler of its
+    /// thread does not take from this word.
     #[inline(always)]
-    pub fn take(&self, signals: bool) -> Option<u32> {
-        signal_safe::take_lowest(&self.avail, signals)
+    pub fn take(&self) -> Option<u32> {
+        // Relaxed: nobody else writes `avail`; who reads it learns of hand-outs by whatever gave it the block.
+        let bits = self.avail.load(Ordering::Relaxed);
+        if bits == 0 {
+            return None;
+        }
+        self.avail.store(bits & (bits - 1), Ordering::Relaxed);
+        Some(bits.trailing_zeros())
     }
 
-    /// free by the owner. `bit` is one bit, `absent` the bits of blocks that do not exist.
+    /// free by the owner. `bit` is one bit. False if the block was not live.
     #[inline(always)]
-    pub fn free_local(&self, bit: u64, absent: u64) -> LocalFree {
+    pub fn free_local(&self, bit: u64) -> bool {
         // Relaxed: owner's words; and a remote free that happened before this one is seen whatever the
         // ordering. A remote free that races is found at the refill, which fences.
-        let freed = self.freed.load(Ordering::Relaxed);
         let avail = self.avail.load(Ordering::Relaxed);
-        if (freed | avail | self.remote.load(Ordering::Relaxed)) & bit != 0 {
-            return LocalFree::Double;
+        let freed = self.freed.load(Ordering::Relaxed);
+        if (avail | freed | self.remote.load(Ordering::Relaxed)) & bit != 0 {
+            return false;
         }
         signal_safe::or(&self.freed, bit);
-        // Load again: a signal handler may have freed the others in between.
-        if freed == absent || self.freed.load(Ordering::Relaxed) == !0 {
-            LocalFree::Edge
-        } else {
-            LocalFree::Done
-        }
+        true
     }
 
     /// free by a thread that does not own the span. `claims` is the span's count of claims; `is_current` says
@@ -177,15 +177,21 @@ impl Word {
     /// claims until the answer is no.
     #[inline(always)]
     pub fn has_remote(&self) -> bool {
-        // Dekker with `free_remote` and with our own unfenced `free_local`.
         signal_safe::full_fence();
+        self.has_remote_after_fence()
+    }
+
+    /// The same after a fence of the caller's: [`signal_safe::full_fence`], later than the last free and the last
+    /// claim of the blocks that are to be handed out.
+    #[inline(always)]
+    pub fn has_remote_after_fence(&self) -> bool {
+        // Dekker with `free_remote`: our own unfenced `free_local`, the fence, this load.
         self.remote.load(Ordering::Relaxed) != 0
     }
 
-    /// The owner takes all remote bits over, and files them under `freed`. Gives those that were free already:
-    /// second frees that raced with the first. `in_transit` is told true while they are in no set, then false.
+    /// The owner takes all remote bits over, and files them under `freed`. `in_transit` is told true while they are in no set, then false.
     /// Call [`Word::has_remote`] before; nothing is wrong if it said no.
-    pub fn claim(&self, claims: &AtomicU32, in_transit: impl Fn(bool)) -> u64 {
+    pub fn claim(&self, claims: &AtomicU32, in_transit: impl Fn(bool)) -> Claimed {
         in_transit(true);
         // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
         // once, those that came since the load too: the next freer then finds the word empty and announces it.
@@ -196,7 +202,7 @@ impl Word {
         // A release: a freer that sees these bits sees that they left remote before.
         signal_safe::or(&self.freed, claimed);
         in_transit(false);
-        doubles
+        Claimed { filed: claimed & !doubles, doubles }
     }
 
     /// The owner makes `chosen` of the freed blocks available. Call [`Word::claim`] before; `avail` is empty.

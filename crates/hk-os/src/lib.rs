@@ -15,7 +15,7 @@ mod linux;
 
 #[cfg(feature = "fake")]
 pub use fake::Fake;
-pub use linux::{Errno, Linux, mapped_bytes, resident_bytes};
+pub use linux::{Errno, Linux, mapped_bytes, resident_bytes, single_thread_flag};
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;

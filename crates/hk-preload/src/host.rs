@@ -1,11 +1,13 @@
 //! The process's heap, and how it looks from here.
 
 use crate::foreign;
-use heapkeeper::process::{Host, ProcessHeap};
+use heapkeeper::process::{Host, ProcessHeap, ThreadHeap};
 use hk_format::ProcessOrigin;
 use hk_recorder::Innermost;
 
-hk_os::thread_local_word!(mod slot = "heapkeeper_thread_heap");
+hk_os::thread_local_word!(mod slot = "heapkeeper_thread_heap", super::SENTINEL);
+
+static SENTINEL: ThreadHeap = ThreadHeap::sentinel();
 
 /// The heap of this process.
 pub static PROCESS: ProcessHeap<Preloaded> = ProcessHeap::new();
@@ -20,6 +22,11 @@ impl Host for Preloaded {
     #[inline(always)]
     fn process() -> &'static ProcessHeap<Self> {
         &PROCESS
+    }
+
+    #[inline(always)]
+    fn sentinel() -> &'static ThreadHeap {
+        &SENTINEL
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ mod tls;
 
 use crate::{Os, Purged, SignalMask};
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU8, AtomicU32};
 
 const SLICE_BYTES: usize = 64 << 10;
 
@@ -216,4 +216,13 @@ fn statm_bytes(field: usize) -> usize {
     let text = &text[..len.max(0) as usize];
     let digits = text.split(|&b| b == b' ').nth(field).unwrap_or(b"");
     digits.iter().fold(0usize, |n, &d| n * 10 + usize::from(d.wrapping_sub(b'0'))) * 4096
+}
+
+/// glibc's byte that is not zero while the process has one thread, and is set to zero by that thread before it makes another
+/// (`__libc_single_threaded`, sys/single_threaded.h, glibc 2.32). None where libc lacks it.
+pub fn single_thread_flag() -> Option<&'static AtomicU8> {
+    // SAFETY: a NUL-terminated name.
+    let flag = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    // SAFETY: null, or a char of libc's, which stays loaded; an atomic byte has the same layout.
+    unsafe { flag.cast::<AtomicU8>().as_ref() }
 }

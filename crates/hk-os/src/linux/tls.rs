@@ -5,25 +5,24 @@
 //! (Drepper, "ELF Handling For Thread-Local Storage", 4.1.6), is a load of an offset and a load from `fs:`.
 //! It needs static TLS space, which a preloaded library and an executable always have.
 
-/// Declares a thread-local word `$name` with the accessors `get` and `set`, zero in a new thread.
-///
-/// Zero is the sentinel's stand-in: the accessor of the shim turns it into the sentinel heap by adding the
-/// sentinel's address, so that a new thread starts there without any code having run.
+/// Declares a thread-local word `$name` with the accessors `get` and `set`. In a new thread it is the address of the
+/// static `$first`: the loader relocates the image that threads' words are copied from, so no code has to run for that.
 #[macro_export]
 macro_rules! thread_local_word {
-    ($vis:vis mod $name:ident = $symbol:literal) => {
+    ($vis:vis mod $name:ident = $symbol:literal, $first:path) => {
         $vis mod $name {
             #[cfg(target_arch = "x86_64")]
             core::arch::global_asm!(
-                concat!(".pushsection .tbss.", $symbol, ",\"awT\",@nobits"),
+                concat!(".pushsection .tdata.", $symbol, ",\"awT\",@progbits"),
                 ".balign 8",
                 concat!(".hidden ", $symbol),
                 concat!(".globl ", $symbol),
                 concat!(".type ", $symbol, ", @object"),
                 concat!(".size ", $symbol, ", 8"),
                 concat!($symbol, ":"),
-                ".zero 8",
+                ".quad {first}",
                 ".popsection",
+                first = sym $first,
             );
 
             /// The calling thread's word.
