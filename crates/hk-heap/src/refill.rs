@@ -65,7 +65,7 @@ impl<O: Os> Heap<O> {
             if self.stay(heap, geometry, header, index) {
                 return true;
             }
-            if heap.queues[class].first.get() == 0 && worth_a_visit(header, geometry) {
+            if heap.queues[class].first.get() == 0 && worth_a_visit(heap, class, geometry, header) {
                 self.visit(heap, class, geometry, header, span);
                 return true;
             }
@@ -77,6 +77,7 @@ impl<O: Os> Heap<O> {
     fn refill_from_next_span(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry) -> bool {
         let queued = self.queue_pop(&heap.queues[class]);
         let Some(span) = queued.or_else(|| self.make_span(heap, class)) else { return false };
+        heap.last_looks.set(heap.last_looks.get() & !(1 << class));
         let header = self.header(span);
         header.set_listing(Listing::Current);
         self.visit(heap, class, geometry, header, span);
@@ -395,9 +396,15 @@ impl<O: Os> Heap<O> {
     }
 }
 
-/// Whether a span has enough free blocks.
-fn worth_a_visit(header: &SpanHeader, geometry: &Geometry) -> bool {
-    geometry.block_count.wrapping_sub(header.tally.used()) >= geometry.share
+/// Whether a bin's span is worth another visit, when no other one of the class is listed: if it has enough free blocks or an
+/// unused word, or once before a new span is made if it has any.
+fn worth_a_visit(heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &SpanHeader) -> bool {
+    let free = geometry.block_count.wrapping_sub(header.tally.used());
+    if free >= geometry.share || header.tally.touched() < geometry.words {
+        return true;
+    }
+    let looks = heap.last_looks.replace(heap.last_looks.get() | 1 << class);
+    free > 0 && looks & 1 << class == 0
 }
 
 /// The lowest `count` set bits.

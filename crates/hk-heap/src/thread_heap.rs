@@ -113,6 +113,8 @@ pub struct ThreadHeap {
     pub(crate) bins: [Bin; CLASS_COUNT],
     /// Per bin: the words behind its present one that are exposed too.
     pub(crate) exposed: [Cell<u64>; CLASS_COUNT],
+    /// One bit per class: the bin's span had its last visit for less than a share of free blocks.
+    pub(crate) last_looks: Cell<u64>,
     pub(crate) queues: [Queue; CLASS_COUNT],
     pub(crate) index: Cell<HeapIndex>,
     /// Refills since the clock was read.
@@ -157,6 +159,7 @@ impl ThreadHeap {
             busy: Cell::new(busy),
             bins,
             exposed: [const { Cell::new(0) }; CLASS_COUNT],
+            last_looks: Cell::new(0),
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
             polls: Cell::new(0),
