@@ -56,6 +56,8 @@ pub struct ProcessHeap<H> {
     pub(crate) ended: ThreadHeap,
     pub(crate) recording: Recording,
     pub(crate) abort_on_finding: AtomicBool,
+    /// Threads that are recording a finding.
+    pub(crate) findings_under_way: AtomicU32,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -80,6 +82,7 @@ impl<H: Host> ProcessHeap<H> {
             ended: ThreadHeap::sentinel(),
             recording: Recording::new(),
             abort_on_finding: AtomicBool::new(false),
+            findings_under_way: AtomicU32::new(0),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),
