@@ -178,7 +178,8 @@ impl<O: Os> Heap<O> {
         self.signals.load(Ordering::Relaxed)
     }
 
-    /// Says whether the process may have signal handlers. If it has none, the lock is taken without blocking signals. True at first, as a host may not know.
+    /// Says whether the process may have signal handlers. If it has none, the lock is taken without blocking signals, and a
+    /// visit fences once. True at first, as a host may not know.
     pub fn expect_signals(&self, signals: bool) {
         self.signals.store(signals, Ordering::Relaxed);
     }

@@ -119,30 +119,28 @@ impl Model {
 /// (contents race); with a claim that drops what came since its load.
 #[test]
 fn frees_by_others_come_back_once() {
-    {
-        explore(|| {
-            let model = Model::new();
-            let freers = [0, 1].map(|block| {
-                let model = model.clone();
-                thread::spawn(move || {
+    explore(|| {
+        let model = Model::new();
+        let freers = [0, 1].map(|block| {
+            let model = model.clone();
+            thread::spawn(move || {
+                model.use_block(block);
+                model.free_remote(block);
+            })
+        });
+        for _ in 0..2 {
+            if model.refill() {
+                while let Some(block) = model.take() {
                     model.use_block(block);
-                    model.free_remote(block);
-                })
-            });
-            for _ in 0..2 {
-                if model.refill() {
-                    while let Some(block) = model.take() {
-                        model.use_block(block);
-                        model.free_local(block);
-                    }
+                    model.free_local(block);
                 }
             }
-            freers.into_iter().for_each(|freer| freer.join().unwrap());
-            let tallies = model.check();
-            assert!(tallies.iter().all(|t| t.reports == 0), "a right free was refused");
-            assert_eq!(model.word.live(), 0, "a free was lost");
-        });
-    }
+        }
+        freers.into_iter().for_each(|freer| freer.join().unwrap());
+        let tallies = model.check();
+        assert!(tallies.iter().all(|t| t.reports == 0), "a right free was refused");
+        assert_eq!(model.word.live(), 0, "a free was lost");
+    });
 }
 
 /// Two threads free one block, while the owner refills.
