@@ -6,9 +6,6 @@ use hk_format::{Call, FindingKind, Place};
 use hk_heap::{At, Misuse};
 use hk_recorder::{BadCall, PlaceInfo, Registers, describe_place, print_line};
 
-/// A stack takes some tens of microseconds.
-const YIELDS_BEFORE_ABORT: u32 = 10_000;
-
 impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
@@ -72,36 +69,21 @@ impl<H: Host> ProcessHeap<H> {
         H::process().report(Call::SeenLater, block_start, misuse, &Registers::capture());
     }
 
-    /// Before the process is stopped: other threads that are recording a finding get a moment to finish it, or it would lack its
-    /// stack. Bounded, as one of them may be the very thread that a signal handler interrupted.
-    fn await_other_findings(&self) {
-        for _ in 0..YIELDS_BEFORE_ABORT {
-            if self.findings_under_way.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            // SAFETY: only gives the processor away.
-            unsafe { libc::sched_yield() };
-        }
-    }
-
     fn report(&self, call: Call, address: usize, misuse: Misuse, registers: &Registers) {
         let place = match misuse.at {
             At::Foreign => Some(describe_place(address as u64)),
             _ => None,
         };
-        // Relaxed: the count orders nothing.
-        self.findings_under_way.fetch_add(1, Ordering::Relaxed);
         let abort = self.abort_on_finding.load(Ordering::Relaxed);
         let bad = bad_call(call, address, misuse, place.as_ref(), abort);
-        let recorded = self.recording.record_finding(&bad, registers, H::INNERMOST);
-        if !self.recording.is_open() && recorded.first {
-            print_line(&bad, &recorded);
-        }
-        self.findings_under_way.fetch_sub(1, Ordering::Relaxed);
+        self.stop.record(|| {
+            let recorded = self.recording.record_finding(&bad, registers, H::INNERMOST);
+            if !self.recording.is_open() && recorded.first {
+                print_line(&bad, &recorded);
+            }
+        });
         if abort {
-            self.await_other_findings();
-            // SAFETY: ends the process by SIGABRT.
-            unsafe { libc::abort() };
+            self.stop.abort();
         }
     }
 }

@@ -27,6 +27,7 @@ mod environment;
 mod findings;
 mod global;
 pub mod process;
+mod stop;
 mod threads;
 
 pub use global::{Heapkeeper, Stats};

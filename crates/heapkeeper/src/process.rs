@@ -1,5 +1,6 @@
 //! A process's heap: what both shims share.
 
+use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
@@ -56,8 +57,7 @@ pub struct ProcessHeap<H> {
     pub(crate) ended: ThreadHeap,
     pub(crate) recording: Recording,
     pub(crate) abort_on_finding: AtomicBool,
-    /// Threads that are recording a finding.
-    pub(crate) findings_under_way: AtomicU32,
+    pub(crate) stop: Stop,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -82,7 +82,7 @@ impl<H: Host> ProcessHeap<H> {
             ended: ThreadHeap::sentinel(),
             recording: Recording::new(),
             abort_on_finding: AtomicBool::new(false),
-            findings_under_way: AtomicU32::new(0),
+            stop: Stop::new(),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),

@@ -66,5 +66,6 @@ unsafe extern "C" fn after_in_parent<H: Host>() {
 unsafe extern "C" fn after_in_child<H: Host>() {
     let process = H::process();
     process.heap.after_fork_in_child(process.current());
+    process.stop.forget_others();
     process.record_process(ProcessOrigin::Fork);
 }
