@@ -4,7 +4,7 @@ use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
-use hk_heap::{FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX};
+use hk_heap::{FastAllocate, FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX};
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
 
@@ -116,8 +116,25 @@ impl<H: Host> ProcessHeap<H> {
     /// malloc: at least `bytes`, aligned to 16; null if there is no memory.
     #[inline(always)]
     pub fn allocate(&self, bytes: usize) -> *mut u8 {
-        let block = self.heap.allocate_fast(self.current(), bytes);
-        if block.is_null() { self.allocate_slow(bytes) } else { block }
+        match self.heap.allocate_fast(self.current(), bytes) {
+            FastAllocate::Block(block) => block,
+            FastAllocate::Refill(class) => self.allocate_next(bytes, class),
+            FastAllocate::Slow => self.allocate_slow(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn allocate_next(&self, bytes: usize, class: usize) -> *mut u8 {
+        match self.heap.allocate_next(self.current(), class) {
+            Some(block) => block,
+            None => self.allocate_refilled(bytes, class),
+        }
+    }
+
+    #[inline(never)]
+    fn allocate_refilled(&self, bytes: usize, class: usize) -> *mut u8 {
+        let block = self.heap.allocate_refilled(self.current(), class);
+        self.checked(block, bytes)
     }
 
     #[inline(never)]
@@ -148,8 +165,7 @@ impl<H: Host> ProcessHeap<H> {
             return self.checked(null_mut(), bytes);
         }
         let current = self.current();
-        let block = self.heap.allocate_fast(current, bytes);
-        if !block.is_null() {
+        if let FastAllocate::Block(block) = self.heap.allocate_fast(current, bytes) {
             // SAFETY: a new block of at least `bytes`.
             unsafe { block.write_bytes(0, bytes) };
             return block;

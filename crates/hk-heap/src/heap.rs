@@ -4,13 +4,13 @@ use crate::figures::LiveFigures;
 use crate::lock::{Guard, Lock};
 use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
 use crate::misuse::Misuse;
+use crate::population;
 use crate::signal_safe;
 use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index, class_of};
 use crate::slices::SliceMap;
 use crate::span::SpanHeader;
 use crate::tables::{RESERVE_BYTES_MAX, Tables};
-use crate::thread_heap::ThreadHeap;
-use crate::word::BLOCKS_PER_WORD;
+use crate::thread_heap::{FastAllocate, ThreadHeap};
 use crate::words::WordPool;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
@@ -134,6 +134,7 @@ impl<O: Os> Heap<O> {
         if self.is_started() {
             return Ok(());
         }
+        population::look_at_processor();
         self.process.store(self.os.process_id(), Ordering::Relaxed);
         let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
         self.keep.store(options.keep, Ordering::Relaxed);
@@ -284,11 +285,17 @@ impl<O: Os> Heap<O> {
         self.owns(address) && address < self.base.load(Ordering::Relaxed).addr()
     }
 
-    /// A block of at least `bytes`, if `bytes` is small and a block is at hand; else null: then ask
-    /// [`Heap::allocate`].
+    /// A block of at least `bytes`, if `bytes` is small and a block is at hand; otherwise what to call instead.
     #[inline(always)]
-    pub fn allocate_fast(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
+    pub fn allocate_fast(&self, heap: &ThreadHeap, bytes: usize) -> FastAllocate {
         heap.take_small(bytes)
+    }
+
+    /// The same for a block of `class` after [`FastAllocate::Refill`], if the bin's span has another word at hand; else call
+    /// [`Heap::allocate_refilled`].
+    #[inline(always)]
+    pub fn allocate_next(&self, heap: &ThreadHeap, class: usize) -> Option<*mut u8> {
+        heap.take_next(class)
     }
 
     /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not
@@ -340,11 +347,10 @@ impl<O: Os> Heap<O> {
         // No check against the block count: what does not exist is a freed bit, up to the end of the slice.
         // SAFETY: the words are padded to what a distance in the slice can lead to.
         let word = unsafe { header.word_of(index) };
-        let bit = 1 << (index % BLOCKS_PER_WORD);
-        if !word.free_local(bit) {
+        if !word.free_local(index) {
             return FastFree::Slow;
         }
-        if header.tally.note_free() { FastFree::Edge } else { FastFree::Done }
+        if header.note_free() { FastFree::Edge } else { FastFree::Done }
     }
 
     /// Where the figures are kept from now on, for instance in memory that outlives the process.

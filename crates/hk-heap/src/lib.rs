@@ -13,12 +13,12 @@
 //! - [`span`]: headers. An address leads to its span's header by a subtraction and a shift.
 //! - [`mailbox`]: how an owner learns of remote frees; who may act for which thread heap.
 //! - [`tables`], [`slices`], [`words`]: the reservation, which slices are free, where words come from.
-//! - [`thread_heap`]: one bin per class.
+//! - [`bin`], [`thread_heap`]: one bin per class.
 //! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`: the slow ones.
 //! - [`walk`]: exact counts, and `verify`.
 //!
-//! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but two constant tables
-//! and a word without blocks. [`word`] and [`mailbox`] hold all of the protocol between threads; they are what
+//! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but constant tables,
+//! a word without blocks, and whether the processor can count bits. [`word`] and [`mailbox`] hold all of the protocol between threads; they are what
 //! the loom models (`--cfg hk_loom`) explore.
 #![no_std]
 #![allow(unsafe_code, reason = "this crate turns addresses into blocks")]
@@ -26,6 +26,8 @@
 #[cfg(all(test, not(hk_loom)))]
 extern crate std;
 
+#[cfg(not(hk_loom))]
+mod bin;
 pub mod mailbox;
 mod signal_safe;
 mod sync;
@@ -46,6 +48,8 @@ mod large;
 pub mod lock;
 #[cfg(not(hk_loom))]
 pub mod misuse;
+#[cfg(not(hk_loom))]
+mod population;
 #[cfg(not(hk_loom))]
 mod purge;
 #[cfg(not(hk_loom))]
@@ -74,6 +78,6 @@ mod runtime {
     pub use crate::figures::LiveFigures;
     pub use crate::heap::{FastFree, Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
     pub use crate::misuse::{At, Misuse};
-    pub use crate::thread_heap::ThreadHeap;
+    pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;
 }

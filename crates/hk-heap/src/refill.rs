@@ -1,15 +1,17 @@
 //! malloc's slow path: the next word with free blocks, the next span, or a new one.
 //!
-//! A refill is the heap's only poll point: at most 64 mallocs of a class pass between two of them. In this order it
+//! In this order malloc
 //!
 //! 1. *steps* to the next word of the span that is exposed already;
-//! 2. *stays* on a word of which enough came back meanwhile (the blocks are in the cache);
-//! 3. *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
+//! 2. *polls*: looks for mail, and now and then at the clock. No more mallocs of a class than a span has blocks pass between two polls;
+//! 3. *stays* on a word of which enough came back meanwhile (the blocks are in the cache);
+//! 4. *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
 //!    used, a page at a time. Spans are visited first in first out, so that frees pile up before one is visited again.
 
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::mailbox::{announce, drain};
+use crate::population::count;
 use crate::signal_safe;
 use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
 use crate::span::{FLAG_KEEP, Listing, SliceState, SpanHeader};
@@ -20,7 +22,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
-/// Refills between two looks at the clock.
+/// Polls between two looks at the clock.
 const POLLS_PER_CLOCK: u32 = 32;
 
 impl<O: Os> Heap<O> {
@@ -36,35 +38,35 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// malloc by the slow path: the bin's word is used up, or the size is one that the fast path leaves alone.
+    /// malloc of a size that the fast path leaves alone, or that needs an alignment.
     #[inline(never)]
     pub(crate) fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
         debug_assert!(!heap.is_busy());
-        let bin = &heap.bins[class];
         heap.set_busy(true);
-        let mut block = bin.take();
-        if block.is_null() && self.refill(heap, class) {
-            block = bin.take();
-        }
+        let block = heap.bins[class].take();
         heap.set_busy(false);
-        block
+        block.unwrap_or_else(|| self.allocate_refilled(heap, class))
     }
 
-    /// Gives the bin of `class` a word with available blocks. False if there is no memory.
+    /// A block of `class`, whose bin's word is used up; null if there is no memory. `heap` is not busy, and not a sentinel.
     #[inline]
+    pub fn allocate_refilled(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
+        debug_assert!(!heap.is_busy());
+        heap.set_busy(true);
+        let (bin, cursor) = (&heap.bins[class], &heap.cursors[class]);
+        let stays = cursor.stays(bin) && self.stay(heap, class);
+        let block = if stays || cursor.step(bin) || self.refill(heap, class) { bin.take() } else { None };
+        heap.set_busy(false);
+        block.unwrap_or(null_mut())
+    }
+
+    /// Gives the bin of `class`, which has no exposed word, one with available blocks. False if there is no memory.
+    #[inline(never)]
     fn refill(&self, heap: &ThreadHeap, class: usize) -> bool {
         self.poll(heap);
         let geometry = &CLASSES[class];
-        let exposed = heap.exposed[class].get();
-        if let Some((span, index)) = heap.bins[class].span() {
+        if let Some(span) = heap.bins[class].span() {
             let header = self.header(span);
-            if exposed != 0 {
-                self.step(heap, class, header, span, exposed);
-                return true;
-            }
-            if self.stay(heap, geometry, header, index) {
-                return true;
-            }
             if heap.queues[class].first.get() == 0 && worth_a_visit(heap, class, geometry, header) {
                 self.visit(heap, class, geometry, header, span);
                 return true;
@@ -84,28 +86,16 @@ impl<O: Os> Heap<O> {
         true
     }
 
-    /// Exposes the bin's present word again if enough of it was freed meanwhile.
-    #[inline]
-    fn stay(&self, heap: &ThreadHeap, geometry: &Geometry, header: &SpanHeader, index: u32) -> bool {
-        let word = self.word(header, index);
-        if word.freed().count_ones() < geometry.absent.count_ones() + geometry.expose_max.div_ceil(2) {
-            return false;
-        }
+    /// Exposes the bin's present word again.
+    fn stay(&self, heap: &ThreadHeap, class: usize) -> bool {
+        let bin = &heap.bins[class];
+        let Some(span) = bin.span() else { return false };
+        let header = self.header(span);
         self.fence_frees();
-        let count = self.expose(heap, geometry, header, index);
+        let count = self.expose(heap, &CLASSES[class], header, bin.word_index());
         header.tally.note_exposed(count);
         self.count_span(heap, header);
         count > 0
-    }
-
-    /// The bin goes on to the first of the words that are exposed.
-    #[inline]
-    fn step(&self, heap: &ThreadHeap, class: usize, header: &SpanHeader, span: usize, exposed: u64) {
-        let index = exposed.trailing_zeros();
-        heap.exposed[class].set(exposed & (exposed - 1));
-        let word_bytes = BLOCKS_PER_WORD * header.block_bytes.load(Ordering::Relaxed);
-        let base = self.block_place(header.start.load(Ordering::Relaxed) + index as usize * word_bytes);
-        heap.bins[class].set(span, index, self.word(header, index), base);
     }
 
     /// Exposes free blocks of a span that has some, and gives it to the bin. No block of it is exposed.
@@ -126,7 +116,9 @@ impl<O: Os> Heap<O> {
         assert!(exposed != 0, "a span that is visited has free blocks");
         self.count_span(heap, header);
         self.arm(geometry, header);
-        self.step(heap, class, header, span, exposed);
+        let words = header.words.load(Ordering::Relaxed);
+        let start = self.block_place(header.start.load(Ordering::Relaxed));
+        heap.cursors[class].enter(&heap.bins[class], span, words, start, exposed);
     }
 
     /// Exposes what is free in some words; gives those where something is.
@@ -167,9 +159,14 @@ impl<O: Os> Heap<O> {
         if freed == 0 {
             return 0;
         }
-        let chosen = lowest_bits(freed, geometry.expose_max);
+        let mut chosen = freed;
+        let mut chosen_count = count(freed);
+        if chosen_count > geometry.expose_max {
+            chosen = lowest_bits(freed, geometry.expose_max);
+            chosen_count = geometry.expose_max;
+        }
         word.expose(chosen);
-        chosen.count_ones()
+        chosen_count
     }
 
     #[inline(always)]
@@ -181,7 +178,7 @@ impl<O: Os> Heap<O> {
 
     /// The bin moves on from a span, which is queued if it has enough free blocks.
     fn leave(&self, heap: &ThreadHeap, class: usize, span: usize) {
-        heap.bins[class].clear();
+        heap.cursors[class].leave(&heap.bins[class]);
         self.header(span).set_listing(Listing::Full);
         self.settle(heap, span);
     }
@@ -265,7 +262,7 @@ impl<O: Os> Heap<O> {
         let place = core::ptr::from_ref(word).cast_mut();
         let in_transit = |moving| heap.set_transit(if moving { place } else { null_mut() });
         let Claimed { filed, mut doubles } = word.claim(&header.claims, in_transit);
-        header.tally.note_filed(filed.count_ones());
+        header.tally.note_filed(count(filed));
         while doubles != 0 {
             let block = index as usize * BLOCKS_PER_WORD + doubles.trailing_zeros() as usize;
             doubles &= doubles - 1;
@@ -407,12 +404,8 @@ fn worth_a_visit(heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &
     free > 0 && looks & 1 << class == 0
 }
 
-/// The lowest `count` set bits.
-#[inline]
+/// The lowest `count` set bits; there are more.
 fn lowest_bits(bits: u64, count: u32) -> u64 {
-    if count as usize == BLOCKS_PER_WORD || bits.count_ones() <= count {
-        return bits;
-    }
     let mut rest = bits;
     for _ in 0..count {
         rest &= rest - 1;

@@ -219,8 +219,7 @@ impl<O: Os> Heap<O> {
         heap.set_busy(false);
         heap.set_transit(core::ptr::null_mut());
         for class in 0..CLASS_COUNT {
-            heap.bins[class].clear();
-            heap.exposed[class].set(0);
+            heap.cursors[class].leave(&heap.bins[class]);
             heap.queues[class].first.set(0);
             heap.queues[class].last.set(0);
         }

@@ -102,10 +102,10 @@ impl<O: Os> Heap<O> {
     }
 
     fn free_own(&self, heap: &ThreadHeap, block: &BlockRef<'_>) -> Result<(), Misuse> {
-        if !block.word.free_local(block.bit) {
+        if !block.word.free_local(block.index) {
             return Err(block.misuse(At::FreeBlock));
         }
-        if block.header.tally.note_free() {
+        if block.header.note_free() {
             self.free_edge(heap, self.block_place(block.shape.block_start(block.index)));
         }
         Ok(())

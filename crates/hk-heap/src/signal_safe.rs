@@ -16,9 +16,42 @@ mod arch {
     use core::arch::asm;
 
     #[inline(always)]
-    pub fn or(word: &AtomicU64, bits: u64) {
+    pub unsafe fn or_field<const OFFSET: usize>(owner: *const u8, bits: u64) {
         // SAFETY: an aligned word that only this thread writes; x86 stores are releases.
-        unsafe { asm!("or qword ptr [{0}], {1}", in(reg) word.as_ptr(), in(reg) bits, options(nostack)) };
+        unsafe {
+            asm!("or qword ptr [{0} + {1}], {2}", in(reg) owner, const OFFSET, in(reg) bits, options(nostack))
+        };
+    }
+
+    #[inline(always)]
+    pub unsafe fn union_of_fields<const A: usize, const B: usize, const C: usize>(owner: *const u8) -> u64 {
+        let union: u64;
+        // SAFETY: three aligned words; x86 loads of them are relaxed loads.
+        unsafe {
+            asm!(
+                "mov {union}, qword ptr [{owner} + {a}]",
+                "or {union}, qword ptr [{owner} + {b}]",
+                "or {union}, qword ptr [{owner} + {c}]",
+                owner = in(reg) owner,
+                union = out(reg) union,
+                a = const A,
+                b = const B,
+                c = const C,
+                options(nostack, readonly),
+            )
+        };
+        union
+    }
+
+    /// BTS takes its operand modulo 64, and needs no particular register: shorter than a shift.
+    #[inline(always)]
+    pub fn bit(index: usize) -> u64 {
+        let bit: u64;
+        // SAFETY: computes.
+        unsafe {
+            asm!("xor {0:e}, {0:e}", "bts {0}, {1}", out(reg) bit, in(reg) index, options(pure, nomem, nostack))
+        };
+        bit
     }
 
     #[inline(always)]
@@ -43,13 +76,14 @@ mod arch {
 
     /// True if the result is zero.
     #[inline(always)]
-    pub fn decrement(count: &AtomicU32) -> bool {
-        // SAFETY: as in `or`.
+    pub unsafe fn decrement_field<const OFFSET: usize>(owner: *const u8) -> bool {
+        // SAFETY: an aligned count that only this thread writes.
         unsafe {
             asm!(
-                "sub dword ptr [{0}], 1",
-                "jz {1}",
-                in(reg) count.as_ptr(),
+                "sub dword ptr [{0} + {1}], 1",
+                "jz {2}",
+                in(reg) owner,
+                const OFFSET,
                 label { return true },
                 options(nostack),
             )
@@ -70,8 +104,29 @@ mod arch {
 mod arch {
     use super::{AtomicU32, AtomicU64, Ordering};
 
-    pub fn or(word: &AtomicU64, bits: u64) {
+    unsafe fn field<'a, T>(owner: *const u8, offset: usize) -> &'a T {
+        // SAFETY: inside the owner, by the callers' word.
+        let field: *const T = unsafe { owner.add(offset) }.cast();
+        // SAFETY: as above; atomics.
+        unsafe { &*field }
+    }
+
+    pub unsafe fn or_field<const OFFSET: usize>(owner: *const u8, bits: u64) {
+        // SAFETY: the caller's word.
+        let word: &AtomicU64 = unsafe { field(owner, OFFSET) };
         word.fetch_or(bits, Ordering::Release);
+    }
+
+    pub unsafe fn union_of_fields<const A: usize, const B: usize, const C: usize>(owner: *const u8) -> u64 {
+        [A, B, C].into_iter().fold(0, |union, offset| {
+            // SAFETY: the caller's word.
+            let word: &AtomicU64 = unsafe { field(owner, offset) };
+            union | word.load(Ordering::Relaxed)
+        })
+    }
+
+    pub fn bit(index: usize) -> u64 {
+        1 << (index % 64)
     }
 
     pub fn and(word: &AtomicU64, bits: u64) {
@@ -86,7 +141,9 @@ mod arch {
         full_fence();
     }
 
-    pub fn decrement(count: &AtomicU32) -> bool {
+    pub unsafe fn decrement_field<const OFFSET: usize>(owner: *const u8) -> bool {
+        // SAFETY: the caller's word.
+        let count: &AtomicU32 = unsafe { field(owner, OFFSET) };
         count.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
@@ -95,10 +152,30 @@ mod arch {
     }
 }
 
-/// Sets bits; a release.
+/// Sets bits; a release. Fields are named by their owner and offset, so that the instruction does the addition.
+///
+/// # Safety
+/// At `OFFSET` bytes from `owner` is an [`AtomicU64`] that only this thread writes, and `owner` may be used for all of that value.
 #[inline(always)]
-pub fn or(word: &AtomicU64, bits: u64) {
-    arch::or(word, bits);
+pub unsafe fn or_field<const OFFSET: usize>(owner: *const u8, bits: u64) {
+    // SAFETY: the caller's word.
+    unsafe { arch::or_field::<OFFSET>(owner, bits) };
+}
+
+/// All bits that are set in one of three words; relaxed.
+///
+/// # Safety
+/// At the three offsets from `owner` is an [`AtomicU64`] each, and `owner` may be used for all of that value.
+#[inline(always)]
+pub unsafe fn union_of_fields<const A: usize, const B: usize, const C: usize>(owner: *const u8) -> u64 {
+    // SAFETY: the caller's word.
+    unsafe { arch::union_of_fields::<A, B, C>(owner) }
+}
+
+/// The bit with number `index` modulo 64.
+#[inline(always)]
+pub fn bit(index: usize) -> u64 {
+    arch::bit(index)
 }
 
 /// Keeps only `bits`; a release.
@@ -120,9 +197,13 @@ pub fn fence_after_rmw() {
 }
 
 /// Takes one off a count; true if none is left.
+///
+/// # Safety
+/// As for [`or_field`], with an [`AtomicU32`].
 #[inline(always)]
-pub fn decrement(count: &AtomicU32) -> bool {
-    arch::decrement(count)
+pub unsafe fn decrement_field<const OFFSET: usize>(owner: *const u8) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { arch::decrement_field::<OFFSET>(owner) }
 }
 
 /// Adds to a count, modulo 2^32.

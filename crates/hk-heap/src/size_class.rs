@@ -161,7 +161,7 @@ const fn page_words(bytes: usize) -> u32 {
 }
 
 /// A visit looks at all words of a span, so it should find a few blocks in each.
-const SHARE_OF_DENSE: usize = 16;
+const SHARE_OF_DENSE: usize = 8;
 const SHARE_OF_SPARSE: usize = 8;
 
 const fn share(blocks: usize, dense: bool) -> u32 {

@@ -9,6 +9,7 @@
 //! over. The second is the owner's, written by each of its frees ([`Tally`]); the third is written by remote freers.
 
 use crate::mailbox::Pending;
+use crate::signal_safe;
 use crate::size_class::Geometry;
 use crate::tally::Tally;
 use crate::thread_heap::ThreadHeap;
@@ -297,6 +298,15 @@ impl SpanHeader {
         let word = unsafe { words.add(index / BLOCKS_PER_WORD) };
         // SAFETY: as above; words are only accessed as atomics.
         unsafe { &*word }
+    }
+
+    /// The owner freed a block. True if it wants to be told.
+    #[inline(always)]
+    pub(crate) fn note_free(&self) -> bool {
+        const COUNTDOWN: usize = core::mem::offset_of!(SpanHeader, tally);
+        let header = core::ptr::from_ref(self).cast();
+        // SAFETY: the tally begins with its countdown, which is written so only.
+        unsafe { signal_safe::decrement_field::<COUNTDOWN>(header) }
     }
 
     pub(crate) fn listing(&self) -> Listing {

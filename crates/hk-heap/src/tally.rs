@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug)]
 #[repr(C)]
 pub struct Tally {
-    /// Blocks in use less `floor`.
+    /// Blocks in use less `floor`. First: see [`crate::span::SpanHeader::note_free`].
     countdown: AtomicU32,
     /// The owner is told when so few are in use.
     floor: AtomicU32,
@@ -27,12 +27,6 @@ impl Tally {
         for field in [&self.countdown, &self.floor, &self.counted, &self.touched] {
             field.store(0, Ordering::Relaxed);
         }
-    }
-
-    /// A block was freed. True if the owner wants to be told.
-    #[inline(always)]
-    pub fn note_free(&self) -> bool {
-        signal_safe::decrement(&self.countdown)
     }
 
     /// So many blocks were exposed.

@@ -1,7 +1,8 @@
 //! A thread heap: one bin per size class, and the two fast paths.
 
+use crate::bin::{Bin, Cursor};
 use crate::mailbox::{HeapIndex, Mailbox};
-use crate::size_class::{CLASS_COUNT, CLASSES, TABLE_BYTES_MAX, UNIT_BYTES, class_of_units};
+use crate::size_class::{CLASS_COUNT, TABLE_BYTES_MAX, UNIT_BYTES, class_of_units};
 use crate::span::SpanHeader;
 use crate::word::Word;
 use core::cell::Cell;
@@ -9,67 +10,11 @@ use core::num::NonZeroUsize;
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
-/// A word without free blocks: what bins look at before they have a span.
-pub static NO_BLOCKS: Word = Word::empty();
+const PLACE_COUNT: usize = TABLE_BYTES_MAX / UNIT_BYTES + 1;
 
-/// Where a class's blocks come from now.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Bin {
-    /// The word that malloc takes from.
-    word: Cell<*const Word>,
-    /// Block 0 of that word.
-    base: Cell<*mut u8>,
-    block_bytes: Cell<usize>,
-    /// The span + 1; 0 for none.
-    span: Cell<u32>,
-    /// Number of the word in its span.
-    word_index: Cell<u32>,
-}
-
-impl Bin {
-    const fn new(block_bytes: usize) -> Self {
-        Bin {
-            word: Cell::new(&raw const NO_BLOCKS),
-            base: Cell::new(null_mut()),
-            block_bytes: Cell::new(block_bytes),
-            span: Cell::new(0),
-            word_index: Cell::new(0),
-        }
-    }
-
-    /// The lowest available block of the bin's word, or null. The heap is busy meanwhile.
-    #[inline(always)]
-    pub(crate) fn take(&self) -> *mut u8 {
-        // SAFETY: points to NO_BLOCKS or to a word of the bin's span, never unmapped.
-        let word = unsafe { &*self.word.get() };
-        match word.take() {
-            Some(block) => self.base.get().wrapping_add(block as usize * self.block_bytes.get()),
-            None => null_mut(),
-        }
-    }
-
-    /// The bin's span and word.
-    pub(crate) fn span(&self) -> Option<(usize, u32)> {
-        self.span.get().checked_sub(1).map(|span| (span as usize, self.word_index.get()))
-    }
-
-    pub(crate) fn set(&self, span: usize, word_index: u32, word: &Word, base: *mut u8) {
-        self.base.set(base);
-        self.span.set(span as u32 + 1);
-        self.word_index.set(word_index);
-        self.word.set(word);
-    }
-
-    pub(crate) fn clear(&self) {
-        self.word.set(&raw const NO_BLOCKS);
-        self.span.set(0);
-    }
-}
-
-/// Where the bin of a small size lies behind the first, in bytes, by 16-byte units.
-static SMALL_BINS: [u16; TABLE_BYTES_MAX / UNIT_BYTES + 1] = {
-    let mut places = [0; TABLE_BYTES_MAX / UNIT_BYTES + 1];
+/// See [`ThreadHeap::places`].
+const PLACES: [u16; PLACE_COUNT] = {
+    let mut places = [0; PLACE_COUNT];
     let mut units = 0;
     while units < places.len() {
         places[units] = (class_of_units(units) * size_of::<Bin>()) as u16;
@@ -77,6 +22,21 @@ static SMALL_BINS: [u16; TABLE_BYTES_MAX / UNIT_BYTES + 1] = {
     }
     places
 };
+
+/// See [`ThreadHeap::small_end`].
+const SMALL_END: usize = TABLE_BYTES_MAX + 1;
+const SMALL_END_BUSY: usize = 0;
+
+/// What the fast path of malloc came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastAllocate {
+    /// Here is a block.
+    Block(*mut u8),
+    /// The word of this class's bin is used up; call [`crate::Heap::allocate_next`].
+    Refill(usize),
+    /// The size is not small, or the heap is busy, or it is a sentinel.
+    Slow,
+}
 
 const SENTINEL: HeapIndex = HeapIndex::MAX;
 
@@ -108,11 +68,14 @@ pub(crate) struct Map {
 pub struct ThreadHeap {
     /// What every free reads: see [`Map`].
     pub(crate) map: Map,
-    /// In malloc, or in a slow path: a signal handler that interrupts it must leave bins and lists alone. Always set in a sentinel.
-    busy: Cell<bool>,
+    /// The fast path serves requests of fewer bytes: none while the heap is busy, that is, in malloc or a slow path. A signal handler
+    /// that interrupts that must leave bins and lists alone. A sentinel is always busy. So one comparison serves for both.
+    small_end: Cell<usize>,
+    /// Where the bin of a small size lies behind the first, in bytes, by 16-byte units. Here, not in a static, as that would take an
+    /// instruction more to address.
+    places: [u16; PLACE_COUNT],
     pub(crate) bins: [Bin; CLASS_COUNT],
-    /// Per bin: the words behind its present one that are exposed too.
-    pub(crate) exposed: [Cell<u64>; CLASS_COUNT],
+    pub(crate) cursors: [Cursor; CLASS_COUNT],
     /// One bit per class: the bin's span had its last visit for less than a share of free blocks.
     pub(crate) last_looks: Cell<u64>,
     pub(crate) queues: [Queue; CLASS_COUNT],
@@ -149,16 +112,19 @@ impl ThreadHeap {
 
     const fn new(index: HeapIndex, busy: bool) -> Self {
         let mut bins = [const { Bin::new(0) }; CLASS_COUNT];
+        let mut cursors = [const { Cursor::new(0) }; CLASS_COUNT];
         let mut class = 0;
         while class < CLASS_COUNT {
-            bins[class] = Bin::new(CLASSES[class].block_bytes as usize);
+            bins[class] = Bin::new(class);
+            cursors[class] = Cursor::new(class);
             class += 1;
         }
         ThreadHeap {
             map: Map { base: Cell::new(0), limit: Cell::new(0), headers: Cell::new(null()) },
-            busy: Cell::new(busy),
+            small_end: Cell::new(if busy { SMALL_END_BUSY } else { SMALL_END }),
+            places: PLACES,
             bins,
-            exposed: [const { Cell::new(0) }; CLASS_COUNT],
+            cursors,
             last_looks: Cell::new(0),
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
@@ -195,20 +161,38 @@ impl ThreadHeap {
         unsafe { &*core::ptr::with_exposed_provenance(address.get()) }
     }
 
-    /// malloc's fast path: a block of at least `bytes`, or null if the bin's word is used up, or the heap is busy, or a sentinel.
+    /// malloc's fast path.
     #[inline(always)]
-    pub(crate) fn take_small(&self, bytes: usize) -> *mut u8 {
-        if bytes > TABLE_BYTES_MAX || self.busy.get() {
-            return null_mut();
+    pub(crate) fn take_small(&self, bytes: usize) -> FastAllocate {
+        if bytes >= self.small_end.get() {
+            return FastAllocate::Slow;
         }
         // Shifts: a sum that cannot overflow here, which `div_ceil` would provide for.
-        let place = SMALL_BINS[(bytes + UNIT_BYTES - 1) >> UNIT_BYTES.trailing_zeros()];
+        let units = (bytes + UNIT_BYTES - 1) >> UNIT_BYTES.trailing_zeros();
+        debug_assert!(units < PLACE_COUNT);
+        // SAFETY: `bytes` is below `small_end`, which is never more than what the table is for.
+        let place = usize::from(unsafe { *self.places.get_unchecked(units) });
         // SAFETY: the table has places of bins.
-        let bin = unsafe { self.bins.as_ptr().byte_add(usize::from(place)) };
+        let bin = unsafe { self.bins.as_ptr().byte_add(place) };
         // SAFETY: as above.
         let bin = unsafe { &*bin };
         self.set_busy(true);
         let block = bin.take();
+        self.set_busy(false);
+        match block {
+            Some(block) => FastAllocate::Block(block),
+            None => FastAllocate::Refill(place / size_of::<Bin>()),
+        }
+    }
+
+    /// malloc, when the bin's word is used up and the next one is exposed already. None otherwise; call
+    /// [`crate::Heap::allocate_refilled`]. The heap is not busy, and no sentinel.
+    #[inline(always)]
+    pub(crate) fn take_next(&self, class: usize) -> Option<*mut u8> {
+        debug_assert!(!self.is_busy());
+        let (bin, cursor) = (&self.bins[class], &self.cursors[class]);
+        self.set_busy(true);
+        let block = if !cursor.stays(bin) && cursor.step(bin) { bin.take() } else { None };
         self.set_busy(false);
         block
     }
@@ -216,14 +200,14 @@ impl ThreadHeap {
     /// Whether malloc or a slow path of this heap is under way: then a signal handler has interrupted it, and has to
     /// allocate from another heap.
     pub fn is_busy(&self) -> bool {
-        self.busy.get()
+        self.small_end.get() == SMALL_END_BUSY
     }
 
     /// Marks the begin and end of malloc and of slow paths.
     #[inline(always)]
     pub(crate) fn set_busy(&self, busy: bool) {
         compiler_fence(Ordering::SeqCst);
-        self.busy.set(busy);
+        self.small_end.set(if busy { SMALL_END_BUSY } else { SMALL_END });
         compiler_fence(Ordering::SeqCst);
     }
 

@@ -154,7 +154,7 @@ impl<O: Os> Heap<O> {
             return;
         }
         for class in 0..CLASS_COUNT {
-            if let Some((span, _)) = heap.bins[class].span() {
+            if let Some(span) = heap.bins[class].span() {
                 assert_eq!(self.tables().header(span).listing(), Listing::Current, "bin {class}");
             }
             let queue = &heap.queues[class];

@@ -28,6 +28,7 @@
 
 use crate::signal_safe;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use core::mem::offset_of;
 
 /// Blocks per word.
 pub const BLOCKS_PER_WORD: usize = 64;
@@ -60,6 +61,10 @@ pub struct RemoteFree {
     /// free itself was refused, as others may rely on it.
     pub announce: bool,
 }
+
+const AVAIL: usize = offset_of!(Word, avail);
+const FREED: usize = offset_of!(Word, freed);
+const REMOTE: usize = offset_of!(Word, remote);
 
 impl Word {
     /// A word without free blocks. As the sentinel's word it makes every malloc take the slow path.
@@ -99,6 +104,18 @@ impl Word {
         self.freed.store(!1, Ordering::Relaxed);
     }
 
+    #[inline(always)]
+    fn place(&self) -> *const u8 {
+        core::ptr::from_ref(self).cast()
+    }
+
+    /// Sets bits of `freed`. Only for the owner.
+    #[inline(always)]
+    fn file(&self, bits: u64) {
+        // SAFETY: this word's `freed`, which its owner writes.
+        unsafe { signal_safe::or_field::<FREED>(self.place(), bits) };
+    }
+
     /// malloc: takes the lowest available block. Only for the owner, whose heap is busy meanwhile: a signal handler of its
     /// thread does not take from this word.
     #[inline(always)]
@@ -112,17 +129,17 @@ impl Word {
         Some(bits.trailing_zeros())
     }
 
-    /// free by the owner. `bit` is one bit. False if the block was not live.
+    /// free by the owner of block `index`, modulo 64. False if the block was not live.
     #[inline(always)]
-    pub fn free_local(&self, bit: u64) -> bool {
+    pub fn free_local(&self, index: usize) -> bool {
+        let bit = signal_safe::bit(index);
         // Relaxed: owner's words; and a remote free that happened before this one is seen whatever the
         // ordering. A remote free that races is found at the refill, which fences.
-        let avail = self.avail.load(Ordering::Relaxed);
-        let freed = self.freed.load(Ordering::Relaxed);
-        if (avail | freed | self.remote.load(Ordering::Relaxed)) & bit != 0 {
+        // SAFETY: three fields of this word.
+        if unsafe { signal_safe::union_of_fields::<AVAIL, FREED, REMOTE>(self.place()) } & bit != 0 {
             return false;
         }
-        signal_safe::or(&self.freed, bit);
+        self.file(bit);
         true
     }
 
@@ -200,7 +217,7 @@ impl Word {
         claims.store(claims.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         let doubles = claimed & (self.freed.load(Ordering::Relaxed) | self.avail.load(Ordering::Relaxed));
         // A release: a freer that sees these bits sees that they left remote before.
-        signal_safe::or(&self.freed, claimed);
+        self.file(claimed);
         in_transit(false);
         Claimed { filed: claimed & !doubles, doubles }
     }
@@ -219,7 +236,7 @@ impl Word {
         let avail = self.avail.load(Ordering::Relaxed);
         // Destination, then source. A freer that reads freed before and avail after this would miss the
         // block, and its free would be found at the next claim.
-        signal_safe::or(&self.freed, avail);
+        self.file(avail);
         self.avail.store(0, Ordering::Release);
         avail
     }

@@ -62,7 +62,7 @@ impl Model {
     }
 
     fn free_local(&self, block: usize) {
-        let double = !self.word.free_local(BLOCK[block]);
+        let double = !self.word.free_local(BLOCK[block].trailing_zeros() as usize);
         self.tally(block, |t| if double { t.reports += 1 } else { t.accepted += 1 });
     }
 

@@ -1,0 +1,127 @@
+//! Where the blocks of a size class come from now.
+//!
+//! A class has a [`Bin`], which malloc reads, and a [`Cursor`], which it reads when the bin's word is used up: the two say all about
+//! the present span that is needed to go on to its next word, so that no header is read then.
+
+use crate::population::count;
+use crate::size_class::{CLASSES, Geometry};
+use crate::word::{BLOCKS_PER_WORD, Word};
+use core::cell::Cell;
+use core::ptr::null_mut;
+
+/// A word without free blocks: what bins look at before they have a span.
+static NO_BLOCKS: Word = Word::empty();
+
+/// See the module head.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Bin {
+    /// The word that malloc takes from.
+    word: Cell<*const Word>,
+    /// Block 0 of that word.
+    base: Cell<*mut u8>,
+    block_bytes: Cell<usize>,
+    /// Number of the word in its span.
+    word_index: Cell<u32>,
+    /// The span + 1; 0 for none.
+    span: Cell<u32>,
+}
+
+/// See the module head.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Cursor {
+    /// The words behind the bin's present one that are exposed too.
+    exposed: Cell<u64>,
+    /// The span's words, and its block 0.
+    words: Cell<*const Word>,
+    start: Cell<*mut u8>,
+    word_bytes: u32,
+    /// With so many bits in `freed`, blocks that do not exist included, a word is worth being exposed again at once.
+    stay_min: u32,
+}
+
+impl Bin {
+    pub(crate) const fn new(class: usize) -> Self {
+        Bin {
+            word: Cell::new(&raw const NO_BLOCKS),
+            base: Cell::new(null_mut()),
+            block_bytes: Cell::new(CLASSES[class].block_bytes as usize),
+            word_index: Cell::new(0),
+            span: Cell::new(0),
+        }
+    }
+
+    /// The lowest available block of the bin's word. The heap is busy meanwhile.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> Option<*mut u8> {
+        let block = self.word().take()?;
+        Some(self.base.get().wrapping_add(block as usize * self.block_bytes.get()))
+    }
+
+    #[inline(always)]
+    fn word(&self) -> &Word {
+        // SAFETY: points to NO_BLOCKS or to a word of the bin's span, never unmapped.
+        unsafe { &*self.word.get() }
+    }
+
+    /// The bin's span.
+    pub(crate) fn span(&self) -> Option<usize> {
+        self.span.get().checked_sub(1).map(|span| span as usize)
+    }
+
+    /// Number of the word in its span.
+    pub(crate) fn word_index(&self) -> u32 {
+        self.word_index.get()
+    }
+}
+
+impl Cursor {
+    pub(crate) const fn new(class: usize) -> Self {
+        let Geometry { block_bytes, absent, expose_max, .. } = CLASSES[class];
+        Cursor {
+            exposed: Cell::new(0),
+            words: Cell::new(&raw const NO_BLOCKS),
+            start: Cell::new(null_mut()),
+            word_bytes: block_bytes * BLOCKS_PER_WORD as u32,
+            stay_min: absent.count_ones() + expose_max.div_ceil(2),
+        }
+    }
+
+    /// Whether enough blocks of the bin's word came back: they are still in the cache, and the next word's are not.
+    #[inline(always)]
+    pub(crate) fn stays(&self, bin: &Bin) -> bool {
+        count(bin.word().freed()) >= self.stay_min
+    }
+
+    /// The bin goes on to the first of the words that are exposed. False if there is none.
+    #[inline(always)]
+    pub(crate) fn step(&self, bin: &Bin) -> bool {
+        let exposed = self.exposed.get();
+        if exposed == 0 {
+            return false;
+        }
+        let index = exposed.trailing_zeros();
+        self.exposed.set(exposed & (exposed - 1));
+        bin.base.set(self.start.get().wrapping_add(index as usize * self.word_bytes as usize));
+        bin.word.set(self.words.get().wrapping_add(index as usize));
+        bin.word_index.set(index);
+        true
+    }
+
+    /// The bin goes on to a span, of which some words are exposed.
+    pub(crate) fn enter(&self, bin: &Bin, span: usize, words: *const Word, start: *mut u8, exposed: u64) {
+        self.words.set(words);
+        self.start.set(start);
+        self.exposed.set(exposed);
+        bin.span.set(span as u32 + 1);
+        self.step(bin);
+    }
+
+    /// The bin has no span any more.
+    pub(crate) fn leave(&self, bin: &Bin) {
+        self.exposed.set(0);
+        bin.word.set(&raw const NO_BLOCKS);
+        bin.span.set(0);
+    }
+}
