@@ -141,7 +141,7 @@ impl<H: Host> ProcessHeap<H> {
     fn allocate_slow(&self, bytes: usize) -> *mut u8 {
         let current = self.current();
         // Larger than what the fast path looks up, mostly.
-        let block = if bytes <= REQUEST_BYTES_MAX && !current.is_sentinel() && !current.is_busy() {
+        let block = if bytes <= REQUEST_BYTES_MAX && !current.is_busy() {
             self.heap.allocate(current, bytes)
         } else {
             self.allocate_oddly(bytes)
@@ -164,12 +164,19 @@ impl<H: Host> ProcessHeap<H> {
         if bytes > REQUEST_BYTES_MAX {
             return self.checked(null_mut(), bytes);
         }
-        let current = self.current();
-        if let FastAllocate::Block(block) = self.heap.allocate_fast(current, bytes) {
+        let block = match self.heap.allocate_fast(self.current(), bytes) {
+            FastAllocate::Block(block) => block,
+            FastAllocate::Refill(class) => self.allocate_next(bytes, class),
+            FastAllocate::Slow => return self.allocate_zeroed_slow(bytes),
+        };
+        if !block.is_null() {
             // SAFETY: a new block of at least `bytes`.
             unsafe { block.write_bytes(0, bytes) };
-            return block;
         }
+        block
+    }
+
+    fn allocate_zeroed_slow(&self, bytes: usize) -> *mut u8 {
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
             Some(block) => self.checked(block, bytes),
             None => {
@@ -297,13 +304,18 @@ impl<H: Host> ProcessHeap<H> {
     fn attach_thread(&self) -> Option<&ThreadHeap> {
         self.start()?;
         let heap = self.heap.attach()?;
+        let mask = Linux.block_signals();
         let current = self.current();
-        if !current.is_sentinel() {
+        let is_first = current.is_sentinel();
+        if is_first {
+            self.set_current(heap);
+        }
+        Linux.restore_signals(mask);
+        if !is_first {
             // A signal handler was here first.
             self.heap.detach(heap);
             return Some(current);
         }
-        self.set_current(heap);
         self.watch_thread_exit();
         self.recording.set_heap_count(self.heap.heap_count());
         Some(heap)

@@ -11,6 +11,7 @@ use crate::slices::SliceMap;
 use crate::span::SpanHeader;
 use crate::tables::{RESERVE_BYTES_MAX, Tables};
 use crate::thread_heap::{FastAllocate, ThreadHeap};
+use crate::word::BLOCKS_PER_WORD;
 use crate::words::WordPool;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
@@ -81,6 +82,10 @@ pub struct Heap<O> {
     pub(crate) orphans: Cell<u32>,
     /// Heaps from here on were not looked at since the last fork. Under the lock.
     pub(crate) stale_cursor: Cell<u32>,
+    /// Large spans that wait to be given back: the first + 1.
+    pub(crate) postponed: AtomicU32,
+    /// Whether the process had one thread when it forked.
+    pub(crate) forks_alone: AtomicBool,
     pub(crate) heap_count: AtomicU32,
     /// The process that this heap is of: not that of a vfork child, which only borrows it.
     pub(crate) process: AtomicU32,
@@ -113,6 +118,8 @@ impl<O: Os> Heap<O> {
             words: WordPool::new(),
             orphans: Cell::new(0),
             stale_cursor: Cell::new(0),
+            postponed: AtomicU32::new(0),
+            forks_alone: AtomicBool::new(false),
             heap_count: AtomicU32::new(0),
             process: AtomicU32::new(0),
             fork_generation: AtomicU32::new(0),
@@ -193,7 +200,7 @@ impl<O: Os> Heap<O> {
 
     /// Whether no other thread can be freeing.
     #[inline(always)]
-    fn is_single_threaded(&self) -> bool {
+    pub(crate) fn is_single_threaded(&self) -> bool {
         // SAFETY: null, or from a 'static reference in `watch_threads`.
         let single = unsafe { self.single_threaded.load(Ordering::Acquire).as_ref() };
         // Relaxed: written by this very thread, if it is the only one.
@@ -333,7 +340,7 @@ impl<O: Os> Heap<O> {
         let header = unsafe { heap.map.headers.get().add(offset >> SLICE_SHIFT) };
         // SAFETY: as above; headers are accessed as atomics only.
         let header = unsafe { &*header };
-        if header.owner_and_flags.load(Ordering::Relaxed) != heap.owner_word() {
+        if !header.is_plainly_owned_by(heap.owner_word()) {
             return FastFree::Slow;
         }
         // The span is this thread's own, so nobody changes its shape; and only first slices have an owner, where
@@ -344,9 +351,13 @@ impl<O: Os> Heap<O> {
         let Some(index) = block_index(distance, inverse) else {
             return FastFree::Slow;
         };
+        // SAFETY: as above.
+        let words = unsafe { header.words.as_ptr().read() };
         // No check against the block count: what does not exist is a freed bit, up to the end of the slice.
         // SAFETY: the words are padded to what a distance in the slice can lead to.
-        let word = unsafe { header.word_of(index) };
+        let word = unsafe { words.add(index / BLOCKS_PER_WORD) };
+        // SAFETY: as above; words are only accessed as atomics.
+        let word = unsafe { &*word };
         if !word.free_local(index) {
             return FastFree::Slow;
         }

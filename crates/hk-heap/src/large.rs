@@ -75,8 +75,45 @@ impl<O: Os> Heap<O> {
         Some((start, run.zero))
     }
 
-    /// Gives a large block's span back. Only for the winner of its bit.
-    pub(crate) fn free_large(&self, span: usize) {
+    /// Gives a large block's span back, or leaves that to a later call if this is a signal handler that interrupted the holder of the
+    /// lock. Only for the winner of the block's bit.
+    pub(crate) fn retire_large(&self, heap: &ThreadHeap, span: usize) {
+        if self.is_reentered() {
+            self.postpone(span);
+        } else if heap.is_busy() {
+            self.free_large(span);
+        } else {
+            heap.set_busy(true);
+            self.free_large(span);
+            heap.set_busy(false);
+        }
+    }
+
+    fn postpone(&self, span: usize) {
+        let next = &self.header(span).next;
+        // Release: who takes the list sees the links.
+        let push = |first| {
+            next.store(first, Ordering::Relaxed);
+            Some(span as u32 + 1)
+        };
+        let pushed = self.postponed.fetch_update(Ordering::Release, Ordering::Relaxed, push);
+        debug_assert!(pushed.is_ok(), "push always gives a value");
+    }
+
+    /// Gives back what had to be left.
+    pub(crate) fn free_postponed(&self) {
+        if self.postponed.load(Ordering::Relaxed) == 0 || self.is_reentered() {
+            return;
+        }
+        let mut first = self.postponed.swap(0, Ordering::Acquire);
+        while let Some(span) = first.checked_sub(1) {
+            // Before the span is anybody's again.
+            first = self.header(span as usize).next.load(Ordering::Relaxed);
+            self.free_large(span as usize);
+        }
+    }
+
+    fn free_large(&self, span: usize) {
         let header = self.tables().header(span);
         let bytes = header.block_bytes.load(Ordering::Relaxed);
         self.retire(span);

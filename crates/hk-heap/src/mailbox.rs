@@ -196,8 +196,14 @@ fn send(directory: &impl Directory, span: SpanIndex) -> Option<HeapIndex> {
     }
 }
 
-/// The owner (or who acts for it) empties its mailbox: `fold(span, words)` for each span of its own.
-pub fn drain(directory: &impl Directory, me: HeapIndex, mut fold: impl FnMut(SpanIndex, u64)) {
+/// The owner (or who acts for it) empties its mailbox: `fold(span, words)` for each span of its own. A span that changed hands is sent
+/// on, and `sent_on` told to whom: as for [`announce`], the caller looks whether that heap is an orphan.
+pub fn drain(
+    directory: &impl Directory,
+    me: HeapIndex,
+    mut fold: impl FnMut(SpanIndex, u64),
+    mut sent_on: impl FnMut(HeapIndex),
+) {
     // AcqRel: acquires the links and sets behind the head.
     let mut next = directory.mailbox(me).head.swap(0, Ordering::AcqRel);
     while next != 0 {
@@ -207,8 +213,8 @@ pub fn drain(directory: &impl Directory, me: HeapIndex, mut fold: impl FnMut(Spa
         next = pending.next.load(Ordering::Relaxed);
         if directory.owner(span) == Some(me) {
             fold(span, pending.take());
-        } else {
-            send(directory, span);
+        } else if let Some(owner) = send(directory, span) {
+            sent_on(owner);
         }
     }
 }

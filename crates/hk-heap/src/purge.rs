@@ -15,6 +15,7 @@ const SLICES_PER_CALL_MAX: usize = 512;
 impl<O: Os> Heap<O> {
     /// Looks at the clock, and gives back what was free at the last tick already.
     pub(crate) fn tick(&self) {
+        self.free_postponed();
         let now = self.os.now_ms();
         let next = self.next_tick_ms.load(Ordering::Relaxed);
         if now < next {

@@ -1,19 +1,22 @@
 //! malloc's slow path: the next word with free blocks, the next span, or a new one.
 //!
-//! In this order malloc
+//! When the word of a class's bin is used up, malloc
 //!
-//! 1. *steps* to the next word of the span that is exposed already;
-//! 2. *polls*: looks for mail, and now and then at the clock. No more mallocs of a class than a span has blocks pass between two polls;
-//! 3. *stays* on a word of which enough came back meanwhile (the blocks are in the cache);
-//! 4. *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
+//! 1. *stays* on it if enough of it came back meanwhile: those blocks are in the cache;
+//! 2. or *steps* to the next word of the span that is exposed already;
+//! 3. or *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
 //!    used, a page at a time. Spans are visited first in first out, so that frees pile up before one is visited again.
+//!
+//! It *polls* when it stays or visits, that is, looks for mail, and now and then at the clock: no more mallocs of a class than a span
+//! has blocks pass between two polls.
 
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
-use crate::mailbox::{announce, drain};
+use crate::mailbox::{HeapIndex, SpanIndex, announce, drain};
 use crate::population::count;
 use crate::signal_safe;
 use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
+use crate::slices::populate_run;
 use crate::span::{FLAG_KEEP, Listing, SliceState, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
 use crate::word::{BLOCKS_PER_WORD, Claimed, Word};
@@ -43,16 +46,21 @@ impl<O: Os> Heap<O> {
     pub(crate) fn allocate_class(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
         debug_assert!(!heap.is_busy());
         heap.set_busy(true);
-        let block = heap.bins[class].take();
-        heap.set_busy(false);
-        block.unwrap_or_else(|| self.allocate_refilled(heap, class))
+        match heap.bins[class].take() {
+            Some(block) => {
+                heap.set_busy(false);
+                block
+            }
+            None => self.allocate_refilled(heap, class),
+        }
     }
 
-    /// A block of `class`, whose bin's word is used up; null if there is no memory. `heap` is not busy, and not a sentinel.
+    /// A block of `class`, whose bin's word is used up; null if there is no memory. `heap` is busy, and not a sentinel; when it is
+    /// done it is no longer busy.
     #[inline]
     pub fn allocate_refilled(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
-        debug_assert!(!heap.is_busy());
-        heap.set_busy(true);
+        debug_assert!(heap.is_busy() && !heap.is_sentinel());
+        self.poll(heap);
         let (bin, cursor) = (&heap.bins[class], &heap.cursors[class]);
         let stays = cursor.stays(bin) && self.stay(heap, class);
         let block = if stays || cursor.step(bin) || self.refill(heap, class) { bin.take() } else { None };
@@ -63,7 +71,6 @@ impl<O: Os> Heap<O> {
     /// Gives the bin of `class`, which has no exposed word, one with available blocks. False if there is no memory.
     #[inline(never)]
     fn refill(&self, heap: &ThreadHeap, class: usize) -> bool {
-        self.poll(heap);
         let geometry = &CLASSES[class];
         if let Some(span) = heap.bins[class].span() {
             let header = self.header(span);
@@ -186,7 +193,7 @@ impl<O: Os> Heap<O> {
     /// A new span of `class`, owned by `heap`, in no list.
     fn make_span(&self, heap: &ThreadHeap, class: usize) -> Option<usize> {
         let geometry = &CLASSES[class];
-        let span = {
+        let (span, huge) = {
             let _guard = self.lock();
             let tables = self.tables();
             let run = self.slices.allocate(tables, &self.os, geometry.slices as usize, 1)?;
@@ -202,8 +209,11 @@ impl<O: Os> Heap<O> {
                 tables.header(run.start + back).make_interior(back as u32);
             }
             self.note_spans();
-            run.start
+            (run.start, self.slices.open_huge(tables, &self.os, run))
         };
+        if let Some(huge) = huge {
+            populate_run(self.tables(), &self.os, huge);
+        }
         let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
         self.header(span).publish(heap.owner_word() | flags);
         Some(span)
@@ -242,7 +252,12 @@ impl<O: Os> Heap<O> {
 
     /// Takes over what other threads freed. The caller holds the heap's state.
     pub(crate) fn drain_mail(&self, heap: &ThreadHeap) {
-        drain(self, heap.index(), |span, words| {
+        self.drain_mail_and(heap, |owner| self.drain_if_ownerless(owner));
+    }
+
+    /// The same; `sent_on` is told who got spans that changed hands.
+    pub(crate) fn drain_mail_and(&self, heap: &ThreadHeap, sent_on: impl FnMut(HeapIndex)) {
+        let fold = |span: SpanIndex, words: u64| {
             let span = span as usize;
             let header = self.header(span);
             let mut rest = words & (u64::MAX >> (64 - header.word_count()));
@@ -252,7 +267,8 @@ impl<O: Os> Heap<O> {
                 self.claim(heap, header, index);
             }
             self.settle(heap, span);
-        });
+        };
+        drain(self, heap.index(), fold, sent_on);
     }
 
     /// Files the remote frees of a word under `freed`.
@@ -319,13 +335,21 @@ impl<O: Os> Heap<O> {
     /// slow path the lists are not to be touched; the span is then announced as if another thread had freed.
     #[inline(never)]
     pub fn free_edge(&self, heap: &ThreadHeap, block: *mut u8) {
-        let Some(span) = self.own_span(heap, block.addr()) else { return };
-        if heap.is_busy() {
-            announce(self, span as u32, 0);
+        if heap.is_busy() || self.is_reentered() {
+            if let Some(span) = self.own_span(heap, block.addr()) {
+                announce(self, span as u32, 0);
+            }
             return;
         }
+        // Before the span is looked at: a handler may retire it until then.
         heap.set_busy(true);
-        self.settle(heap, span);
+        // So that a thread that only frees gets its mail too, and no mail of this span is left when it is retired.
+        if heap.shared.mailbox.has_mail() {
+            self.drain_mail(heap);
+        }
+        if let Some(span) = self.own_span(heap, block.addr()) {
+            self.settle(heap, span);
+        }
         heap.set_busy(false);
     }
 

@@ -34,6 +34,7 @@ impl<O: Os> Heap<O> {
                 let Some(first) = self.orphans.get().checked_sub(1) else { break };
                 let heap = self.tables().heap(first as usize);
                 self.orphans.set(heap.shared.next_orphan.load(Ordering::Relaxed));
+                heap.shared.is_listed.store(false, Ordering::Relaxed);
                 heap
             };
             // A drainer holds it for a moment, and sets it back to orphan; but that may be the very thread that this
@@ -108,6 +109,10 @@ impl<O: Os> Heap<O> {
 
     /// The calling thread ends: its heap becomes an orphan. It must not be used by the thread afterwards.
     pub fn detach(&self, heap: &ThreadHeap) {
+        if heap.is_busy() {
+            // A signal handler ended the thread, or left by longjmp, while malloc was under way.
+            self.rebuild(heap);
+        }
         self.drain_mail(heap);
         self.figures().add_live(heap.live_delta.replace(0));
         let mailbox = &heap.shared.mailbox;
@@ -120,6 +125,10 @@ impl<O: Os> Heap<O> {
 
     fn list_orphan(&self, heap: &ThreadHeap) {
         let _guard = self.lock();
+        // It may have been adopted by another way (see `adopt_stale`), and be an orphan again, since it was to be listed first.
+        if heap.shared.is_listed.swap(true, Ordering::Relaxed) {
+            return;
+        }
         heap.shared.next_orphan.store(self.orphans.get(), Ordering::Relaxed);
         self.orphans.set(heap.index() + 1);
     }
@@ -152,6 +161,8 @@ impl<O: Os> Heap<O> {
     /// Before fork: takes the lock, so that the child finds what it guards whole.
     pub fn prepare_fork(&self) {
         self.lock.lock_raw(&self.os, self.expects_signals());
+        // Here, as libc may change it in the child.
+        self.forks_alone.store(self.is_single_threaded(), Ordering::Relaxed);
     }
 
     /// After fork, in the parent.
@@ -170,7 +181,10 @@ impl<O: Os> Heap<O> {
         }
         self.process.store(self.os.process_id(), Ordering::Relaxed);
         self.stale_cursor.set(0);
-        if self.heap_count() > 1 {
+        // Threads that only free have no heap, so their number says nothing. What a signal handler that forks interrupted goes on when it
+        // returns, and keeps what it has in hand.
+        let is_interrupted = heap.is_busy() && !heap.is_sentinel();
+        if !self.forks_alone.load(Ordering::Relaxed) && !is_interrupted {
             self.recover_slices();
             self.resend_mail();
         }

@@ -59,6 +59,7 @@ impl<O: Os> Heap<O> {
         let block_bytes = header.block_bytes.load(Ordering::Relaxed);
         // SAFETY: the words are padded to what a distance in the slice can lead to.
         let word = unsafe { header.word_of(index) };
+        word.prefetch_for_remote();
         let bit = 1 << (index % BLOCKS_PER_WORD);
         if !header.is_generation(generation) || word.live() & bit == 0 {
             return None;
@@ -77,6 +78,10 @@ impl<O: Os> Heap<O> {
     #[inline(never)]
     fn free_checked(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
         let block = self.resolve(block.addr())?;
+        if block.word.live() & block.bit == 0 {
+            // Here, not only by the bit's arbiter below: the owner may hand the block out again meanwhile, and this free would be that one's.
+            return Err(block.misuse(At::FreeBlock));
+        }
         if block.header.keeps() || self.keep.load(Ordering::Relaxed) {
             return if block.word.free_kept(block.bit) { Ok(()) } else { Err(block.misuse(At::FreeBlock)) };
         }
@@ -93,7 +98,7 @@ impl<O: Os> Heap<O> {
                 double = true;
             }
             if !double {
-                self.free_large(block.span);
+                self.retire_large(heap, block.span);
             }
         } else if freed.announce {
             self.announce_free(block.span, block.index);
@@ -121,9 +126,14 @@ impl<O: Os> Heap<O> {
     pub(crate) fn drain_if_ownerless(&self, owner: u32) {
         let heap = self.tables().heap(owner as usize);
         let mailbox = &heap.shared.mailbox;
+        // In a signal handler that interrupted the lock's holder the mail has to wait for the next who looks.
+        if self.is_reentered() {
+            return;
+        }
         // Whoever sets Orphan looks at the mailbox again afterwards, so nothing is left behind.
         while mailbox.has_mail() && mailbox.transfer(HeapState::Orphan, HeapState::Busy, self.generation()) {
-            self.drain_mail(heap);
+            // What changed hands is not looked after further: that could go on from orphan to orphan. Its next freer, or adopter, will.
+            self.drain_mail_and(heap, |_| ());
             let done = mailbox.transfer(HeapState::Busy, HeapState::Orphan, self.generation());
             debug_assert!(done, "a busy heap changed hands");
         }

@@ -74,6 +74,23 @@ mod arch {
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
+    #[inline(always)]
+    pub unsafe fn field_differs<const OFFSET: usize>(owner: *const u8, value: u64) -> bool {
+        // SAFETY: an aligned word; x86 loads are relaxed loads.
+        unsafe {
+            asm!(
+                "cmp qword ptr [{0} + {1}], {2}",
+                "jne {3}",
+                in(reg) owner,
+                const OFFSET,
+                in(reg) value,
+                label { return true },
+                options(nostack, readonly),
+            )
+        };
+        false
+    }
+
     /// True if the result is zero.
     #[inline(always)]
     pub unsafe fn decrement_field<const OFFSET: usize>(owner: *const u8) -> bool {
@@ -89,6 +106,14 @@ mod arch {
             )
         };
         false
+    }
+
+    #[inline(always)]
+    pub fn prefetch_for_write(word: &AtomicU64) {
+        // SAFETY: a hint; changes nothing.
+        unsafe {
+            asm!("prefetchw byte ptr [{0}]", in(reg) word.as_ptr(), options(nostack, preserves_flags, readonly))
+        };
     }
 
     #[inline(always)]
@@ -125,6 +150,12 @@ mod arch {
         })
     }
 
+    pub unsafe fn field_differs<const OFFSET: usize>(owner: *const u8, value: u64) -> bool {
+        // SAFETY: the caller's word.
+        let word: &AtomicU64 = unsafe { field(owner, OFFSET) };
+        word.load(Ordering::Relaxed) != value
+    }
+
     pub fn bit(index: usize) -> u64 {
         1 << (index % 64)
     }
@@ -146,6 +177,8 @@ mod arch {
         let count: &AtomicU32 = unsafe { field(owner, OFFSET) };
         count.fetch_sub(1, Ordering::Relaxed) == 1
     }
+
+    pub fn prefetch_for_write(_: &AtomicU64) {}
 
     pub fn add(count: &AtomicU32, change: u32) {
         count.fetch_add(change, Ordering::Relaxed);
@@ -170,6 +203,16 @@ pub unsafe fn or_field<const OFFSET: usize>(owner: *const u8, bits: u64) {
 pub unsafe fn union_of_fields<const A: usize, const B: usize, const C: usize>(owner: *const u8) -> u64 {
     // SAFETY: the caller's word.
     unsafe { arch::union_of_fields::<A, B, C>(owner) }
+}
+
+/// Whether a word that anyone may write is not `value`; relaxed.
+///
+/// # Safety
+/// At `OFFSET` bytes from `owner` is an [`AtomicU64`], and `owner` may be used for all of that value.
+#[inline(always)]
+pub unsafe fn field_differs<const OFFSET: usize>(owner: *const u8, value: u64) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { arch::field_differs::<OFFSET>(owner, value) }
 }
 
 /// The bit with number `index` modulo 64.
@@ -204,6 +247,12 @@ pub fn fence_after_rmw() {
 pub unsafe fn decrement_field<const OFFSET: usize>(owner: *const u8) -> bool {
     // SAFETY: the caller's word.
     unsafe { arch::decrement_field::<OFFSET>(owner) }
+}
+
+/// A word will be read, then written: its cache line is fetched once for both. A hint.
+#[inline(always)]
+pub fn prefetch_for_write(word: &AtomicU64) {
+    arch::prefetch_for_write(word);
 }
 
 /// Adds to a count, modulo 2^32.

@@ -58,26 +58,22 @@ pub struct SpanHeader {
     pub(crate) owner_and_flags: AtomicU64,
     /// The span's words.
     pub(crate) words: AtomicPtr<Word>,
-    /// ceil(2^32 / block size); of no meaning in a large span.
-    pub(crate) inverse: AtomicU32,
-    /// Number of blocks.
-    pub(crate) block_count: AtomicU32,
+    /// ceil(2^64 / block size); of no meaning in a large span.
+    pub(crate) inverse: AtomicU64,
     /// Address of block 0.
     pub(crate) start: AtomicUsize,
     /// Size of a block in bytes.
     pub(crate) block_bytes: AtomicUsize,
     /// Bits of each word whose block does not exist.
     pub(crate) absent: AtomicU64,
+    /// Number of blocks.
+    pub(crate) block_count: AtomicU32,
     /// A [`SliceState`].
     state: AtomicU32,
     /// Slices of the span; for an interior slice the distance back to the first.
     pub(crate) slices: AtomicU32,
     /// Odd while the fields above change.
     generation: AtomicU32,
-    /// Size class.
-    pub(crate) class: AtomicU8,
-    /// log2 of the words that `words` has room for, + 1; 0 if there are none yet.
-    pub(crate) word_capacity: AtomicU8,
 
     pub(crate) tally: Tally,
     /// Neighbours in the bin's queue, slice number + 1. Owner only.
@@ -87,6 +83,10 @@ pub struct SpanHeader {
     pub(crate) claims: AtomicU32,
     /// A [`Listing`]. Owner only.
     listing: AtomicU8,
+    /// Size class. Set when the span is made.
+    pub(crate) class: AtomicU8,
+    /// log2 of the words that `words` has room for, + 1; 0 if there are none yet. Under the central lock.
+    pub(crate) word_capacity: AtomicU8,
 
     /// What remote freers left; on a line of its own, as they write it.
     pub(crate) pending: PendingLine,
@@ -298,6 +298,14 @@ impl SpanHeader {
         let word = unsafe { words.add(index / BLOCKS_PER_WORD) };
         // SAFETY: as above; words are only accessed as atomics.
         unsafe { &*word }
+    }
+
+    /// Whether the span is that of the heap with this [`ThreadHeap::owner_word`], and has no flags.
+    #[inline(always)]
+    pub(crate) fn is_plainly_owned_by(&self, owner_word: u64) -> bool {
+        const OWNER: usize = core::mem::offset_of!(SpanHeader, owner_and_flags);
+        // SAFETY: a field of the header.
+        !unsafe { signal_safe::field_differs::<OWNER>(core::ptr::from_ref(self).cast(), owner_word) }
     }
 
     /// The owner freed a block. True if it wants to be told.

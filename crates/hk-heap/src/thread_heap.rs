@@ -8,7 +8,7 @@ use crate::word::Word;
 use core::cell::Cell;
 use core::num::NonZeroUsize;
 use core::ptr::{null, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
 const PLACE_COUNT: usize = TABLE_BYTES_MAX / UNIT_BYTES + 1;
 
@@ -32,7 +32,8 @@ const SMALL_END_BUSY: usize = 0;
 pub enum FastAllocate {
     /// Here is a block.
     Block(*mut u8),
-    /// The word of this class's bin is used up; call [`crate::Heap::allocate_next`].
+    /// The word of this class's bin is used up; call [`crate::Heap::allocate_next`]. The heap stays busy until then: a signal handler
+    /// in between would refill the bin.
     Refill(usize),
     /// The size is not small, or the heap is busy, or it is a sentinel.
     Slow,
@@ -97,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     /// Next orphan + 1. Under the central lock.
     pub(crate) next_orphan: AtomicU32,
+    /// Whether it is in the list of orphans. Under the central lock.
+    pub(crate) is_listed: AtomicBool,
 }
 
 // SAFETY: see the type: cells are accessed by the holder of the heap's state only, and states change by
@@ -131,7 +134,11 @@ impl ThreadHeap {
             polls: Cell::new(0),
             live_delta: Cell::new(0),
             transit: AtomicPtr::new(null_mut()),
-            shared: Shared { mailbox: Mailbox::unused(), next_orphan: AtomicU32::new(0) },
+            shared: Shared {
+                mailbox: Mailbox::unused(),
+                next_orphan: AtomicU32::new(0),
+                is_listed: AtomicBool::new(false),
+            },
         }
     }
 
@@ -177,24 +184,25 @@ impl ThreadHeap {
         // SAFETY: as above.
         let bin = unsafe { &*bin };
         self.set_busy(true);
-        let block = bin.take();
+        let Some(block) = bin.take() else {
+            return FastAllocate::Refill(place / size_of::<Bin>());
+        };
         self.set_busy(false);
-        match block {
-            Some(block) => FastAllocate::Block(block),
-            None => FastAllocate::Refill(place / size_of::<Bin>()),
-        }
+        FastAllocate::Block(block)
     }
 
     /// malloc, when the bin's word is used up and the next one is exposed already. None otherwise; call
-    /// [`crate::Heap::allocate_refilled`]. The heap is not busy, and no sentinel.
+    /// [`crate::Heap::allocate_refilled`]. The heap is busy, and remains so if it is None.
     #[inline(always)]
     pub(crate) fn take_next(&self, class: usize) -> Option<*mut u8> {
-        debug_assert!(!self.is_busy());
+        debug_assert!(self.is_busy() && !self.is_sentinel());
         let (bin, cursor) = (&self.bins[class], &self.cursors[class]);
-        self.set_busy(true);
-        let block = if !cursor.stays(bin) && cursor.step(bin) { bin.take() } else { None };
+        if cursor.stays(bin) || !cursor.step(bin) {
+            return None;
+        }
+        let block = bin.take()?;
         self.set_busy(false);
-        block
+        Some(block)
     }
 
     /// Whether malloc or a slow path of this heap is under way: then a signal handler has interrupted it, and has to

@@ -143,6 +143,12 @@ impl Word {
         true
     }
 
+    /// Prepares for a [`Word::live`] and a [`Word::free_remote`] by a thread that does not own the span.
+    #[inline(always)]
+    pub fn prefetch_for_remote(&self) {
+        signal_safe::prefetch_for_write(&self.remote);
+    }
+
     /// free by a thread that does not own the span. `claims` is the span's count of claims; `is_current` says
     /// whether the span is still the one that the freer found.
     pub fn free_remote(&self, bit: u64, claims: &AtomicU32, is_current: impl Fn() -> bool) -> RemoteFree {

@@ -85,6 +85,13 @@ unsafe impl Os for Watched {
         unsafe { self.fake.purge(start, bytes) }
     }
 
+    unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let range = start.addr().get()..start.addr().get() + bytes;
+        assert!(!overlaps(&self.model.lock().unwrap().released, &range), "populated what was released");
+        // SAFETY: passed on.
+        unsafe { self.fake.populate_huge(start, bytes) };
+    }
+
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32) {
         self.fake.wait(word, expected, timeout_ms);
     }

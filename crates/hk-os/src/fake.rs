@@ -19,6 +19,7 @@ pub struct Fake {
     clock_ms: AtomicU64,
     process: AtomicU32,
     purge_works: bool,
+    populated_bytes: AtomicUsize,
 }
 
 impl Fake {
@@ -30,6 +31,7 @@ impl Fake {
             clock_ms: AtomicU64::new(1),
             process: AtomicU32::new(1),
             purge_works: true,
+            populated_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -48,6 +50,11 @@ impl Fake {
     /// Lets time pass.
     pub fn advance_ms(&self, ms: u64) {
         self.clock_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Bytes populated by huge pages so far.
+    pub fn populated_bytes(&self) -> usize {
+        self.populated_bytes.load(Ordering::SeqCst)
     }
 
     /// Becomes a fork child.
@@ -83,6 +90,11 @@ unsafe impl Os for Fake {
         // SAFETY: committed memory whose contents the caller gives up.
         unsafe { start.write_bytes(0, bytes) };
         Purged::Zeroed
+    }
+
+    unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
+        assert!(start.addr().get().is_multiple_of(bytes), "a huge page is aligned to its size");
+        self.populated_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
     fn wait(&self, _word: &AtomicU32, _expected: u32, _timeout_ms: u32) {

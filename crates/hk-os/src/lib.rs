@@ -62,6 +62,13 @@ pub unsafe trait Os: Sync {
     /// The range is committed and its contents are no longer needed.
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged;
 
+    /// Fetches memory for committed pages, in one huge page if the system has one. A hint: contents don't change, nothing is
+    /// wrong if it does nothing, and others may use the pages meanwhile.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize);
+
     /// Sleeps while `word` is `expected`, at most `timeout_ms`; may wake for no reason.
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32);
 

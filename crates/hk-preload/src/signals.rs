@@ -53,6 +53,12 @@ extern "C" fn sigaction(signal: c_int, action: *const libc::sigaction, old: *mut
     unsafe { next_sigaction()(signal, action, old) }
 }
 
+/// The same under a name that glibc exports too.
+#[unsafe(no_mangle)]
+extern "C" fn __sigaction(signal: c_int, action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
+    sigaction(signal, action, old)
+}
+
 fn install(next: &Next, signal: c_int, handler: sighandler_t) -> sighandler_t {
     if is_function(handler) {
         note_handler();

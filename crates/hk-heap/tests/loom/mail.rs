@@ -86,23 +86,33 @@ impl Model {
     fn drain_if_ownerless(&self, heap: HeapIndex) {
         let mailbox = self.mailbox(heap);
         while mailbox.has_mail() && mailbox.transfer(HeapState::Orphan, HeapState::Busy, GENERATION) {
-            self.drain(heap);
+            self.drain_once(heap);
             assert!(mailbox.transfer(HeapState::Busy, HeapState::Orphan, GENERATION));
         }
     }
 
     /// As `Heap::drain_mail`. The caller holds the heap's state.
     fn drain(&self, heap: HeapIndex) {
+        for owner in self.drain_once(heap) {
+            self.drain_if_ownerless(owner);
+        }
+    }
+
+    /// As `Heap::drain_mail_and`; gives who got spans that changed hands.
+    fn drain_once(&self, heap: HeapIndex) -> Vec<HeapIndex> {
+        let mut sent_on = Vec::new();
         // SAFETY: loom checks that nobody else is in.
         self.cells[heap as usize].with_mut(|cell| unsafe {
-            drain(self, heap, |span, words| {
+            let fold = |span, words| {
                 *cell += 1;
                 assert_eq!(self.owner(span), Some(heap), "a heap acts for a span of another's");
                 if words != 0 {
                     self.claim(span as usize);
                 }
-            });
+            };
+            drain(self, heap, fold, |owner| sent_on.push(owner));
         });
+        sent_on
     }
 
     fn claim(&self, span: usize) {

@@ -78,6 +78,11 @@ unsafe impl Os for Passing {
         unsafe { self.fake.purge(start, bytes) }
     }
 
+    unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.fake.populate_huge(start, bytes) };
+    }
+
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32) {
         self.fake.wait(word, expected, timeout_ms);
     }

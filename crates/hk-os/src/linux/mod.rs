@@ -12,6 +12,9 @@ const SLICE_BYTES: usize = 64 << 10;
 /// MADV_DONTNEED_LOCKED (Linux 5.18): gives locked pages back too.
 const MADV_DONTNEED_LOCKED: i32 = 24;
 
+/// MADV_POPULATE_WRITE (Linux 5.14): as if every page was written to.
+const MADV_POPULATE_WRITE: i32 = 23;
+
 /// Linux. A value without state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Linux;
@@ -108,6 +111,16 @@ unsafe impl Os for Linux {
         match unsafe { libc::madvise(start, bytes, MADV_DONTNEED_LOCKED) } {
             0 => Purged::Zeroed,
             _ => Purged::Kept,
+        }
+    }
+
+    unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let _errno = Errno::keep();
+        // The last call is why the range is populated here and not by the program's touch: were it left marked, the kernel's
+        // khugepaged would in time fill with memory again what is given back of it.
+        for advice in [libc::MADV_HUGEPAGE, MADV_POPULATE_WRITE, libc::MADV_NOHUGEPAGE] {
+            // SAFETY: committed pages by the caller's word; none of these changes their contents.
+            unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };
         }
     }
 

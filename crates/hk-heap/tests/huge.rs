@@ -1,0 +1,76 @@
+//! A large heap opens huge pages, once each, and gives their memory back as any other.
+#![cfg(not(hk_loom))]
+
+use hk_heap::{Heap, Options, ThreadHeap};
+use hk_os::{Fake, Os};
+
+const MIB: usize = 1 << 20;
+const HUGE_BYTES: usize = 2 * MIB;
+
+fn heap() -> Heap<Fake> {
+    let heap = Heap::new(Fake::new(512 * MIB));
+    heap.start(&Options { reserve_bytes_max: 256 * MIB, ..Options::default() }).unwrap();
+    heap
+}
+
+fn fill(heap: &Heap<Fake>, thread: &ThreadHeap, bytes: usize, block_bytes: usize) -> Vec<*mut u8> {
+    (0..bytes / block_bytes)
+        .map(|_| heap.allocate(thread, block_bytes))
+        .inspect(|block| assert!(!block.is_null()))
+        .collect()
+}
+
+fn empty(heap: &Heap<Fake>, thread: &ThreadHeap, blocks: Vec<*mut u8>) {
+    for block in blocks {
+        heap.free(thread, block).expect("a live block");
+    }
+}
+
+#[test]
+fn small_blocks_open_huge_pages_once_the_heap_is_large() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let small = fill(&heap, thread, 24 * MIB, 1024);
+    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 24 MiB is not large");
+    let more = fill(&heap, thread, 24 * MIB, 1024);
+    heap.verify();
+    let populated = heap.os().populated_bytes();
+    assert!((12 * MIB..=20 * MIB).contains(&populated), "{populated} of the 48 MiB lie above the first 32");
+    empty(&heap, thread, more);
+    let again = fill(&heap, thread, 20 * MIB, 1024);
+    assert_eq!(heap.os().populated_bytes(), populated, "the memory is still there");
+    empty(&heap, thread, again);
+    heap.trim();
+    heap.verify();
+    let back = fill(&heap, thread, 40 * MIB, 1024);
+    let now = heap.os().populated_bytes();
+    assert!(now >= populated + 24 * MIB, "what was given back is fetched anew: {now}");
+    heap.verify();
+    empty(&heap, thread, back);
+    empty(&heap, thread, small);
+}
+
+#[test]
+fn large_blocks_open_none() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let blocks = fill(&heap, thread, 128 * MIB, HUGE_BYTES + 100);
+    assert_eq!(heap.os().populated_bytes(), 0);
+    empty(&heap, thread, blocks);
+    heap.verify();
+}
+
+#[test]
+fn what_a_huge_page_has_left_goes_back() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let mut blocks = fill(&heap, thread, 40 * MIB, 1024);
+    while heap.os().populated_bytes() == 0 {
+        blocks.extend(fill(&heap, thread, MIB, 1024));
+    }
+    assert!(heap.trim(), "the last huge page is not used up");
+    assert!(!heap.trim());
+    heap.verify();
+    empty(&heap, thread, blocks);
+    heap.os().advance_ms(1000);
+}
