@@ -51,11 +51,13 @@ pub fn obstacle(path: &Path) -> Option<String> {
     None
 }
 
-/// The same where a program was started and made no heap: there is always something to say.
+/// The same where a program was started and did not report in: there is always something to say.
 pub fn explain(path: &Path) -> String {
     obstacle(path).unwrap_or_else(|| match path.exists() {
-        true => "no heap was made in it: it ended at once, or its start ignored LD_PRELOAD".into(),
-        false => "no heap was made in it, and its file is gone".into(),
+        true => "nothing was heard of it: it ended at once, its start ignored LD_PRELOAD, or it could not open the library or the \
+                 recording (its address space is limited, it is another user's or in a sandbox)"
+            .into(),
+        false => "nothing was heard of it, and its file is gone".into(),
     })
 }
 

@@ -1,10 +1,11 @@
 //! heapkeeper's own lines: each begins with `heapkeeper:`, each goes out in one write.
 
 use crate::Failure;
+use crate::output::open_special;
 use hk_report::{LINE_PREFIX, Style};
 use std::fs::File;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Prints lines on standard error, each with the prefix.
@@ -12,10 +13,16 @@ pub fn tell(message: &str) {
     Sink::standard_error().line(message);
 }
 
-/// Where lines go. That they cannot be written is no reason to disturb the program that is run.
+struct Log {
+    file: File,
+    path: PathBuf,
+    failed: Option<io::Error>,
+}
+
+/// Where lines go. That they cannot be written is no reason to disturb the program that is run; [`Sink::check`] tells in the end.
 pub struct Sink {
     /// None: standard error.
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<Log>>,
     style: Style,
 }
 
@@ -27,10 +34,20 @@ impl Sink {
 
     /// A file, from its beginning on.
     pub fn file(path: &Path) -> Result<Sink, Failure> {
-        let file = File::create(path)
-            .map_err(|e| Failure::new(format!("cannot write the log {}: {e}", path.display())))?;
+        let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+        let opened = if is_special { open_special(path) } else { File::create(path) };
+        let file = opened.map_err(|error| unwritable(path, &error))?;
         let style = Style::for_output(file.is_terminal());
-        Ok(Sink { file: Some(Mutex::new(file)), style })
+        Ok(Sink { file: Some(Mutex::new(Log { file, path: path.into(), failed: None })), style })
+    }
+
+    /// An error if some of it could not be written.
+    pub fn check(&self) -> Result<(), Failure> {
+        let log = self.file.as_ref().and_then(|log| log.lock().ok());
+        match log.as_ref().and_then(|log| Some((log, log.failed.as_ref()?))) {
+            Some((log, error)) => Err(unwritable(&log.path, error)),
+            None => Ok(()),
+        }
     }
 
     /// How text for it is decorated.
@@ -46,9 +63,16 @@ impl Sink {
 
     /// Writes text whose lines have the prefix already.
     pub fn text(&self, text: &str) {
-        let _ = match &self.file {
-            Some(file) => file.lock().map(|mut file| file.write_all(text.as_bytes())).unwrap_or(Ok(())),
-            None => std::io::stderr().write_all(text.as_bytes()),
+        let Some(log) = &self.file else {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return;
         };
+        let Ok(mut log) = log.lock() else { return };
+        let written = log.file.write_all(text.as_bytes());
+        log.failed = log.failed.take().or(written.err());
     }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write the log {}: {error}", path.display()))
 }

@@ -4,9 +4,11 @@
 #![allow(unsafe_code, reason = "system calls that std does not wrap")]
 
 use std::ffi::{CString, c_int};
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -186,6 +188,18 @@ impl Inherited {
         self.mask.apply(libc::SIG_SETMASK);
         Ok(())
     }
+}
+
+/// Writes to an open file wait from now on.
+pub fn make_blocking(file: &File) -> io::Result<()> {
+    // SAFETY: asks for the flags of our own descriptor.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: sets them.
+    let set = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Sends a signal; that the process is gone is no error.

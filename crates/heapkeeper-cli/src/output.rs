@@ -2,8 +2,10 @@
 
 use crate::{Failure, os};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A file to be written later; that it can be written is found out at once.
 pub struct Output {
@@ -18,7 +20,7 @@ impl Output {
     pub fn create(path: &Path) -> Result<Output, Failure> {
         let unwritable = |e| Failure::new(format!("cannot write {}: {e}", path.display()));
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            let file = File::options().write(true).open(path).map_err(unwritable)?;
+            let file = open_special(path).map_err(unwritable)?;
             return Ok(Output { path: path.into(), file, temporary: None });
         }
         let path = std::path::absolute(path).map_err(unwritable)?;
@@ -38,6 +40,46 @@ impl Output {
         }
         written.map_err(|e| Failure::new(format!("cannot write {}: {e}", self.path.display())))
     }
+}
+
+/// How long the reader of a FIFO may take to come.
+const READER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Opens a device or a pipe for writing. A FIFO must have a reader soon: to wait longer would be to hang.
+pub fn open_special(path: &Path) -> io::Result<File> {
+    let start = Instant::now();
+    loop {
+        match File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Ok(file) => {
+                os::make_blocking(&file)?;
+                return Ok(file);
+            }
+            Err(error) if error.raw_os_error() != Some(libc::ENXIO) => return Err(error),
+            Err(_) if start.elapsed() > READER_PATIENCE => {
+                return Err(io::Error::other("nobody has this pipe open for reading"));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// An error if two of these are the same file: one would destroy the other.
+pub fn refuse_same(files: &[(&str, &Path)]) -> Result<(), Failure> {
+    let identity = |path: &Path| fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| (m.dev(), m.ino()));
+    for (at, (option, path)) in files.iter().enumerate() {
+        for (other_option, other) in &files[..at] {
+            let same_name = std::path::absolute(path).ok() == std::path::absolute(other).ok();
+            let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
+            let same_file = identity(path).is_some() && identity(path) == identity(other);
+            if same_name && !is_special || same_file {
+                let path = path.display();
+                return Err(Failure::new(format!(
+                    "{other_option} and {option} are the same file {path}: give each its own"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Output {

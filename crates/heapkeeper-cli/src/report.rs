@@ -1,6 +1,6 @@
 //! `heapkeeper report FILE`: prints a kept recording again.
 
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::{Failure, VerbResult, inspect};
 use hk_report::{Recording, RunFacts, Style, assemble, report_text, to_json};
 use hk_symbols::Symbolizer;
@@ -21,6 +21,9 @@ pub struct Args {
 
 /// Reads the recording, resolves its symbols anew, and prints the report on standard output.
 pub fn run(args: &Args) -> VerbResult {
+    if let Some(json) = &args.json {
+        output::refuse_same(&[("the recording", &args.recording), ("--json", json)])?;
+    }
     let recording = Recording::open(&args.recording).map_err(Failure::new)?;
     let report = assemble(&recording, &mut Symbolizer::new(), &RunFacts::default(), &inspect::explain)
         .map_err(Failure::new)?;
@@ -29,7 +32,13 @@ pub fn run(args: &Args) -> VerbResult {
         Some(path) => Output::create(path)?.commit(to_json(&report).as_bytes())?,
         None => print(&report_text(&report, Style::for_output(std::io::stdout().is_terminal())))?,
     }
-    Ok(ExitCode::SUCCESS)
+    match recording.missing_bytes().map_err(Failure::new)? {
+        0 => Ok(ExitCode::SUCCESS),
+        _ => Err(Failure::new(format!(
+            "the recording {} is cut short: use the whole file, or record again",
+            args.recording.display()
+        ))),
+    }
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -180,7 +180,7 @@ fn abort_stops_the_program_at_the_first_finding() {
     let output = folder.run(&["--on-finding", "abort", "--json", "report.json"], &["5"]).output().unwrap();
     assert_eq!((output.status.signal(), text(&output.stdout)), (Some(6), String::new()));
     let said = text(&output.stderr);
-    assert!(said.contains("stopped by SIGABRT, as --on-finding abort asks"), "{said}");
+    assert!(said.contains("SIGABRT was raised, as --on-finding abort asks"), "{said}");
     assert!(said.contains(" was ended by SIGABRT\n"), "{said}");
     let report = json(&folder.path("report.json"));
     assert_eq!(
@@ -206,6 +206,69 @@ fn a_kept_recording_gives_the_same_report_again() {
     let again: Value = serde_json::from_str(&again(&["--json", "-", "kept"])).unwrap();
     let first = json(&folder.path("first.json"));
     assert_eq!((&again["findings"], &again["processes"]), (&first["findings"], &first["processes"]));
+}
+
+#[test]
+fn a_recording_that_is_cut_short_says_so() {
+    let folder = orders();
+    succeed(&mut folder.run(&["--record", "kept"], &["3"]));
+    let whole = std::fs::read(folder.path("kept")).unwrap();
+    std::fs::write(folder.path("cut"), &whole[..20_000]).unwrap();
+    let output = heapkeeper().arg("report").arg(folder.path("cut")).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stdout).contains("the recording is cut short: only 19.5 KiB of 64.0 MiB are there"));
+    assert!(text(&output.stderr).contains("is cut short: use the whole file, or record again"));
+    // The recording must not be replaced by its report.
+    let mut onto_itself = heapkeeper();
+    onto_itself.arg("report").arg("--json").arg(folder.path("kept")).arg(folder.path("kept"));
+    assert_eq!(onto_itself.output().unwrap().status.code(), Some(125));
+    assert!(std::fs::read(folder.path("kept")).unwrap() == whole);
+}
+
+#[test]
+fn different_places_on_one_line_are_different_findings() {
+    let source = r#"
+#include <stdlib.h>
+static char order[64];
+int main(void) {
+    char local[64];
+    void *bad[] = {local, order, local, (void *)16};
+    for (int i = 0; i < 4; i++) free(bad[i]);
+    return 0;
+}
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "places.c", source, &["-g", "-O1", "-w"]);
+    let mut run = heapkeeper();
+    run.current_dir(folder.path()).args(["run", "--json", "report.json", "--"]).arg(&program);
+    run.env("TMPDIR", folder.path());
+    succeed(&mut run);
+    let report = json(&folder.path().join("report.json"));
+    let found: Vec<_> =
+        report["findings"].as_array().unwrap().iter().map(|f| (&f["place"], &f["repeats"])).collect();
+    assert_eq!(
+        found,
+        [(&"stack".into(), &2.into()), (&"static-data".into(), &1.into()), (&"unmapped".into(), &1.into())]
+    );
+}
+
+#[test]
+fn a_program_with_its_own_malloc_is_named_as_not_covered() {
+    let source = r#"
+#include <stddef.h>
+static char arena[1 << 20];
+static size_t used;
+void *malloc(size_t bytes) { void *block = arena + used; used += (bytes + 15) & ~15ul; return block; }
+void free(void *block) { (void)block; }
+void *calloc(size_t count, size_t bytes) { return malloc(count * bytes); }
+void *realloc(void *block, size_t bytes) { (void)block; return malloc(bytes); }
+int main(void) { void *block = malloc(10); free(block); free(block); return 0; }
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "own.c", source, &["-O1", "-w", "-fno-builtin"]);
+    let said = text(&succeed(heapkeeper().args(["run", "--"]).arg(&program)).stderr);
+    assert!(said.contains("no findings in 0 processes, 1 program not covered"), "{said}");
+    assert!(said.contains("own: it has a malloc of its own"), "{said}");
 }
 
 #[test]

@@ -217,6 +217,40 @@ fn the_report_goes_through_a_pipe_that_is_not_replaced() {
 }
 
 #[test]
+fn files_that_cannot_serve_are_named_and_no_run_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    succeed(Command::new("mkfifo").arg(&pipe));
+    let cases: [(&[&str], &str); 6] = [
+        (&["--json", "pipe"], "nobody has this pipe open for reading"),
+        (&["--log", "pipe"], "nobody has this pipe open for reading"),
+        (&["--json", "a", "--record", "./a"], "--json and --record are the same file"),
+        (&["--json", "a", "--log", "a"], "--json and --log are the same file"),
+        (&["--nope"], "run has no option --nope"),
+        (&["--json", "no/such/folder"], "cannot write no/such/folder"),
+    ];
+    for (options, complaint) in cases {
+        let mut command = heapkeeper();
+        command.current_dir(folder.path()).env("TMPDIR", folder.path()).arg("run").args(options);
+        let output = command.args(["--", "true"]).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{options:?}: {said}");
+        assert!(said.contains(complaint) && said.lines().count() == 1, "{options:?}: {said}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the pipe");
+    // What begins with a hyphen behind `--` is a program.
+    let output = heapkeeper().args(["run", "--", "--nope"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(127));
+}
+
+#[test]
+fn a_log_on_a_full_disk_is_told_in_the_end() {
+    let output = heapkeeper().args(["run", "--log", "/dev/full", "--", "echo", "through"]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(125), "through\n"));
+    assert!(text(&output.stderr).contains("cannot write the log /dev/full: No space left"));
+}
+
+#[test]
 fn nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let temporary = folder.path().join("tmp");

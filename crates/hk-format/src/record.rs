@@ -114,6 +114,8 @@ numbered! {
         NoHeap = 5,
         /// A pointer of another allocator was handed on to its owner for the first time; text = which.
         ForeignOwner = 6,
+        /// The program defines malloc itself, so that its calls do not come to this heap.
+        OwnMalloc = 7,
     }
 }
 

@@ -2,7 +2,7 @@
 #![cfg(not(hk_loom))]
 
 use hk_heap::{Heap, Options, ThreadHeap};
-use hk_os::{Fake, Os};
+use hk_os::Fake;
 
 const MIB: usize = 1 << 20;
 const HUGE_BYTES: usize = 2 * MIB;

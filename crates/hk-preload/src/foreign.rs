@@ -56,6 +56,25 @@ pub fn find_next() {
     }
 }
 
+/// Whether the program's calls of malloc reach this library. They do not if it defines malloc itself.
+pub fn is_called() -> bool {
+    // SAFETY: a NUL-terminated name.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
+    let ours: *const AtomicPtr<c_void> = &raw const NEXT_FREE;
+    match (module_start(found), module_start(ours.cast())) {
+        (Some(found), Some(ours)) => found == ours,
+        _ => true,
+    }
+}
+
+/// Where the module that an address lies in was loaded.
+fn module_start(address: *const c_void) -> Option<*mut c_void> {
+    // SAFETY: all-zero is a valid value of a struct of pointers.
+    let mut info: libc::Dl_info = unsafe { core::mem::zeroed() };
+    // SAFETY: looks an address up, whatever it is.
+    (unsafe { libc::dladdr(address, &raw mut info) } != 0).then_some(info.dli_fbase)
+}
+
 fn owner(block: *mut u8) -> Option<Owner> {
     if !PROCESS.heap().is_started() {
         // Without a heap all blocks are glibc's (`libc_allocate`).

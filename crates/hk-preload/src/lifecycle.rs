@@ -4,7 +4,7 @@ use crate::host::PROCESS;
 use crate::next::Next;
 use crate::{exec, foreign, signals};
 use core::ffi::c_void;
-use hk_format::ProcessState;
+use hk_format::{NoteKind, ProcessState};
 use libc::c_int;
 
 /// Run by the loader before main, after libc and most libraries have started.
@@ -17,6 +17,9 @@ static CONSTRUCTOR: extern "C" fn() = {
         PROCESS.start();
         PROCESS.configure();
         foreign::find_next();
+        if !foreign::is_called() {
+            PROCESS.recording().note(NoteKind::OwnMalloc, 0, b"");
+        }
         exec::prepare();
     }
     constructor

@@ -8,7 +8,7 @@ use hk_format::{
     ProcessState, StackState,
 };
 use hk_symbols::{ModuleSpec, Symbolizer};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -52,20 +52,26 @@ pub fn assemble(
         match &record.body {
             Body::Finding(body) => findings.add(finding(record, body, process, symbolizer)),
             Body::Exec(exec) => execs.push(**exec),
+            Body::Note(note) if note.note == NoteKind::OwnMalloc as u32 => {
+                notes.own_mallocs.insert(record.header.process);
+            }
             Body::Note(note) => notes.add(note, process.map_or(0, |p| p.pid)),
         }
     }
     notes.list.extend(no_room(&header));
+    notes.list.extend(cut_short(recording.missing_bytes()?, &header));
     let findings = findings.list;
-    let not_covered = coverage::not_covered(&execs, &processes, explain);
+    let mut not_covered = coverage::not_covered(&execs, &processes, explain);
+    not_covered.extend(own_mallocs(&notes.own_mallocs, &by_index));
     let summary = Summary {
         findings: findings.len() as u64,
         bad_calls: findings.iter().map(|f| f.repeats).sum(),
-        processes: lasting(&processes).filter(|record| !is_second_heap(record)).count() as u64,
+        processes: (lasting(&processes).filter(|record| !is_second_heap(record)).count() as u64)
+            .saturating_sub(notes.own_mallocs.len() as u64),
         not_covered: not_covered.iter().map(|n| n.times).sum(),
         records_dropped: header.dropped,
         records_torn: all.torn,
-        resident_peak_bytes: facts.resident_peak,
+        resident_peak_bytes: facts.resident_peak.map(|peak| at_least(peak, &processes)),
         ..live_at_end(&processes)
     };
     Ok(Report {
@@ -198,12 +204,13 @@ struct Merged {
     by_key: HashMap<BugKey, usize>,
 }
 
-/// What makes two findings the same bug: the kind, the call, and the stack. Findings without a stack are the
+/// What makes two findings the same bug: the kind, the call, where the address lay, and the stack. Findings without a stack are the
 /// same only if they are the same call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BugKey {
     kind: String,
     call: String,
+    place: String,
     stack: Vec<StackFrame>,
     without_stack: Option<(Address, u32, u32)>,
 }
@@ -214,6 +221,7 @@ pub fn bug_key(finding: &Finding) -> BugKey {
     BugKey {
         kind: finding.kind.clone(),
         call: finding.call.clone(),
+        place: finding.place.clone(),
         stack: finding.stack.iter().map(essence).collect(),
         without_stack: finding.stack.is_empty().then_some(one_call),
     }
@@ -276,6 +284,12 @@ fn live_at_end(processes: &[(u32, ProcessRecord)]) -> Summary {
     }
 }
 
+/// A peak is no less than what processes counted themselves; the kernel's figure lags behind by some pages.
+fn at_least(peak: Figure, processes: &[(u32, ProcessRecord)]) -> Figure {
+    let counted = processes.iter().map(|(_, record)| record.resident_bytes).max().unwrap_or(0);
+    Figure { value: peak.value.max(counted), ..peak }
+}
+
 fn sum(figures: impl Iterator<Item = Figure>) -> Figure {
     figures.fold(Figure::exact(0), |total, figure| Figure {
         value: total.value.saturating_add(figure.value),
@@ -331,6 +345,8 @@ fn figures(record: &ProcessRecord) -> Figures {
 #[derive(Default)]
 struct Notes {
     list: Vec<Note>,
+    /// Processes whose program has a malloc of its own.
+    own_mallocs: BTreeSet<u32>,
     by_text: BTreeMap<(String, String), usize>,
 }
 
@@ -348,6 +364,15 @@ impl Notes {
     }
 }
 
+fn cut_short(missing_bytes: u64, header: &FileHeader) -> Option<Note> {
+    let message = format!(
+        "the recording is cut short: only {} of {} are there; what the rest told is not told here",
+        crate::units::bytes(header.file_bytes - missing_bytes),
+        crate::units::bytes(header.file_bytes)
+    );
+    (missing_bytes > 0).then_some(Note { kind: "cut-short".into(), message, pid: 0, times: 1 })
+}
+
 /// Processes beyond the table's end are counted there, and nowhere else.
 fn no_room(header: &FileHeader) -> Option<Note> {
     let missed = header.process_next.saturating_sub(header.process_capacity);
@@ -356,6 +381,22 @@ fn no_room(header: &FileHeader) -> Option<Note> {
         crate::units::count(u64::from(missed), "process")
     );
     (missed > 0).then_some(Note { kind: "too-many-processes".into(), message, pid: 0, times: 1 })
+}
+
+/// Programs that run with our library, but do not call it.
+fn own_mallocs(indices: &BTreeSet<u32>, by_index: &HashMap<u32, &ProcessRecord>) -> Vec<NotCovered> {
+    let mut found: Vec<NotCovered> = Vec::new();
+    for process in indices.iter().filter_map(|index| by_index.get(index)) {
+        let path = exe_path(process).to_string_lossy().into_owned();
+        match found.iter_mut().find(|entry| entry.path == path) {
+            Some(entry) => entry.times += 1,
+            None => {
+                let reason = "it has a malloc of its own, which it calls instead of ours".into();
+                found.push(NotCovered { path, reason, pid: process.pid, times: 1 });
+            }
+        }
+    }
+    found
 }
 
 fn note_text(record: &NoteRecord) -> (String, String) {
@@ -380,6 +421,7 @@ fn note_text(record: &NoteRecord) -> (String, String) {
             "no-heap",
             format!("no heap could be made (errno {}): the program ran on the system's malloc", record.value),
         ),
+        Some(NoteKind::OwnMalloc) => ("own-malloc", "the program has a malloc of its own".into()),
         Some(NoteKind::ForeignOwner) => {
             ("foreign-owner", format!("blocks of another allocator ({text}) were handed on to it"))
         }

@@ -33,5 +33,5 @@ pub use recording::{Body, Record, Recording, RecordingError, Records};
 pub use sentence::first_sentence;
 pub use style::Style;
 pub use tail::Tail;
-pub use text::{LINE_PREFIX, finding_text, report_text, summary_text};
+pub use text::{LINE_PREFIX, clean, finding_text, report_text, summary_text};
 pub use units::{bytes, count};

@@ -192,6 +192,12 @@ impl Recording {
         Ok(header.record_next.min(header.file_bytes).min(file_bytes))
     }
 
+    /// Bytes at the end that are not there any more: the file was cut, as by a copy that did not finish.
+    pub fn missing_bytes(&self) -> Result<u64, RecordingError> {
+        let present = self.file.metadata().map_err(|e| RecordingError::Io(self.path.clone(), e))?.len();
+        Ok(self.header()?.file_bytes.saturating_sub(present))
+    }
+
     /// What lies at `offset`, when records end at `end`.
     pub(crate) fn step(&self, offset: u64, end: u64) -> Result<Step, RecordingError> {
         self.try_step(offset, end).map_err(|e| RecordingError::Io(self.path.clone(), e))

@@ -24,7 +24,7 @@ impl Lines {
 }
 
 /// Text that came from a program or a file: nothing in it can end a line or drive a terminal.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
@@ -126,7 +126,7 @@ fn where_line(finding: &Finding) -> String {
 /// What became of the call: this is how the library answers, in every mode.
 fn outcome(finding: &Finding) -> &'static str {
     match (finding.aborted, finding.call.as_str()) {
-        (true, _) => "the program was stopped by SIGABRT, as --on-finding abort asks",
+        (true, _) => "SIGABRT was raised, as --on-finding abort asks",
         (false, "realloc") => "the call was given a new block, the program goes on",
         (false, "malloc-usable-size") => "the call was given 0, the program goes on",
         (false, "seen-later") => "the second free was ignored, the program goes on",
@@ -140,7 +140,11 @@ fn repeats_lines(lines: &mut Lines, report: &Report) {
             1 => String::new(),
             n => format!(" in {}", count(n, "process")),
         };
-        lines.push(&format!("  seen {} times{processes}: {}", finding.repeats, clean(&finding.message)));
+        lines.push(&format!(
+            "  seen {} times{processes}, first: {}",
+            finding.repeats,
+            clean(&finding.message)
+        ));
     }
 }
 

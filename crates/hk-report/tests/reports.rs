@@ -134,7 +134,7 @@ fn the_same_bug_in_two_processes_is_one_finding() {
     assert_eq!((report.summary.findings, report.summary.bad_calls, report.summary.processes), (4, 6, 2));
     let text = summary_text(&report, Style::Plain);
     assert!(text.contains("4 findings (4 double free, 6 bad calls) in 2 processes"), "{text}");
-    assert!(text.contains("seen 3 times in 2 processes: double free"), "{text}");
+    assert!(text.contains("seen 3 times in 2 processes, first: double free"), "{text}");
     assert!(text.contains("1 other process: the largest was orders (43)"), "{text}");
 }
 

@@ -149,7 +149,11 @@ fn run(context: &Context, program: &Path, case: &Case, options: &[&str]) -> Resu
     let json = context.scratch.join("victim.json");
     let _ = std::fs::remove_file(&json);
     let path = json.to_string_lossy();
-    let options: Vec<&str> = options.iter().copied().chain(["--json", &path]).collect();
+    // In a place of its own, or each finding would leave one in the temporary folder.
+    let recording = context.scratch.join("victim.hkrec");
+    let recording = recording.to_string_lossy();
+    let files = ["--json", &path, "--record", &recording];
+    let options: Vec<&str> = options.iter().copied().chain(files).collect();
     let ended = context.artefacts()?.run(&options, program, LIMIT).args(&case.args).ended()?;
     if ended.timed_out {
         return Err(format!("{}\n{}", ended.how(LIMIT), ended.last_lines(20)));

@@ -5,7 +5,7 @@ use super::supervise::Ended;
 use super::watch::Watcher;
 use crate::os::{self, Resources};
 use crate::{Failure, VerbResult, inspect};
-use hk_report::{Exit, Figure, NotCovered, Report, RunFacts, assemble, summary_text, to_json};
+use hk_report::{Exit, Figure, NotCovered, Report, RunFacts, assemble, clean, summary_text, to_json};
 use std::path::Path;
 use std::process::{Child, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,6 +56,7 @@ pub fn finish(
             return Ok(ExitCode::from(crate::failure::OWN_ERROR));
         }
     }
+    run.sink.check()?;
     end_as(ended.exit)
 }
 
@@ -111,7 +112,7 @@ fn tell(run: &Run, watcher: &mut Watcher, report: &Report, ended: Ended) {
     }
     let name = run.command[0].to_string_lossy();
     if let Exit::Signal(signal) = ended.exit {
-        run.sink.line(&format!("{name} was ended by {}", os::signal_name(signal)));
+        run.sink.line(&format!("{} was ended by {}", clean(&name), os::signal_name(signal)));
     }
     run.sink.text(&summary_text(report, run.sink.style()));
     let running = still_running(report);

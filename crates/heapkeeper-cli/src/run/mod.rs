@@ -19,9 +19,10 @@ mod supervise;
 mod watch;
 
 use crate::lines::Sink;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::{Failure, VerbResult, inspect, library, os};
 use environment::Choices;
+use hk_report::clean;
 use recording::RecordingFile;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,6 +85,10 @@ pub fn run(args: &Args) -> VerbResult {
             )));
         }
     }
+    refuse_option_as_command(&args.command)?;
+    let files = [("--json", &args.json), ("--log", &args.log), ("--record", &args.record)];
+    let given: Vec<_> = files.iter().filter_map(|(option, path)| Some((*option, path.as_deref()?))).collect();
+    output::refuse_same(&given)?;
     // First of all, while there is one thread.
     let signals = os::Signals::take_over();
     let sink = match &args.log {
@@ -95,8 +100,9 @@ pub fn run(args: &Args) -> VerbResult {
     let program = inspect::find(&args.command[0]);
     let run = Run {
         obstacle: program.as_deref().and_then(inspect::obstacle),
-        recording: RecordingFile::create(args.record.as_deref())?,
         json: args.json.as_deref().map(Output::create).transpose()?,
+        // Last, as it is not removed if something else fails.
+        recording: RecordingFile::create(args.record.as_deref())?,
         command: args.command.clone(),
         program,
         sink,
@@ -119,11 +125,25 @@ pub fn run(args: &Args) -> VerbResult {
     finish::finish(run, &child, &started, watcher, ended)
 }
 
+/// A misspelt option is taken for CMD otherwise. A program of such a name can be given behind `--`.
+fn refuse_option_as_command(command: &[OsString]) -> Result<(), Failure> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let before = words.len().checked_sub(command.len() + 1).map(|at| &words[at]);
+    if !command[0].as_encoded_bytes().starts_with(b"-") || before.is_some_and(|word| word == "--") {
+        return Ok(());
+    }
+    let name = command[0].to_string_lossy();
+    Err(Failure::new(format!(
+        "run has no option {}: see 'heapkeeper run --help'; a program of that name goes behind --",
+        clean(&name)
+    )))
+}
+
 /// Starts CMD; where that fails, says so with the exit code of env(1).
 fn start(command: &mut Command, run: &Run) -> Result<Child, Failure> {
     command.spawn().map_err(|error| {
         run.recording.discard();
-        let name = run.command[0].to_string_lossy();
+        let name = clean(&run.command[0].to_string_lossy());
         match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Failure::with_code(format!("cannot run {name}: {error}"), NOT_FOUND)
@@ -134,7 +154,7 @@ fn start(command: &mut Command, run: &Run) -> Result<Child, Failure> {
 }
 
 fn start_line(run: &Run, choices: &Choices) -> String {
-    let name = run.command[0].to_string_lossy();
+    let name = clean(&run.command[0].to_string_lossy());
     match &run.obstacle {
         None => format!("running {name} on our heap, {}", choices.describe()),
         Some(why) => {

@@ -65,7 +65,10 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// The user's own folder of this session, which no reboot has to clean; else the common one.
 fn temporary_folders() -> impl Iterator<Item = PathBuf> {
     let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    own.into_iter().chain([std::env::temp_dir()])
+    // Set to nothing, it would be the present folder.
+    let common = std::env::temp_dir();
+    let common = if common.as_os_str().is_empty() { PathBuf::from("/tmp") } else { common };
+    own.into_iter().chain([common])
 }
 
 /// The file is valid at every moment that it has its name.
