@@ -79,7 +79,7 @@ impl<H: Host> ProcessHeap<H> {
         self.stop.record(|| {
             let recorded = self.recording.record_finding(&bad, registers, H::INNERMOST);
             if !self.recording.is_open() && recorded.first {
-                print_line(&bad, &recorded);
+                print_line(&bad, &recorded, self.recording.is_refused());
             }
         });
         if abort {

@@ -209,8 +209,10 @@ impl<O: Os> Heap<O> {
                 tables.header(run.start + back).make_interior(back as u32);
             }
             self.note_spans();
-            (run.start, self.slices.open_huge(tables, &self.os, run))
+            let huge = if heap.is_filled() { self.slices.open_huge(tables, &self.os, run) } else { None };
+            (run.start, huge)
         };
+        heap.span_count.set(heap.span_count.get() + 1);
         if let Some(huge) = huge {
             populate_run(self.tables(), &self.os, huge);
         }
@@ -315,6 +317,7 @@ impl<O: Os> Heap<O> {
         // The last one in a queue is kept: the class will want it back.
         if header.tally.used() == 0 && header.listing() == Listing::Queued && !alone {
             self.queue_unlink(queue, span);
+            heap.span_count.set(heap.span_count.get() - 1);
             self.retire(span);
         }
     }

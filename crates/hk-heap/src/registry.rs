@@ -237,6 +237,8 @@ impl<O: Os> Heap<O> {
             heap.queues[class].first.set(0);
             heap.queues[class].last.set(0);
         }
+        heap.span_count.set(0);
+        self.each_span_of(heap, |_| heap.span_count.set(heap.span_count.get() + 1));
         self.each_span_of(heap, |span| self.rebuild_span(heap, span));
     }
 
@@ -259,7 +261,7 @@ impl<O: Os> Heap<O> {
     }
 
     /// Calls `visit` with each span that `heap` owns. It may retire the span.
-    fn each_span_of(&self, heap: &ThreadHeap, mut visit: impl FnMut(usize)) {
+    pub(crate) fn each_span_of(&self, heap: &ThreadHeap, mut visit: impl FnMut(usize)) {
         let mut slice = 0;
         while slice < self.slices.top() {
             let header = self.tables().header(slice);

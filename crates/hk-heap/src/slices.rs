@@ -184,8 +184,9 @@ impl SliceMap {
     /// `run` was taken for a span of small blocks: the whole huge page that it lies in, as the first to do so, if memory is to be
     /// fetched for that at once. What the run leaves of it is free, and dirty: if it is not taken soon it goes back to the system.
     ///
-    /// One fault instead of 512, and one TLB entry. Only in a large heap, where 2 MiB too much are little, and never for large
-    /// blocks, of which a program may touch only some pages.
+    /// One fault instead of 512, and one TLB entry. Only in a large heap, where 2 MiB too much are little, for a thread heap that fills
+    /// its spans (many threads with a few blocks each touch a page of theirs), and never for large blocks, of which a program may
+    /// touch only some pages.
     pub fn open_huge(&self, tables: &Tables, os: &impl Os, run: Run) -> Option<Run> {
         if !run.zero || self.used_count() < HUGE_FROM_SLICES {
             return None;

@@ -39,6 +39,9 @@ pub enum FastAllocate {
     Slow,
 }
 
+/// Then three quarters of a heap's spans are filled, see [`ThreadHeap::is_filled`].
+const FILLED_SPANS_PER_CLASS: usize = 4;
+
 const SENTINEL: HeapIndex = HeapIndex::MAX;
 
 /// Spans of a class that have freed blocks, first in first out. Slice numbers + 1.
@@ -83,6 +86,8 @@ pub struct ThreadHeap {
     pub(crate) index: Cell<HeapIndex>,
     /// Refills since the clock was read.
     pub(crate) polls: Cell<u32>,
+    /// Spans of its own.
+    pub(crate) span_count: Cell<u32>,
     /// Change of the live-bytes estimate that was not added up yet.
     pub(crate) live_delta: Cell<i64>,
     /// The word whose remote bits are being claimed, for who looks at a stopped thread; else null.
@@ -132,6 +137,7 @@ impl ThreadHeap {
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
             polls: Cell::new(0),
+            span_count: Cell::new(0),
             live_delta: Cell::new(0),
             transit: AtomicPtr::new(null_mut()),
             shared: Shared {
@@ -217,6 +223,11 @@ impl ThreadHeap {
         compiler_fence(Ordering::SeqCst);
         self.small_end.set(if busy { SMALL_END_BUSY } else { SMALL_END });
         compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Whether most of its spans are filled: of each class at most one has pages that it never touched.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.span_count.get() as usize >= FILLED_SPANS_PER_CLASS * CLASS_COUNT
     }
 
     /// Number of the heap.

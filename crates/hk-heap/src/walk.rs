@@ -169,6 +169,9 @@ impl<O: Os> Heap<O> {
             }
             assert_eq!(queue.last.get(), previous, "queue {class}: its end");
         }
+        let mut spans = 0;
+        self.each_span_of(heap, |_| spans += 1);
+        assert_eq!(spans, heap.span_count.get(), "heap {}: spans", heap.index());
     }
 }
 

@@ -1,8 +1,7 @@
 //! The exec family: what is started inherits the heap, and the recording is told.
 //!
 //! Of a program that cannot be covered (static, setuid, 32-bit, for another libc) nothing more is heard; by the record
-//! that is made here the command names it. `system` and `popen` start a shell from inside libc, past these wrappers:
-//! the shell inherits the environment as it is, so it is covered unless the program took our variables out.
+//! that is made here the command names it.
 //!
 //! All of this may run in a vfork child, in the parent's memory, or on a stack of 16 KiB: nothing is
 //! allocated, and the paths' buffers are gone before anything is copied for the call itself.

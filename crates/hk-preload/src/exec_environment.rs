@@ -198,8 +198,12 @@ fn with_copy<const COUNT: usize, const BYTES: usize>(
             count += 1;
         }
     }
-    // A program that gets no library of ours gets the variable only if it names others.
-    if fits || others == b':' {
+    // A program that gets no library of ours gets the variable only if it names others. Ours alone is in a static: the environment of
+    // a shell may be kept by who changes it meanwhile.
+    if text.bytes[..text.len] == *PRELOAD_TEXT.bytes() {
+        copy[count] = PRELOAD_TEXT.pointer();
+        count += 1;
+    } else if fits || others == b':' {
         copy[count] = text.bytes.as_ptr().cast();
         count += 1;
     }

@@ -23,5 +23,6 @@ mod lifecycle;
 mod limits;
 mod next;
 mod panic;
+mod shell;
 mod signals;
 mod target;

@@ -9,16 +9,17 @@ use hk_format::{Call, Place};
 /// Bytes of the line; what is longer is cut, but ends with a line feed.
 const LINE_BYTES: usize = 512;
 
-/// Prints one line on standard error, by one write: what was bad, where, and how to learn more.
-pub fn print_line(bad: &BadCall, recorded: &Recorded) {
+/// Prints one line on standard error, by one write: what was bad, where, and how to learn more. `refused`: there is a recording, but
+/// it could not be opened.
+pub fn print_line(bad: &BadCall, recorded: &Recorded, refused: bool) {
     let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
     // A line that is cut is still worth printing.
-    let _ = compose(&mut line, bad, recorded);
+    let _ = compose(&mut line, bad, recorded, refused);
     line.bytes[line.len] = b'\n';
     sys::write_stderr(&line.bytes[..=line.len]);
 }
 
-fn compose(line: &mut Line, bad: &BadCall, recorded: &Recorded) -> fmt::Result {
+fn compose(line: &mut Line, bad: &BadCall, recorded: &Recorded, refused: bool) -> fmt::Result {
     let kind = bad.kind;
     write!(line, "heapkeeper: {} (CWE-{}) of {:#x}", kind.title(), kind.cwe(), bad.address)?;
     compose_place(line, bad)?;
@@ -32,7 +33,11 @@ fn compose(line: &mut Line, bad: &BadCall, recorded: &Recorded) -> fmt::Result {
     let name = name.split(|&b| b == 0).next().unwrap_or_default();
     write!(line, ", thread {} ({})", name.escape_ascii(), sys::tid())?;
     line.write_str(if bad.aborted { "; aborted" } else { "; ignored" })?;
-    line.write_str("; run it under 'heapkeeper run --' for the stack")
+    line.write_str(if refused {
+        "; no stack, as the recording could not be opened here"
+    } else {
+        "; run it under 'heapkeeper run --' for the stack"
+    })
 }
 
 fn compose_place(line: &mut Line, bad: &BadCall) -> fmt::Result {

@@ -5,7 +5,7 @@ use crate::seen::Seen;
 use crate::sys::{self, Errno, File};
 use core::ffi::CStr;
 use core::mem::{offset_of, size_of};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{
     EXEC_PATH_BYTES, ExecRecord, ExecState, FileHeader, NOTE_TEXT_BYTES, NoteKind, NoteRecord, PAGE_BYTES,
     RECORD_MAGIC, RecordHeader, RecordKind, RecordState,
@@ -25,6 +25,7 @@ pub struct Recording {
     pub(crate) seen: Seen,
     /// Full finding records that this process has made.
     pub(crate) finding_records: AtomicU32,
+    refused: AtomicBool,
 }
 
 /// An exec that was announced by [`Recording::exec_begin`].
@@ -58,6 +59,7 @@ impl Recording {
             process: AtomicU32::new(NO_PROCESS),
             seen: Seen::new(),
             finding_records: AtomicU32::new(0),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +69,19 @@ impl Recording {
     /// What the system says; EINVAL if it is no recording of this version or cut short; EBUSY if one is open
     /// already; ENOSPC if there is no room on the disk for even its first page.
     pub fn open(&self, path: &CStr) -> Result<(), Errno> {
+        let opened = self.try_open(path);
+        if opened.is_err() && !self.is_open() {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        opened
+    }
+
+    /// Whether there is one that could not be opened.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn try_open(&self, path: &CStr) -> Result<(), Errno> {
         if self.mapping.is_set() {
             return Err(Errno(libc::EBUSY));
         }

@@ -333,7 +333,7 @@ fn without_a_recording_a_finding_is_one_line() {
     let recorded = twice[0];
     assert!(recorded.first && !recorded.kept && recorded.caller != 0);
     assert!(!twice[1].first);
-    let line = stderr_of(|| print_line(&BAD, &recorded));
+    let line = stderr_of(|| print_line(&BAD, &recorded, false));
     let program = std::env::current_exe().unwrap();
     let program = program.file_name().unwrap().to_str().unwrap();
     let start = format!(
@@ -343,6 +343,10 @@ fn without_a_recording_a_finding_is_one_line() {
     assert!(line.contains(", thread without_a_recor ("), "{line}");
     assert!(line.ends_with("; ignored; run it under 'heapkeeper run --' for the stack\n"), "{line}");
 
+    assert!(recording.open(c"/no/such/recording").is_err() && recording.is_refused());
+    let line = stderr_of(|| print_line(&BAD, &recorded, recording.is_refused()));
+    assert!(line.ends_with("; ignored; no stack, as the recording could not be opened here\n"), "{line}");
+
     let inside = BadCall {
         kind: FindingKind::NotBlockStart,
         place: Place::InsideLiveBlock,
@@ -351,7 +355,7 @@ fn without_a_recording_a_finding_is_one_line() {
         ..BAD
     };
     let unknown = Recorded { caller: 0x1001, first: true, kept: false };
-    let line = stderr_of(|| print_line(&inside, &unknown));
+    let line = stderr_of(|| print_line(&inside, &unknown, false));
     assert!(
         line.contains("invalid free (CWE-761) of 0x70000008 (8 bytes into a block of 32 bytes)"),
         "{line}"
@@ -360,7 +364,7 @@ fn without_a_recording_a_finding_is_one_line() {
 
     let long = [b'n'; 1000];
     let foreign = BadCall { place: Place::StaticData, place_name: &long, ..inside };
-    let line = stderr_of(|| print_line(&foreign, &unknown));
+    let line = stderr_of(|| print_line(&foreign, &unknown, false));
     assert!(line.len() == 512 && line.ends_with("n\n"), "{line}");
 }
 

@@ -221,7 +221,8 @@ pub fn bug_key(finding: &Finding) -> BugKey {
     BugKey {
         kind: finding.kind.clone(),
         call: finding.call.clone(),
-        place: finding.place.clone(),
+        // Whether a free block's span is still there makes no difference.
+        place: finding.place.replace("retired-block", "free-block"),
         stack: finding.stack.iter().map(essence).collect(),
         without_stack: finding.stack.is_empty().then_some(one_call),
     }

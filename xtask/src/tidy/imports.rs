@@ -110,6 +110,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "_dl_find_object",
             "dl_iterate_phdr",
+            "dladdr",
             "dlsym",
             "dlvsym",
             "__tls_get_addr",

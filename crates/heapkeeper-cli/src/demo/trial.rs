@@ -2,7 +2,7 @@
 
 use super::ways::Way;
 use crate::Failure;
-use hk_report::Report;
+use hk_report::{LINE_PREFIX, Report};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,11 @@ pub fn on_our_heap(program: &Path, way: Way) -> Result<(Outcome, Report), Failur
     let outcome = run(command.arg(program).args(["demo", "--program", way.name()]))?;
     let failed = |why: String| {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
-        let said = [outcome.complaint.trim(), log.trim()].join("\n");
+        // They get the prefix once more where they are told.
+        let said = format!("{}\n{log}", outcome.complaint);
+        let said: Vec<_> =
+            said.lines().map(|line| line.strip_prefix(LINE_PREFIX).unwrap_or(line).trim()).collect();
+        let said = said.join("\n");
         Failure::new(format!("demo: heapkeeper run gave no report: {why}\n{}", said.trim()))
     };
     let text = std::fs::read_to_string(&json).map_err(|error| failed(error.to_string()))?;
