@@ -1,7 +1,7 @@
 //! Memory goes back to the system: some time after it was freed, or at once when the program asks.
 
 use crate::heap::Heap;
-use crate::slices::{Age, Run, purge_run};
+use crate::slices::{Run, Which, purge_run};
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
@@ -26,7 +26,7 @@ impl<O: Os> Heap<O> {
         let won =
             self.next_tick_ms.compare_exchange(next, now + delay / 2, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_ok() {
-            self.purge(SLICES_PER_TICK_MAX, if delay == 0 { Age::Any } else { Age::Aged });
+            self.purge(SLICES_PER_TICK_MAX, if delay == 0 { Which::Any } else { Which::Aged });
             let _guard = self.lock();
             self.slices.age(self.tables());
         }
@@ -36,7 +36,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn after_retire(&self, pressed: bool) {
         self.tick();
         if pressed {
-            let purged = self.purge(SLICES_PER_PRESSED_FREE, Age::Any);
+            let purged = self.purge(SLICES_PER_PRESSED_FREE, Which::Whole);
             let _guard = self.lock();
             self.slices.note_pressed_out(purged);
         }
@@ -48,7 +48,7 @@ impl<O: Os> Heap<O> {
             return false;
         }
         self.end_rest();
-        self.purge(usize::MAX, Age::Any) > 0
+        self.purge(usize::MAX, Which::Any) > 0
     }
 
     fn end_rest(&self) {
@@ -57,22 +57,22 @@ impl<O: Os> Heap<O> {
     }
 
     /// Gives back at most `slices_max` slices; says how many.
-    fn purge(&self, slices_max: usize, age: Age) -> usize {
+    fn purge(&self, slices_max: usize, which: Which) -> usize {
         let tables = self.tables();
         let mut purged = 0;
-        let mut from = 0;
+        let mut below = usize::MAX;
         while purged < slices_max {
             let count_max = SLICES_PER_CALL_MAX.min(slices_max - purged);
             let run: Option<Run> = {
                 let _guard = self.lock();
-                self.slices.begin_purge(tables, from, count_max, age)
+                self.slices.begin_purge(tables, below, count_max, which)
             };
             let Some(run) = run else { break };
             let result = purge_run(tables, &self.os, run);
             let _guard = self.lock();
             self.slices.finish_purge(tables, run, result);
             purged += run.count;
-            from = run.start + run.count;
+            below = run.start;
         }
         purged
     }

@@ -18,6 +18,7 @@
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
 use crate::tables::Tables;
 use core::cell::Cell;
+use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use hk_os::{Os, Purged};
 
@@ -41,13 +42,15 @@ pub struct Run {
     pub zero: bool,
 }
 
-/// Which runs a purge takes.
+/// What a purge takes of the free dirty slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Age {
-    /// Those that were dirty at the last tick too.
+pub enum Which {
+    /// Those that were so at the last tick too.
     Aged,
-    /// All dirty ones.
+    /// All.
     Any,
+    /// Those that make up the range of a whole huge page: to split one costs more than to keep it until a tick.
+    Whole,
 }
 
 /// The slices' bookkeeping that is not in the groups.
@@ -67,8 +70,12 @@ pub struct SliceMap {
     /// More free dirty slices than this, and than are used, go back without waiting for a tick: a program that
     /// frees its peak and then sleeps has no later call to do it in.
     pressed_slices: Cell<usize>,
+    /// With so many free dirty slices nothing could go back at once.
+    pressed_in_vain: Cell<usize>,
     /// Slices that went back so, and were not taken again since.
     pressed_out: Cell<usize>,
+    /// Slices that went back so, whatever became of them, since the limit was doubled.
+    pressed_total: Cell<usize>,
 }
 
 /// Slices of a huge page (2 MiB, x86-64 and most others).
@@ -126,7 +133,9 @@ impl SliceMap {
                 slices: Cell::new(0),
             },
             pressed_slices: Cell::new(PRESSED_SLICES_FIRST),
+            pressed_in_vain: Cell::new(0),
             pressed_out: Cell::new(0),
+            pressed_total: Cell::new(0),
         }
     }
 
@@ -143,12 +152,15 @@ impl SliceMap {
 
     /// Whether so much memory is free that some should go back at once.
     pub fn is_pressed(&self) -> bool {
-        self.dirty_count.get() > self.pressed_slices.get().max(self.used_count())
+        self.dirty_count.get()
+            > self.pressed_slices.get().max(self.used_count()).max(self.pressed_in_vain.get())
     }
 
-    /// Notes that so many slices went back at once.
+    /// Notes that so many slices went back at once. If none did, as none lie together, nobody asks again before there are more.
     pub fn note_pressed_out(&self, count: usize) {
+        self.pressed_in_vain.set(if count == 0 { self.dirty_count.get() + HUGE_SLICES } else { 0 });
         self.pressed_out.set(self.pressed_out.get() + count);
+        self.pressed_total.set(self.pressed_total.get() + count);
     }
 
     /// Slices without memory are taken again. If that happens to most of what went back at once, it was too soon.
@@ -158,8 +170,10 @@ impl SliceMap {
             return;
         }
         self.pressed_out.set(out.saturating_sub(count));
-        if self.pressed_out.get() == 0 {
+        if self.pressed_out.get() <= self.pressed_total.get() / 8 {
             self.pressed_slices.set(self.pressed_slices.get() * 2);
+            self.pressed_out.set(0);
+            self.pressed_total.set(0);
         }
     }
 
@@ -375,29 +389,30 @@ impl SliceMap {
         self.failed_count.set(usize::MAX);
     }
 
-    /// Takes a run out whose memory shall go back to the system, searching from `from` on; at most `count_max`
-    /// slices. Give it to [`purge_run`] outside the lock, then to [`SliceMap::finish_purge`].
-    pub fn begin_purge(&self, tables: &Tables, from: usize, count_max: usize, age: Age) -> Option<Run> {
-        let top = self.top();
-        let ripe = |slice: usize| {
-            let group = tables.group(slice / 64);
-            let bits =
-                group.free.get() & group.dirty.get() & if age == Age::Aged { group.aged.get() } else { !0 };
-            bits >> (slice % 64)
-        };
-        let mut slice = from;
-        while slice < top {
-            let bits = ripe(slice);
+    /// Takes a run out whose memory shall go back to the system, the highest that ends at `below` or before, of at most `count_max`
+    /// slices, and if it has to be `whole`, of the ranges of whole huge pages. From the top, as allocation takes the lowest: what is
+    /// low will be wanted first. Give it to [`purge_run`] outside the lock, then to [`SliceMap::finish_purge`].
+    pub fn begin_purge(&self, tables: &Tables, below: usize, count_max: usize, which: Which) -> Option<Run> {
+        let mut end = below.min(self.top());
+        while end > 0 {
+            let index = (end - 1) / 64;
+            let bits = ripe(tables, index, which) & (u64::MAX >> (63 - (end - 1) % 64));
             if bits == 0 {
-                slice = (slice / 64 + 1) * 64;
+                end = index * 64;
                 continue;
             }
-            slice += bits.trailing_zeros() as usize;
-            let mut count = 0;
-            while count < count_max && slice + count < top && ripe(slice + count) & 1 != 0 {
-                count += 1;
+            let last = index * 64 + bits.ilog2() as usize;
+            let mut start = last;
+            let is_ripe = |slice: usize| ripe(tables, slice / 64, which) >> (slice % 64) & 1 != 0;
+            while start > 0 && last + 1 - start < count_max && is_ripe(start - 1) {
+                start -= 1;
             }
-            return Some(self.take(tables, slice, count));
+            let found =
+                if which == Which::Whole { whole_pages(tables, start, last + 1) } else { start..last + 1 };
+            if !found.is_empty() {
+                return Some(self.take(tables, found.start, found.len()));
+            }
+            end = start;
         }
         None
     }
@@ -446,6 +461,20 @@ pub fn populate_run(tables: &Tables, os: &impl Os, run: Run) {
     let start = tables.slice_start(run.start);
     // SAFETY: below the top, so committed.
     unsafe { os.populate_huge(start, run.count * SLICE_BYTES) };
+}
+
+/// The free dirty slices of a group that `which` asks for.
+fn ripe(tables: &Tables, index: usize, which: Which) -> u64 {
+    let group = tables.group(index);
+    group.free.get() & group.dirty.get() & if which == Which::Aged { group.aged.get() } else { !0 }
+}
+
+/// What of the slices `start..end` is the range of whole huge pages.
+fn whole_pages(tables: &Tables, start: usize, end: usize) -> Range<usize> {
+    let base = tables.base().as_ptr().addr() >> SLICE_SHIFT;
+    let first = (base + start).next_multiple_of(HUGE_SLICES);
+    let last = (base + end) / HUGE_SLICES * HUGE_SLICES;
+    if first < last { first - base..last - base } else { 0..0 }
 }
 
 fn for_each_group(start: usize, count: usize, mut visit: impl FnMut(usize, u64)) {
