@@ -1,7 +1,7 @@
 //! heapkeeper's own lines: each begins with `heapkeeper:`, each goes out in one write.
 
 use crate::Failure;
-use crate::output::open_special;
+use crate::output::{is_special, open_special};
 use hk_report::{LINE_PREFIX, Style};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -34,8 +34,7 @@ impl Sink {
 
     /// A file, from its beginning on.
     pub fn file(path: &Path) -> Result<Sink, Failure> {
-        let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
-        let opened = if is_special { open_special(path) } else { File::create(path) };
+        let opened = if is_special(path) { open_special(path) } else { File::create(path) };
         let file = opened.map_err(|error| unwritable(path, &error))?;
         let style = Style::for_output(file.is_terminal());
         Ok(Sink { file: Some(Mutex::new(Log { file, path: path.into(), failed: None })), style })

@@ -19,7 +19,7 @@ impl Output {
     /// Opens the place beside `path`, or `path` itself if it is no regular file.
     pub fn create(path: &Path) -> Result<Output, Failure> {
         let unwritable = |e| Failure::new(format!("cannot write {}: {e}", path.display()));
-        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        if is_special(path) {
             let file = open_special(path).map_err(unwritable)?;
             return Ok(Output { path: path.into(), file, temporary: None });
         }
@@ -40,6 +40,11 @@ impl Output {
         }
         written.map_err(|e| Failure::new(format!("cannot write {}: {e}", self.path.display())))
     }
+}
+
+/// Whether a place is there already and is a device, a pipe or a folder: nothing that may be replaced.
+pub fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 /// How long the reader of a FIFO may take to come.
@@ -69,9 +74,8 @@ pub fn refuse_same(files: &[(&str, &Path)]) -> Result<(), Failure> {
     for (at, (option, path)) in files.iter().enumerate() {
         for (other_option, other) in &files[..at] {
             let same_name = std::path::absolute(path).ok() == std::path::absolute(other).ok();
-            let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
             let same_file = identity(path).is_some() && identity(path) == identity(other);
-            if same_name && !is_special || same_file {
+            if same_name && !is_special(path) || same_file {
                 let path = path.display();
                 return Err(Failure::new(format!(
                     "{other_option} and {option} are the same file {path}: give each its own"

@@ -285,7 +285,8 @@ impl<H: Host> ProcessHeap<H> {
     /// interrupted this thread while it held the heap's lock.
     fn with_heap<R>(&self, work: impl FnOnce(&ThreadHeap) -> R) -> Option<R> {
         let current = self.current();
-        if !current.is_sentinel() && !current.is_busy() {
+        // A sentinel is always busy.
+        if !current.is_busy() {
             return Some(work(current));
         }
         if self.heap.is_reentered() {

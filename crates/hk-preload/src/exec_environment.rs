@@ -74,13 +74,19 @@ static LIBRARY: Kept = Kept::new();
 static PRELOAD_TEXT: Kept = Kept::new();
 
 unsafe extern "C" {
-    static environ: Entries;
+    static mut environ: Entries;
 }
 
 /// The program's environment now.
 pub fn current() -> Entries {
     // SAFETY: libc's variable.
     unsafe { environ }
+}
+
+/// Gives the program another environment, as programs do themselves (environ(7)).
+pub fn set_current(entries: Entries) {
+    // SAFETY: libc's variable.
+    unsafe { environ = entries };
 }
 
 /// Remembers our variables. Without a library path in the settings nothing is put back or taken out later.

@@ -4,7 +4,7 @@
 //! are put in for the length of the call. Who looks at the environment meanwhile sees two variables more; who changes it keeps what he
 //! made of it.
 
-use crate::exec_environment::{Entries, current, with_environment};
+use crate::exec_environment::{current, set_current, with_environment};
 use crate::next::Next;
 use core::cell::Cell;
 use core::ffi::{c_char, c_void};
@@ -17,16 +17,6 @@ type Popen = unsafe extern "C" fn(*const c_char, *const c_char) -> *mut c_void;
 static NEXT_SYSTEM: Next = Next::new(c"system");
 static NEXT_POPEN: Next = Next::new(c"popen");
 
-unsafe extern "C" {
-    #[link_name = "environ"]
-    static mut ENVIRON: Entries;
-}
-
-fn set_environment(entries: Entries) {
-    // SAFETY: libc's variable, which programs set in the same way (environ(7)).
-    unsafe { ENVIRON = entries };
-}
-
 /// Calls `start` with our variables in the environment.
 fn with_variables(start: &dyn Fn()) {
     let before = current();
@@ -35,10 +25,10 @@ fn with_variables(start: &dyn Fn()) {
             start();
             return 0;
         }
-        set_environment(entries);
+        set_current(entries);
         start();
         if current() == entries {
-            set_environment(before);
+            set_current(before);
         }
         0
     });

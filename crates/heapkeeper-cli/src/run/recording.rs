@@ -1,5 +1,6 @@
 //! The recording of a run: one sparse file that every process of the run maps.
 
+use crate::output::is_special;
 use crate::{Failure, os};
 use hk_format::FileHeader;
 use std::fs::{self, File};
@@ -73,7 +74,7 @@ fn temporary_folders() -> impl Iterator<Item = PathBuf> {
 
 /// The file is valid at every moment that it has its name.
 fn replace(path: &Path) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+    if is_special(path) {
         return Err(io::Error::other("it is there and is no regular file"));
     }
     let temporary = os::beside(path);
