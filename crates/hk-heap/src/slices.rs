@@ -221,8 +221,9 @@ impl SliceMap {
             self.put_back(tables, extended);
         }
         for slice in (start..end).filter(|slice| !(run.start..run.start + run.count).contains(slice)) {
-            let taken = self.take(tables, slice, 1);
-            self.put_back(tables, Run { zero: false, ..taken });
+            let group = tables.group(slice / 64);
+            group.dirty.set(group.dirty.get() | 1 << (slice % 64));
+            self.dirty_count.set(self.dirty_count.get() + 1);
         }
         Some(Run { start, count: HUGE_SLICES, zero: true })
     }
@@ -394,6 +395,8 @@ impl SliceMap {
     /// low will be wanted first. Give it to [`purge_run`] outside the lock, then to [`SliceMap::finish_purge`].
     pub fn begin_purge(&self, tables: &Tables, below: usize, count_max: usize, which: Which) -> Option<Run> {
         let mut end = below.min(self.top());
+        // Room for the parts of huge pages at both ends, which are cut off.
+        let span_max = if which == Which::Whole { count_max + HUGE_SLICES - 1 } else { count_max };
         while end > 0 {
             let index = (end - 1) / 64;
             let bits = ripe(tables, index, which) & (u64::MAX >> (63 - (end - 1) % 64));
@@ -404,7 +407,7 @@ impl SliceMap {
             let last = index * 64 + bits.ilog2() as usize;
             let mut start = last;
             let is_ripe = |slice: usize| ripe(tables, slice / 64, which) >> (slice % 64) & 1 != 0;
-            while start > 0 && last + 1 - start < count_max && is_ripe(start - 1) {
+            while start > 0 && last + 1 - start < span_max && is_ripe(start - 1) {
                 start -= 1;
             }
             let found =
@@ -425,6 +428,8 @@ impl SliceMap {
     /// What is free and dirty now is aged at the next tick.
     pub fn age(&self, tables: &Tables) {
         self.end_rest(tables);
+        // What goes back now may make room for what lies together.
+        self.pressed_in_vain.set(0);
         for index in 0..self.top().div_ceil(64) {
             let group = tables.group(index);
             group.aged.set(group.free.get() & group.dirty.get());
