@@ -21,10 +21,15 @@ static NEXT_POPEN: Next = Next::new(c"popen");
 /// The environment that was put in last. Whoever met it may hold on to it, so it is never freed, and used again while it is right.
 static KEPT: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
 
+/// The entry with this number, or the NULL behind the last.
+fn entry(entries: Entries, at: usize) -> *const c_char {
+    // SAFETY: callers stay at or below the terminator.
+    unsafe { *entries.wrapping_add(at) }
+}
+
 /// Number of entries. Reads no entry's text: those of an old environment may be gone.
 fn count(entries: Entries) -> usize {
-    // SAFETY: a NULL-terminated array, and nothing behind the NULL is read.
-    (0..).take_while(|&at| !unsafe { *entries.add(at) }.is_null()).count()
+    (0..).take_while(|&at| !entry(entries, at).is_null()).count()
 }
 
 /// A copy of an environment of [`with_environment`]'s, which is on this stack, that lasts. None if there is no memory.
@@ -32,8 +37,8 @@ fn keep(entries: Entries) -> Option<Entries> {
     let count = count(entries);
     // The variables that are put in are the last two: LD_PRELOAD's text may be on this stack as well.
     let preload_at = count.checked_sub(2)?;
-    // SAFETY: below the count.
-    let preload = unsafe { CStr::from_ptr(*entries.add(preload_at)) }.to_bytes_with_nul();
+    // SAFETY: entries are C strings.
+    let preload = unsafe { CStr::from_ptr(entry(entries, preload_at)) }.to_bytes_with_nul();
     let kept: Entries = KEPT.load(Ordering::Acquire);
     if is_same(kept, entries, count, preload) {
         return Some(kept);
@@ -46,8 +51,8 @@ fn keep(entries: Entries) -> Option<Entries> {
     let copy: *mut *const c_char = copy.cast();
     // SAFETY: the mapping has room for the array, its terminator included.
     unsafe { entries.copy_to_nonoverlapping(copy, count + 1) };
-    // SAFETY: below the count.
-    unsafe { *copy.add(preload_at) = text.cast() };
+    // SAFETY: a place in the array.
+    unsafe { copy.wrapping_add(preload_at).write(text.cast()) };
     // Release: who sees the array sees what is in it.
     KEPT.store(copy, Ordering::Release);
     Some(copy.cast_const())
@@ -58,8 +63,7 @@ fn is_same(kept: Entries, entries: Entries, len: usize, preload: &[u8]) -> bool 
         return false;
     }
     (0..len).all(|at| {
-        // SAFETY: below the count of both.
-        let (old, new) = unsafe { (*kept.add(at), *entries.add(at)) };
+        let (old, new) = (entry(kept, at), entry(entries, at));
         // SAFETY: of what was kept, this text was copied by `keep`.
         old == new || at == len - 2 && unsafe { CStr::from_ptr(old) }.to_bytes_with_nul() == preload
     })
