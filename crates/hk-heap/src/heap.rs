@@ -1,7 +1,7 @@
 //! The heap as a value: its parts, its start, and the two fast paths.
 
 use crate::figures::LiveFigures;
-use crate::lock::{Guard, Lock};
+use crate::lock::Lock;
 use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
 use crate::misuse::Misuse;
 use crate::population;
@@ -142,6 +142,9 @@ impl<O: Os> Heap<O> {
             return Ok(());
         }
         population::look_at_processor();
+        if let Some(word) = self.os.word_wiped_on_fork() {
+            self.lock.watch_forks(word);
+        }
         self.process.store(self.os.process_id(), Ordering::Relaxed);
         let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
         self.keep.store(options.keep, Ordering::Relaxed);
@@ -238,11 +241,6 @@ impl<O: Os> Heap<O> {
     /// The operating system.
     pub fn os(&self) -> &O {
         &self.os
-    }
-
-    /// The central lock.
-    pub(crate) fn lock(&self) -> Guard<'_, O> {
-        self.lock.lock(&self.os, self.expects_signals())
     }
 
     pub(crate) fn tables(&self) -> &Tables {

@@ -14,12 +14,13 @@
 //! - [`mailbox`]: how an owner learns of remote frees; who may act for which thread heap.
 //! - [`tables`], [`slices`], [`words`]: the reservation, which slices are free, where words come from.
 //! - [`bin`], [`thread_heap`]: one bin per class.
-//! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`: the slow ones.
+//! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
+//! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
 //! - [`walk`]: exact counts, and `verify`.
 //!
 //! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but constant tables,
-//! a word without blocks, and whether the processor can count bits. [`word`] and [`mailbox`] hold all of the protocol between threads; they are what
-//! the loom models (`--cfg hk_loom`) explore.
+//! a word without blocks, and whether the processor can count bits. [`word`], [`mailbox`] and
+//! [`fork_mark`] hold all of the protocol between threads; they are what the loom models (`--cfg hk_loom`) explore.
 #![no_std]
 #![allow(unsafe_code, reason = "this crate turns addresses into blocks")]
 
@@ -28,6 +29,7 @@ extern crate std;
 
 #[cfg(not(hk_loom))]
 mod bin;
+pub mod fork_mark;
 pub mod mailbox;
 mod signal_safe;
 mod sync;
@@ -40,6 +42,8 @@ pub use runtime::*;
 
 #[cfg(not(hk_loom))]
 pub mod figures;
+#[cfg(not(hk_loom))]
+mod fork;
 #[cfg(not(hk_loom))]
 pub mod heap;
 #[cfg(not(hk_loom))]

@@ -4,13 +4,12 @@
 //! system is asked to take pages back. Signals are blocked meanwhile if the process has handlers: one that
 //! allocates would wait for the very thread that it interrupted.
 //!
-//! A raw fork (a bare system call, past the handlers that libc's fork runs) of a process with threads may copy it
-//! held by a thread that the child does not have: the child then waits for ever, as it does with glibc's malloc.
-//! Breaking such a lock by comparing process ids was tried: in a vfork child, which runs in its parent's memory,
-//! it frees a lock whose holder lives.
+//! A fork by a bare system call may copy it held by a thread that the child does not have: see [`crate::fork_mark`].
 
+use crate::fork_mark::ForkMark;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use hk_os::{Os, SignalMask};
 
 const FREE: u32 = 0;
@@ -20,11 +19,24 @@ const CONTENDED: u32 = 2;
 const SPIN_COUNT: u32 = 100;
 /// Sleepers look again after so long, whatever they were told.
 const SLEEP_MS_MAX: u32 = 200;
+/// While another thread takes the lock over, which is two instructions' work.
+const PAUSE_MS: u32 = 1;
+
+/// How a thread found the lock that it has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// What it guards is whole.
+    Whole,
+    /// Held by a thread that a fork left behind: what it guards may be half changed.
+    Abandoned,
+}
 
 /// See the module head.
 #[derive(Debug)]
 pub struct Lock {
     state: AtomicU32,
+    /// Where the [`ForkMark`] is; null if there is none (yet).
+    mark: AtomicPtr<AtomicU32>,
     /// Thread of the holder, 0 for none: a signal handler must not wait for the thread that it interrupted.
     holder: AtomicUsize,
     /// The holder's signal mask, if it blocked signals.
@@ -49,25 +61,63 @@ impl Default for Lock {
 impl Lock {
     /// An unlocked lock.
     pub const fn new() -> Self {
-        Lock { state: AtomicU32::new(FREE), holder: AtomicUsize::new(0), mask: Cell::new(None) }
+        Lock {
+            state: AtomicU32::new(FREE),
+            mark: AtomicPtr::new(null_mut()),
+            holder: AtomicUsize::new(0),
+            mask: Cell::new(None),
+        }
+    }
+
+    /// Tells where a word is that is zero in a fork child, whoever made it. To be called once, by the holder.
+    pub fn watch_forks(&self, word: &'static AtomicU32) {
+        ForkMark::new(word).settle();
+        // Release: who finds the word finds it settled.
+        self.mark.store(core::ptr::from_ref(word).cast_mut(), Ordering::Release);
+    }
+
+    /// In a fork child, by the thread that took the lock before the fork.
+    pub fn keep_after_fork(&self) {
+        if let Some(mark) = self.mark() {
+            mark.settle();
+        }
+    }
+
+    fn mark(&self) -> Option<ForkMark<'static>> {
+        // SAFETY: null, or from a 'static reference in `watch_forks`.
+        unsafe { self.mark.load(Ordering::Acquire).as_ref() }.map(ForkMark::new)
     }
 
     /// Waits for the lock.
-    pub fn lock<'a, O: Os>(&'a self, os: &'a O, block_signals: bool) -> Guard<'a, O> {
-        self.lock_raw(os, block_signals);
-        Guard { lock: self, os }
+    pub fn lock<'a, O: Os>(&'a self, os: &'a O, block_signals: bool) -> (Guard<'a, O>, Found) {
+        let found = self.lock_raw(os, block_signals);
+        (Guard { lock: self, os }, found)
     }
 
     /// Waits for the lock and leaves it held; [`Lock::unlock_raw`] ends that. For fork.
-    pub fn lock_raw(&self, os: &impl Os, block_signals: bool) {
+    #[must_use]
+    pub fn lock_raw(&self, os: &impl Os, block_signals: bool) -> Found {
         let mask = block_signals.then(|| os.block_signals());
+        let taken_over = self.mark().filter(|mark| mark.is_wiped()).and_then(|mark| self.take_over(os, mark));
         // Acquire: see what the last holder did.
-        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if taken_over.is_none()
+            && self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
             self.lock_slow(os);
         }
         // Relaxed: compared by the same thread only.
         self.holder.store(os.thread_token(), Ordering::Relaxed);
         self.mask.set(mask);
+        taken_over.unwrap_or(Found::Whole)
+    }
+
+    #[cold]
+    fn take_over(&self, os: &impl Os, mark: ForkMark<'static>) -> Option<Found> {
+        let swap_held = || match self.state.swap(HELD, Ordering::Acquire) {
+            FREE => Found::Whole,
+            _ => Found::Abandoned,
+        };
+        mark.take_over(swap_held, |word, settling| os.wait(word, settling, PAUSE_MS))
     }
 
     /// Whether the calling thread holds the lock, that is, whether it is in a signal handler that interrupted

@@ -1,4 +1,4 @@
-//! Thread heaps: who has which, and what happens to them when threads end or the process forks.
+//! Thread heaps: who has which, and what happens to them when threads end or the process forks ([`crate::fork`]).
 //!
 //! Heaps are made once and never unmapped. A new thread first takes over an orphan, whole; so tens of
 //! thousands of short threads need no more heaps than ever ran at the same time.
@@ -9,15 +9,17 @@
 //! calls exec at once pays nothing.
 
 use crate::heap::Heap;
-use crate::mailbox::{HeapIndex, HeapState, resend};
+use crate::mailbox::{HeapIndex, HeapState};
 use crate::size_class::CLASS_COUNT;
 use crate::span::{Listing, SliceState};
 use crate::thread_heap::ThreadHeap;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use hk_os::Os;
 
-/// Looks at an orphan that is being drained before a new heap is made instead.
-const ADOPT_ATTEMPTS_MAX: u32 = 10_000;
+/// Looks at an orphan that is being drained before sleeping, and sleeps of a millisecond before another heap is made instead: the
+/// drainer may wait for its turn on a busy machine.
+const ADOPT_SPINS: u32 = 1000;
+const ADOPT_SLEEPS_MAX: u32 = 20;
 
 impl<O: Os> Heap<O> {
     /// A heap for the calling thread: an orphan, or a new one. None if there is no memory.
@@ -41,9 +43,13 @@ impl<O: Os> Heap<O> {
             // signal handler interrupted.
             let mailbox = &heap.shared.mailbox;
             for attempt in 0.. {
-                if attempt > ADOPT_ATTEMPTS_MAX {
+                if attempt > ADOPT_SPINS + ADOPT_SLEEPS_MAX {
                     self.list_orphan(heap);
                     return None;
+                }
+                if attempt > ADOPT_SPINS {
+                    // Nobody wakes us: it would cost each drainer a system call.
+                    self.os.wait(&AtomicU32::new(0), 0, 1);
                 }
                 if mailbox.transfer(HeapState::Orphan, HeapState::Running, self.generation()) {
                     return Some(heap);
@@ -133,6 +139,20 @@ impl<O: Os> Heap<O> {
         self.orphans.set(heap.index() + 1);
     }
 
+    /// Makes the list of orphans anew, under the lock, in a fork child where nobody else had it yet.
+    pub(crate) fn relist_orphans(&self) {
+        self.orphans.set(0);
+        for index in 0..self.heap_count() {
+            let shared = &self.tables().heap(index as usize).shared;
+            let is_orphan = shared.mailbox.state(self.generation()) == HeapState::Orphan;
+            shared.is_listed.store(is_orphan, Ordering::Relaxed);
+            if is_orphan {
+                shared.next_orphan.store(self.orphans.get(), Ordering::Relaxed);
+                self.orphans.set(index + 1);
+            }
+        }
+    }
+
     /// Number of heaps ever made.
     pub fn heap_count(&self) -> u32 {
         self.heap_count.load(Ordering::Acquire)
@@ -154,75 +174,6 @@ impl<O: Os> Heap<O> {
             if header.state() == SliceState::Small && header.owner().is_some() {
                 // AcqRel: an owner may change only by an RMW or with the heap's state in hand.
                 header.owner_and_flags.fetch_or(flags, Ordering::AcqRel);
-            }
-        }
-    }
-
-    /// Before fork: takes the lock, so that the child finds what it guards whole.
-    pub fn prepare_fork(&self) {
-        self.lock.lock_raw(&self.os, self.expects_signals());
-        // Here, as libc may change it in the child.
-        self.forks_alone.store(self.is_single_threaded(), Ordering::Relaxed);
-    }
-
-    /// After fork, in the parent.
-    pub fn after_fork_in_parent(&self) {
-        self.lock.unlock_raw(&self.os);
-    }
-
-    /// After fork, in the child, which has one thread, with heap `heap` (or the sentinel). All other heaps
-    /// become stale.
-    pub fn after_fork_in_child(&self, heap: &ThreadHeap) {
-        let old = self.generation();
-        self.fork_generation.store(old + 1, Ordering::Relaxed);
-        if !heap.is_sentinel() {
-            let mine = heap.shared.mailbox.transfer(HeapState::Stale, HeapState::Running, old + 1);
-            assert!(mine, "the forking thread's heap was running");
-        }
-        self.process.store(self.os.process_id(), Ordering::Relaxed);
-        self.stale_cursor.set(0);
-        // Threads that only free have no heap, so their number says nothing. What a signal handler that forks interrupted goes on when it
-        // returns, and keeps what it has in hand.
-        let is_interrupted = heap.is_busy() && !heap.is_sentinel();
-        if !self.forks_alone.load(Ordering::Relaxed) && !is_interrupted {
-            self.recover_slices();
-            self.resend_mail();
-        }
-        self.lock.unlock_raw(&self.os);
-    }
-
-    /// In a fork child, while it has one thread and the lock: slices that other threads had in hand, between taking them and
-    /// owning them, or to give their memory back, are free again.
-    fn recover_slices(&self) {
-        let mut slice = 0;
-        while slice < self.slices.top() {
-            let header = self.header(slice);
-            let count = header.slices.load(Ordering::Relaxed).max(1) as usize;
-            slice += match header.state() {
-                SliceState::Large => count,
-                SliceState::Small if header.owner().is_some() => count,
-                SliceState::Small => {
-                    header.retire();
-                    self.slices.recover(self.tables(), slice, count);
-                    count
-                }
-                SliceState::Fresh | SliceState::Interior | SliceState::Retired => {
-                    self.slices.recover(self.tables(), slice, 1);
-                    1
-                }
-            };
-        }
-    }
-
-    /// In a fork child, while it has one thread: what was on its way to a mailbox may have been in the hands of a
-    /// thread that is not here. All mailboxes are filled anew from the spans that have something pending.
-    fn resend_mail(&self) {
-        for index in 0..self.heap_count() {
-            self.tables().heap(index as usize).shared.mailbox.clear();
-        }
-        for span in 0..self.slices.top() as u32 {
-            if !self.header(span as usize).pending.0.is_empty() {
-                resend(self, span);
             }
         }
     }

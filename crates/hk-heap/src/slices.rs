@@ -309,7 +309,7 @@ impl SliceMap {
         Some(self.take(tables, start, count))
     }
 
-    fn is_free(&self, tables: &Tables, slice: usize) -> bool {
+    pub(crate) fn is_free(&self, tables: &Tables, slice: usize) -> bool {
         tables.group(slice / 64).free.get() >> (slice % 64) & 1 != 0
     }
 
@@ -356,14 +356,34 @@ impl SliceMap {
         self.put_back(tables, run);
     }
 
-    /// Makes slices free that are in no span, if they are not free already: in a fork child, where whoever had
-    /// taken them is not.
-    pub fn recover(&self, tables: &Tables, start: usize, count: usize) {
-        for slice in start..start + count {
-            if !self.is_free(tables, slice) && !self.resting.holds(slice) {
-                self.put_back(tables, Run { start: slice, count: 1, zero: false });
-            }
+    /// Makes a slice free that is in no span, if it is not free already: in a fork child, where whoever had taken it is not.
+    pub fn recover(&self, tables: &Tables, slice: usize) {
+        if !self.is_free(tables, slice) && !self.resting.holds(slice) {
+            self.put_back(tables, Run { start: slice, count: 1, zero: false });
         }
+    }
+
+    /// In a fork child that caught the lock's holder at work: nothing rests; see [`SliceMap::recover`].
+    pub fn forget_rest(&self) {
+        self.resting.first.set(0);
+        self.resting.len.set(0);
+        self.resting.slices.set(0);
+    }
+
+    /// In a fork child that caught the lock's holder at work: makes all else anew from which slices are free. All are dirty then:
+    /// who made some so may not have got to writing it down.
+    pub fn recount(&self, tables: &Tables) {
+        let mut free = 0;
+        for index in 0..self.top().div_ceil(64) {
+            let group = tables.group(index);
+            group.dirty.set(group.free.get());
+            group.aged.set(0);
+            free += group.free.get().count_ones() as usize;
+        }
+        self.free_count.set(free);
+        self.dirty_count.set(free);
+        self.lowest_group.set(0);
+        self.failed_count.set(usize::MAX);
     }
 
     /// Makes all resting slices free.

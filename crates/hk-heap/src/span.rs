@@ -226,6 +226,17 @@ impl SpanHeader {
         self.generation.store(generation.wrapping_add(2), Ordering::Release);
     }
 
+    /// Ends a change that its maker will not end: in a fork child where it is not. The fields may be old or new.
+    pub(crate) fn end_change(&self) {
+        let generation = self.generation.load(Ordering::Relaxed);
+        self.generation.store(generation.next_multiple_of(2), Ordering::Release);
+    }
+
+    /// Whether the slice belongs to the span that begins `back` slices before.
+    pub(crate) fn is_interior(&self, back: u32) -> bool {
+        self.state() == SliceState::Interior && self.slices.load(Ordering::Relaxed) == back
+    }
+
     fn set_state(&self, state: SliceState) {
         self.state.store(state as u32, Ordering::Release);
     }

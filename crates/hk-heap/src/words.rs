@@ -72,6 +72,11 @@ impl WordPool {
         Some(words)
     }
 
+    /// In a fork child that caught the lock's holder at work: what was free is nobody's.
+    pub fn forget(&self) {
+        self.lists.iter().for_each(|list| list.set(null_mut()));
+    }
+
     fn cut(&self, tables: &Tables, os: &impl Os, capacity: usize) -> Option<*mut Word> {
         let list = &self.lists[capacity];
         let first = list.get();

@@ -42,7 +42,10 @@ fn work(heap: &Heap<Linux>, seed: u64, table: &Mutex<Vec<usize>>, stop: &AtomicB
 /// What the child does with the heaps that were its parent's threads'.
 fn use_all_heaps(heap: &Heap<Linux>, mine: &ThreadHeap, kept: &[*mut u8]) {
     let count = heap.heap_count();
-    let heaps: Vec<_> = (1..count).map(|_| heap.attach().unwrap()).collect();
+    // No Vec: libc's malloc may hang here, as another thread of the parent had its lock.
+    let mut heaps = [mine; WORKERS * 2];
+    let heaps = &mut heaps[..count as usize - 1];
+    heaps.fill_with(|| heap.attach().unwrap());
     assert_eq!(heap.heap_count(), count, "stale heaps are taken over before new ones are made");
     heap.verify();
     for (round, thread) in heaps.iter().chain([&mine]).cycle().take(3000).enumerate() {
@@ -61,23 +64,50 @@ fn use_all_heaps(heap: &Heap<Linux>, mine: &ThreadHeap, kept: &[*mut u8]) {
         assert!(content.iter().all(|&byte| byte == 0x5a), "a block was handed out twice");
         heap.free(mine, block).expect("a live block");
     }
-    heaps.into_iter().for_each(|thread| heap.detach(thread));
+    heaps.iter().for_each(|thread| heap.detach(thread));
     heap.verify();
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// As libc's fork, whose handlers tell the heap.
+    Told,
+    /// By a bare system call.
+    Raw,
+}
+
 /// True if the child found everything in order.
-fn fork_once(heap: &Heap<Linux>, mine: &ThreadHeap, kept: &[*mut u8]) -> bool {
-    heap.prepare_fork();
-    // SAFETY: the child calls the heap, glibc's functions that it makes safe after fork, and _exit.
-    let child = unsafe { libc::fork() };
+fn fork_once(heap: &Heap<Linux>, mine: &ThreadHeap, kept: &[*mut u8], way: Way) -> bool {
+    if way == Way::Told {
+        heap.prepare_fork();
+    }
+    let child = match way {
+        // SAFETY: the child calls the heap, glibc's functions that it makes safe after fork, and _exit.
+        Way::Told => unsafe { libc::fork() },
+        // SAFETY: as above; what the child calls of glibc needs no lock of its parent's other threads.
+        Way::Raw => unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32 },
+    };
     if child == 0 {
+        // A child that hangs ends by that signal.
+        // SAFETY: no pointers.
+        unsafe { libc::alarm(30) };
+        if way == Way::Raw {
+            // It wants the lock, and so notices.
+            let block = heap.allocate(mine, 1 << 20);
+            assert!(!block.is_null());
+            heap.free(mine, block).expect("a live block");
+            // From here on as after a fork that was told of: all that the heap is can then be verified.
+            heap.prepare_fork();
+        }
         heap.after_fork_in_child(mine);
         let check = std::panic::AssertUnwindSafe(|| use_all_heaps(heap, mine, kept));
         let code = if std::panic::catch_unwind(check).is_ok() { 0 } else { 1 };
         // SAFETY: ends the child without the parent's exit handlers.
         unsafe { libc::_exit(code) };
     }
-    heap.after_fork_in_parent();
+    if way == Way::Told {
+        heap.after_fork_in_parent();
+    }
     assert!(child > 0, "fork failed");
     let mut status = 0;
     // SAFETY: our own child.
@@ -88,6 +118,15 @@ fn fork_once(heap: &Heap<Linux>, mine: &ThreadHeap, kept: &[*mut u8]) -> bool {
 
 #[test]
 fn a_child_takes_over_what_its_parents_threads_had() {
+    fork_often(Way::Told);
+}
+
+#[test]
+fn a_child_that_nobody_told_finds_the_lock_held_and_goes_on() {
+    fork_often(Way::Raw);
+}
+
+fn fork_often(way: Way) {
     let heap = Heap::new(Linux);
     heap.start(&Options { reserve_bytes_max: 1 << 30, ..Options::default() }).unwrap();
     let (table, stop) = (Mutex::new(Vec::new()), AtomicBool::new(false));
@@ -109,7 +148,7 @@ fn a_child_takes_over_what_its_parents_threads_had() {
             if fork % 2 == 0 {
                 thread::yield_now();
             }
-            all_well &= fork_once(&heap, mine, &kept);
+            all_well &= fork_once(&heap, mine, &kept, way);
         }
         stop.store(true, Ordering::Relaxed);
         assert!(all_well, "a child found its heap broken; its message is above");

@@ -92,6 +92,10 @@ unsafe impl Os for Watched {
         unsafe { self.fake.populate_huge(start, bytes) };
     }
 
+    fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
+        self.fake.word_wiped_on_fork()
+    }
+
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32) {
         self.fake.wait(word, expected, timeout_ms);
     }

@@ -4,8 +4,8 @@
 //! commits are counted against a budget, and a limit can be set at which commits fail.
 
 use crate::{Os, Purged, SignalMask};
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
 
 const SLICE_BYTES: usize = 64 << 10;
@@ -20,6 +20,8 @@ pub struct Fake {
     process: AtomicU32,
     purge_works: bool,
     populated_bytes: AtomicUsize,
+    /// The word that was handed out last.
+    wiped: AtomicPtr<AtomicU32>,
 }
 
 impl Fake {
@@ -32,6 +34,7 @@ impl Fake {
             process: AtomicU32::new(1),
             purge_works: true,
             populated_bytes: AtomicUsize::new(0),
+            wiped: AtomicPtr::new(null_mut()),
         }
     }
 
@@ -60,6 +63,10 @@ impl Fake {
     /// Becomes a fork child.
     pub fn fork(&self) {
         self.process.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: null, or leaked by `word_wiped_on_fork`.
+        if let Some(word) = unsafe { self.wiped.load(Ordering::SeqCst).as_ref() } {
+            word.store(0, Ordering::SeqCst);
+        }
     }
 }
 
@@ -95,6 +102,12 @@ unsafe impl Os for Fake {
     unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
         assert!(start.addr().get().is_multiple_of(bytes), "a huge page is aligned to its size");
         self.populated_bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
+        let word = std::boxed::Box::leak(std::boxed::Box::new(AtomicU32::new(0)));
+        self.wiped.store(word, Ordering::SeqCst);
+        Some(word)
     }
 
     fn wait(&self, _word: &AtomicU32, _expected: u32, _timeout_ms: u32) {

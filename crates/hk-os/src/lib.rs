@@ -69,6 +69,10 @@ pub unsafe trait Os: Sync {
     /// The range is committed.
     unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize);
 
+    /// A word that is zero, and is made zero again in each fork child, however it was forked, but not in a vfork child. On a page of its
+    /// own, for good. None if the system has no such pages.
+    fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32>;
+
     /// Sleeps while `word` is `expected`, at most `timeout_ms`; may wake for no reason.
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32);
 

@@ -83,6 +83,11 @@ unsafe impl Os for Passing {
         unsafe { self.fake.populate_huge(start, bytes) };
     }
 
+    fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
+        // It would be leaked, and nothing forks here.
+        None
+    }
+
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32) {
         self.fake.wait(word, expected, timeout_ms);
     }

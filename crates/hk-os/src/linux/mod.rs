@@ -8,6 +8,8 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU8, AtomicU32};
 
 const SLICE_BYTES: usize = 64 << 10;
+/// Of most machines; the kernel rounds up.
+const PAGE_BYTES: usize = 4 << 10;
 
 /// MADV_DONTNEED_LOCKED (Linux 5.18): gives locked pages back too.
 const MADV_DONTNEED_LOCKED: i32 = 24;
@@ -122,6 +124,33 @@ unsafe impl Os for Linux {
             // SAFETY: committed pages by the caller's word; none of these changes their contents.
             unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };
         }
+    }
+
+    /// MADV_WIPEONFORK, Linux 4.14.
+    fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
+        let _errno = Errno::keep();
+        // SAFETY: a new private mapping at an address of the kernel's choice touches nothing existing.
+        let page = unsafe {
+            libc::mmap(
+                null_mut(),
+                PAGE_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        // SAFETY: our own mapping.
+        if unsafe { libc::madvise(page, PAGE_BYTES, libc::MADV_WIPEONFORK) } != 0 {
+            // SAFETY: as above, and nobody was told of it.
+            unsafe { libc::munmap(page, PAGE_BYTES) };
+            return None;
+        }
+        // SAFETY: aligned, zero, and never unmapped.
+        Some(unsafe { &*page.cast::<AtomicU32>() })
     }
 
     fn wait(&self, word: &AtomicU32, expected: u32, timeout_ms: u32) {
