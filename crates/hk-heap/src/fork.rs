@@ -154,3 +154,151 @@ fn is_in_use(header: &SpanHeader) -> bool {
         SliceState::Fresh | SliceState::Interior | SliceState::Retired => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heap::Options;
+    use crate::size_class::SLICE_SHIFT;
+    use hk_os::Fake;
+    use std::vec::Vec;
+
+    const LARGE_SLICES: usize = 6;
+
+    /// A heap as a fork left it: its lock held by a thread that is not here.
+    struct Left {
+        heap: Heap<Fake>,
+        /// First slices of large spans.
+        large: [usize; 3],
+        small: Vec<*mut u8>,
+    }
+
+    impl Left {
+        fn new() -> Self {
+            let heap = Heap::new(Fake::new(256 << 20));
+            heap.start(&Options { reserve_bytes_max: 256 << 20, ..Options::default() }).unwrap();
+            let (mine, other) = (heap.attach().unwrap(), heap.attach().unwrap());
+            let small = (0..500).map(|_| heap.allocate(mine, 1000)).collect();
+            let base = heap.tables().base().addr().get();
+            let large = [(); 3].map(|()| {
+                let block = heap.allocate(mine, LARGE_SLICES * SLICE_BYTES);
+                (block.addr() - base) >> SLICE_SHIFT
+            });
+            // Something rests, something is free.
+            for bytes in [100_000, 3_000_000, 200_000] {
+                heap.free(mine, heap.allocate(mine, bytes)).unwrap();
+            }
+            heap.detach(other);
+            heap.verify();
+            assert_eq!(heap.lock.lock_raw(&heap.os, false), Found::Whole);
+            Left { heap, large, small }
+        }
+
+        fn large_header(&self, nth: usize) -> &SpanHeader {
+            self.heap.header(self.large[nth])
+        }
+
+        /// The child goes on: everything fits together, and can be used. Gives the number of live blocks.
+        fn go_on(self) -> u64 {
+            let heap = self.heap;
+            heap.os.fork();
+            let mine = heap.tables().heap(0);
+            let zeros = heap.allocate_zeroed(mine, 500_000);
+            // SAFETY: a new block of that size.
+            let zeros = unsafe { core::slice::from_raw_parts_mut(zeros, 500_000) };
+            assert!(zeros.iter().all(|&byte| byte == 0));
+            heap.verify();
+            let orphan = heap.attach().unwrap();
+            assert_eq!((orphan.index(), heap.heap_count()), (1, 2), "the orphan is found");
+            let more: Vec<_> = (0..3000).map(|n| heap.allocate(orphan, 1 + n * 37 % 9000)).collect();
+            for block in self.small.into_iter().chain(more).chain([zeros.as_mut_ptr()]) {
+                heap.free(mine, block).unwrap();
+            }
+            heap.detach(orphan);
+            heap.trim();
+            heap.verify();
+            heap.count().live_blocks
+        }
+    }
+
+    #[test]
+    fn a_lock_that_was_held_for_nothing_yet() {
+        assert_eq!(Left::new().go_on(), 3);
+    }
+
+    #[test]
+    fn headers_caught_while_they_change() {
+        let left = Left::new();
+        for slice in [left.large[0], left.large[1], left.heap.slices.top() - 1] {
+            left.heap.header(slice).begin_change_for_ever();
+        }
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn a_large_block_caught_while_it_shrinks() {
+        let left = Left::new();
+        // Two of three slices that it gives up say so already.
+        left.heap.header(left.large[0] + 3).retire();
+        left.heap.header(left.large[0] + 4).retire();
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn a_large_block_caught_while_it_grows() {
+        let left = Left::new();
+        left.large_header(0).slices.store(LARGE_SLICES as u32 - 2, Ordering::Relaxed);
+        left.large_header(0).begin_change_for_ever();
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn a_large_block_caught_while_it_is_retired() {
+        let left = Left::new();
+        left.large_header(2).retire();
+        left.large_header(2).begin_change_for_ever();
+        assert_eq!(left.go_on(), 2);
+    }
+
+    #[test]
+    fn a_large_block_caught_while_it_is_made() {
+        let left = Left::new();
+        let run = left.heap.slices.allocate(left.heap.tables(), &left.heap.os, 4, 1).unwrap();
+        // Fields of whatever span was there before.
+        left.heap.header(run.start).make_large(1, 9, 77, core::ptr::null_mut());
+        left.heap.header(run.start).begin_change_for_ever();
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn slices_caught_between_free_and_used() {
+        let left = Left::new();
+        left.heap.slices.allocate(left.heap.tables(), &left.heap.os, 5, 1).unwrap();
+        left.heap.slices.miscount();
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn words_caught_on_their_way_to_the_pool() {
+        let left = Left::new();
+        let (heap, tables) = (&left.heap, left.heap.tables());
+        let run = heap.slices.allocate(tables, &heap.os, 1, 1).unwrap();
+        let header = heap.header(run.start);
+        heap.words.provide(tables, &heap.os, header, 4).unwrap();
+        header.words.store(heap.words.provide(tables, &heap.os, header, 4).unwrap(), Ordering::Relaxed);
+        // More are provided, these go to the pool, and the header does not know yet.
+        let (words, capacity) =
+            (header.words.load(Ordering::Relaxed), header.word_capacity.load(Ordering::Relaxed));
+        heap.words.provide(tables, &heap.os, header, 32).unwrap();
+        header.word_capacity.store(capacity, Ordering::Relaxed);
+        header.words.store(words, Ordering::Relaxed);
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn an_orphan_caught_on_its_way_to_the_list() {
+        let left = Left::new();
+        left.heap.orphans.set(0);
+        assert_eq!(left.go_on(), 3);
+    }
+}

@@ -12,7 +12,7 @@
 //! - [`tally`]: how many blocks of a span are in use.
 //! - [`span`]: headers. An address leads to its span's header by a subtraction and a shift.
 //! - [`mailbox`]: how an owner learns of remote frees; who may act for which thread heap.
-//! - [`tables`], [`slices`], [`words`]: the reservation, which slices are free, where words come from.
+//! - [`tables`], [`slices`], `resting`, [`words`]: the reservation, which slices are free, where words come from.
 //! - [`bin`], [`thread_heap`]: one bin per class.
 //! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
 //! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
@@ -62,6 +62,8 @@ mod refill;
 mod registry;
 #[cfg(not(hk_loom))]
 mod release;
+#[cfg(not(hk_loom))]
+mod resting;
 #[cfg(not(hk_loom))]
 pub mod size_class;
 #[cfg(not(hk_loom))]

@@ -15,6 +15,7 @@
 //!
 //! Everything here is called under the central lock, but for [`SliceMap::top`].
 
+use crate::resting::Resting;
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
 use crate::tables::Tables;
 use core::cell::Cell;
@@ -86,31 +87,6 @@ const HUGE_FROM_SLICES: usize = (32 << 20) / SLICE_BYTES;
 /// At first 32 MiB; doubled when what went back was wanted again.
 const PRESSED_SLICES_FIRST: usize = 512;
 
-/// The runs that were freed last, oldest first; a ring.
-#[derive(Debug)]
-struct Resting {
-    runs: [Cell<Run>; RESTING_RUNS_MAX],
-    first: Cell<usize>,
-    len: Cell<usize>,
-    slices: Cell<usize>,
-}
-
-const RESTING_RUNS_MAX: usize = 16;
-/// Resting memory costs resident memory: no more than a 16th of what is used, but always so many slices (256 KiB).
-const RESTING_SLICES_MIN: usize = 4;
-const RESTING_SHARE: usize = 16;
-/// The run that was freed last rests whatever its share, up to this size (4 MiB).
-const RESTING_LAST_SLICES_MAX: usize = 64;
-
-impl Resting {
-    fn holds(&self, slice: usize) -> bool {
-        (0..self.len.get()).any(|nth| {
-            let run = self.runs[(self.first.get() + nth) % RESTING_RUNS_MAX].get();
-            (run.start..run.start + run.count).contains(&slice)
-        })
-    }
-}
-
 impl Default for SliceMap {
     fn default() -> Self {
         Self::new()
@@ -126,12 +102,7 @@ impl SliceMap {
             dirty_count: Cell::new(0),
             lowest_group: Cell::new(0),
             failed_count: Cell::new(usize::MAX),
-            resting: Resting {
-                runs: [const { Cell::new(Run { start: 0, count: 0, zero: false }) }; RESTING_RUNS_MAX],
-                first: Cell::new(0),
-                len: Cell::new(0),
-                slices: Cell::new(0),
-            },
+            resting: Resting::new(),
             pressed_slices: Cell::new(PRESSED_SLICES_FIRST),
             pressed_in_vain: Cell::new(0),
             pressed_out: Cell::new(0),
@@ -147,7 +118,7 @@ impl SliceMap {
 
     /// Slices in spans now.
     pub fn used_count(&self) -> usize {
-        self.top() - self.free_count.get() - self.resting.slices.get()
+        self.top() - self.free_count.get() - self.resting.slice_count()
     }
 
     /// Whether so much memory is free that some should go back at once.
@@ -179,7 +150,7 @@ impl SliceMap {
 
     /// Free slices that still hold memory, resting ones included.
     pub fn dirty_count(&self) -> usize {
-        self.dirty_count.get() + self.resting.slices.get()
+        self.dirty_count.get() + self.resting.slice_count()
     }
 
     /// Takes `count` slices, the first at a multiple of `align` slices.
@@ -330,30 +301,21 @@ impl SliceMap {
 
     /// Frees slices that a span used, after a rest.
     pub fn free(&self, tables: &Tables, start: usize, count: usize) {
-        let resting = &self.resting;
-        if count > RESTING_LAST_SLICES_MAX {
-            return self.put_back(tables, Run { start, count, zero: false });
+        let run = Run { start, count, zero: false };
+        if !Resting::takes(count) {
+            return self.put_back(tables, run);
         }
-        if resting.len.get() == RESTING_RUNS_MAX {
+        if self.resting.is_full() {
             self.end_oldest_rest(tables);
         }
-        let end = (resting.first.get() + resting.len.get()) % RESTING_RUNS_MAX;
-        resting.runs[end].set(Run { start, count, zero: false });
-        resting.len.set(resting.len.get() + 1);
-        resting.slices.set(resting.slices.get() + count);
-        let slices_max = (self.used_count() / RESTING_SHARE).max(RESTING_SLICES_MIN);
-        while resting.slices.get() > slices_max && resting.len.get() > 1 {
+        self.resting.push(run);
+        while self.resting.is_too_much(self.used_count()) {
             self.end_oldest_rest(tables);
         }
     }
 
-    fn end_oldest_rest(&self, tables: &Tables) {
-        let resting = &self.resting;
-        let run = resting.runs[resting.first.get()].get();
-        resting.first.set((resting.first.get() + 1) % RESTING_RUNS_MAX);
-        resting.len.set(resting.len.get() - 1);
-        resting.slices.set(resting.slices.get() - run.count);
-        self.put_back(tables, run);
+    fn end_oldest_rest(&self, tables: &Tables) -> bool {
+        self.resting.pop().map(|run| self.put_back(tables, run)).is_some()
     }
 
     /// Makes a slice free that is in no span, if it is not free already: in a fork child, where whoever had taken it is not.
@@ -365,9 +327,16 @@ impl SliceMap {
 
     /// In a fork child that caught the lock's holder at work: nothing rests; see [`SliceMap::recover`].
     pub fn forget_rest(&self) {
-        self.resting.first.set(0);
-        self.resting.len.set(0);
-        self.resting.slices.set(0);
+        self.resting.forget();
+    }
+
+    /// As a change of the ring and the counters that a fork caught half done.
+    #[cfg(test)]
+    pub(crate) fn miscount(&self) {
+        self.resting.turn();
+        self.free_count.set(self.free_count.get() + 3);
+        self.dirty_count.set(0);
+        self.lowest_group.set(self.top().div_ceil(64));
     }
 
     /// In a fork child that caught the lock's holder at work: makes all else anew from which slices are free. All are dirty then:
@@ -388,9 +357,7 @@ impl SliceMap {
 
     /// Makes all resting slices free.
     pub fn end_rest(&self, tables: &Tables) {
-        while self.resting.len.get() > 0 {
-            self.end_oldest_rest(tables);
-        }
+        while self.end_oldest_rest(tables) {}
     }
 
     /// Makes a run free again, as zero as it was.
@@ -471,6 +438,7 @@ impl SliceMap {
         }
         assert_eq!(free, self.free_count.get(), "free slices");
         assert_eq!(dirty, self.dirty_count.get(), "dirty slices");
+        self.resting.verify();
     }
 }
 

@@ -226,6 +226,12 @@ impl SpanHeader {
         self.generation.store(generation.wrapping_add(2), Ordering::Release);
     }
 
+    /// As a change whose maker a fork leaves behind.
+    #[cfg(test)]
+    pub(crate) fn begin_change_for_ever(&self) {
+        self.generation.fetch_or(1, Ordering::Relaxed);
+    }
+
     /// Ends a change that its maker will not end: in a fork child where it is not. The fields may be old or new.
     pub(crate) fn end_change(&self) {
         let generation = self.generation.load(Ordering::Relaxed);

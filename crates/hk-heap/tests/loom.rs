@@ -1,4 +1,4 @@
-//! Every order of the racing steps of `word` and `mailbox`, explored by loom on the code of the product.
+//! Every order of the racing steps of `word`, `mailbox` and `fork_mark`, explored by loom on the code of the product.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg hk_loom" cargo test -p hk-heap --release --test loom
@@ -8,6 +8,8 @@
 #![cfg(hk_loom)]
 #![allow(unsafe_code, reason = "loom hands cells out as pointers")]
 
+#[path = "loom/fork.rs"]
+mod fork;
 #[path = "loom/mail.rs"]
 mod mail;
 #[path = "loom/words.rs"]

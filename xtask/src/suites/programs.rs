@@ -64,6 +64,7 @@ const PROGRAMS: &[Program] = &[
     Program::new("stress", &["16", "4", "8"], &["32", "60", "20"]).reusing(),
     Program::new("producer_consumer", &["1000000"], &["20000000"]).reusing(),
     Program::new("fork_storm", &["3", "200", "5"], &["6", "5000", "10"]).reusing(),
+    Program::new("raw_fork_storm", &["3", "200", "10"], &["6", "5000", "20"]).reusing(),
     Program::new("nested_forks", &[], &[]),
     Program::new("vfork_and_spawn", &[], &[]),
     Program::new("short_threads", &["20000"], &["200000"]).reusing(),
