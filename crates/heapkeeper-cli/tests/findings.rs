@@ -309,6 +309,53 @@ fn children_are_covered_also_with_a_cleared_environment() {
     assert!((4..=5).contains(&processes), "{report:#}");
 }
 
+/// It runs none of the handlers that libc's fork calls.
+#[test]
+fn a_child_of_a_bare_system_call_has_findings_and_figures_of_its_own() {
+    let source = r#"
+        #include <signal.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/syscall.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            char *volatile block = malloc(100);
+            pid_t child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+            if (child == 0) {
+                free(block);
+                free(block);
+                char *volatile much = malloc(40 << 20);
+                memset(much, 1, 40 << 20);
+                free(much);
+                _exit(0);
+            }
+            waitpid(child, NULL, 0);
+            printf("%d\n", child);
+        }"#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "bare.c", source, &["-g", "-O1", "-w"]);
+    let mut command = heapkeeper();
+    command.current_dir(folder.path());
+    let output = succeed(command.args(["run", "--json", "report.json", "--"]).arg(&program));
+    let child: u64 = text(&output.stdout).trim().parse().unwrap();
+    let report = json(&folder.path().join("report.json"));
+    let (parent, other) = (&report["processes"][0], &report["processes"][1]);
+    assert_eq!(report["findings"][0]["process"]["pid"], child, "{report:#}");
+    assert_eq!(
+        (&other["pid"], &other["ppid"], &other["forked"]),
+        (&child.into(), &parent["pid"], &true.into())
+    );
+    let peak = |process: &serde_json::Value| process["figures"]["live_peak_bytes"]["value"].as_u64().unwrap();
+    assert!(peak(parent) < 1 << 20 && peak(other) >= 40 << 20, "{report:#}");
+    assert_eq!(
+        parent["figures"]["live_blocks"]["value"].as_u64().unwrap(),
+        2,
+        "the block and stdout's buffer"
+    );
+}
+
 #[test]
 fn a_static_child_is_named_as_not_covered() {
     let folder = orders();

@@ -339,6 +339,7 @@ impl<H: Host> ProcessHeap<H> {
         }
         if !self.registered.swap(true, Ordering::AcqRel) {
             self.heap.set_late_finding(Self::late_finding);
+            self.heap.set_fork_noticed(Self::become_fork_child);
             self.create_thread_key();
             self.watch_forks();
             H::watch_exit();
@@ -394,6 +395,7 @@ impl<H: Host> ProcessHeap<H> {
 
     /// The process ends, or becomes another program: counts what is live, and says so in the recording.
     pub fn finish(&self, state: ProcessState) {
+        self.heap.notice_fork();
         if !self.recording.is_open() || self.process_id.load(Ordering::Relaxed) != Linux.process_id() {
             return;
         }

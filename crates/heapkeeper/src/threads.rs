@@ -31,6 +31,13 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
+    /// In a fork child: findings and figures are its own from here on.
+    pub(crate) fn become_fork_child() {
+        let process = H::process();
+        process.stop.forget_others();
+        process.record_process(ProcessOrigin::Fork);
+    }
+
     pub(crate) fn watch_forks(&self) {
         // SAFETY: handlers of the right type, which stay loaded.
         unsafe {
@@ -66,6 +73,5 @@ unsafe extern "C" fn after_in_parent<H: Host>() {
 unsafe extern "C" fn after_in_child<H: Host>() {
     let process = H::process();
     process.heap.after_fork_in_child(process.current());
-    process.stop.forget_others();
-    process.record_process(ProcessOrigin::Fork);
+    ProcessHeap::<H>::become_fork_child();
 }

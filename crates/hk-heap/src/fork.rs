@@ -17,20 +17,51 @@ use crate::thread_heap::ThreadHeap;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
+/// Told that the process was forked unannounced. It must not call the heap for what needs the lock.
+pub type ForkNoticed = fn();
+
 impl<O: Os> Heap<O> {
     /// The central lock.
     pub(crate) fn lock(&self) -> Guard<'_, O> {
         let (guard, found) = self.lock.lock(&self.os, self.expects_signals());
-        if found == Found::Abandoned {
-            self.recover_abandoned();
+        if found != Found::InOrder {
+            self.arrive(found);
         }
         guard
     }
 
+    /// Who is told that this process is a fork child, if no handler of libc's fork did. The lock is held meanwhile.
+    pub fn set_fork_noticed(&self, told: ForkNoticed) {
+        self.fork_noticed.store(told as *mut (), Ordering::Release);
+    }
+
+    /// Looks whether this process is a child of such a fork, where nobody has noticed yet.
+    pub fn notice_fork(&self) {
+        if self.lock.is_after_fork() && !self.is_reentered() {
+            drop(self.lock());
+        }
+    }
+
+    /// In a child of a fork that nobody was told of, by the first thread that has the lock.
+    #[cold]
+    fn arrive(&self, found: Found) {
+        self.process.store(self.os.process_id(), Ordering::Relaxed);
+        if found == Found::Abandoned {
+            self.recover_abandoned();
+        }
+        let told = self.fork_noticed.load(Ordering::Acquire);
+        if !told.is_null() {
+            // SAFETY: not null, so it was stored by `set_fork_noticed` from a function of this very type.
+            let told: ForkNoticed = unsafe { core::mem::transmute(told) };
+            told();
+        }
+    }
+
     /// Before fork: takes the lock, so that the child finds what it guards whole.
     pub fn prepare_fork(&self) {
-        if self.lock.lock_raw(&self.os, self.expects_signals()) == Found::Abandoned {
-            self.recover_abandoned();
+        let found = self.lock.lock_raw(&self.os, self.expects_signals());
+        if found != Found::InOrder {
+            self.arrive(found);
         }
         // Here, as libc may change it in the child.
         self.forks_alone.store(self.is_single_threaded(), Ordering::Relaxed);
@@ -95,10 +126,8 @@ impl<O: Os> Heap<O> {
     }
 
     /// In a fork child, by who took over a lock that another thread held at the fork. See the module head.
-    #[cold]
     fn recover_abandoned(&self) {
         let tables = self.tables();
-        self.process.store(self.os.process_id(), Ordering::Relaxed);
         self.words.forget();
         self.slices.forget_rest();
         let top = self.slices.top();
@@ -190,7 +219,7 @@ mod tests {
             }
             heap.detach(other);
             heap.verify();
-            assert_eq!(heap.lock.lock_raw(&heap.os, false), Found::Whole);
+            assert_eq!(heap.lock.lock_raw(&heap.os, false), Found::InOrder);
             Left { heap, large, small }
         }
 

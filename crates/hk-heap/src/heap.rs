@@ -96,6 +96,7 @@ pub struct Heap<O> {
     figures_here: LiveFigures,
     figures: AtomicPtr<LiveFigures>,
     late: AtomicPtr<()>,
+    pub(crate) fork_noticed: AtomicPtr<()>,
 }
 
 // SAFETY: cells and tables are written before `ready` or under the lock; all else is atomic.
@@ -129,6 +130,7 @@ impl<O: Os> Heap<O> {
             figures_here: LiveFigures::new(),
             figures: AtomicPtr::new(null_mut()),
             late: AtomicPtr::new(null_mut()),
+            fork_noticed: AtomicPtr::new(null_mut()),
         }
     }
 

@@ -25,9 +25,11 @@ const PAUSE_MS: u32 = 1;
 /// How a thread found the lock that it has now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// What it guards is whole.
-    Whole,
-    /// Held by a thread that a fork left behind: what it guards may be half changed.
+    /// In order.
+    InOrder,
+    /// In order, by the first thread that takes it since the process was forked unannounced.
+    AfterFork,
+    /// By such a thread, held by one that the fork left behind: what it guards may be half changed.
     Abandoned,
 }
 
@@ -83,6 +85,11 @@ impl Lock {
         }
     }
 
+    /// Whether nobody has taken it since the process was forked unannounced.
+    pub fn is_after_fork(&self) -> bool {
+        self.mark().is_some_and(ForkMark::is_wiped)
+    }
+
     fn mark(&self) -> Option<ForkMark<'static>> {
         // SAFETY: null, or from a 'static reference in `watch_forks`.
         unsafe { self.mark.load(Ordering::Acquire).as_ref() }.map(ForkMark::new)
@@ -108,13 +115,13 @@ impl Lock {
         // Relaxed: compared by the same thread only.
         self.holder.store(os.thread_token(), Ordering::Relaxed);
         self.mask.set(mask);
-        taken_over.unwrap_or(Found::Whole)
+        taken_over.unwrap_or(Found::InOrder)
     }
 
     #[cold]
     fn take_over(&self, os: &impl Os, mark: ForkMark<'static>) -> Option<Found> {
         let swap_held = || match self.state.swap(HELD, Ordering::Acquire) {
-            FREE => Found::Whole,
+            FREE => Found::AfterFork,
             _ => Found::Abandoned,
         };
         mark.take_over(swap_held, |word, settling| os.wait(word, settling, PAUSE_MS))
