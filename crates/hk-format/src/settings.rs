@@ -135,11 +135,20 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
         b"purge-delay-ms" => number(value)
             .map(Setting::PurgeDelayMs)
             .ok_or(error("purge-delay-ms is a whole number of milliseconds, at most 4294967295")),
-        b"recorder" if !value.is_empty() => Ok(Setting::Recorder(value)),
-        b"lib" if !value.is_empty() => Ok(Setting::Library(value)),
-        b"recorder" | b"lib" => Err(error("a path is missing")),
+        b"recorder" | b"lib" if value.is_empty() => Err(error("a path is missing")),
+        b"recorder" | b"lib" if !is_encoded(value) => {
+            Err(error("in a path, % stands before two hexadecimal digits (a comma is %2C)"))
+        }
+        b"recorder" => Ok(Setting::Recorder(value)),
+        b"lib" => Ok(Setting::Library(value)),
         _ => Err(error("no such setting")),
     }
+}
+
+fn is_encoded(path: &[u8]) -> bool {
+    let digits_follow =
+        |at: usize| path.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    path.iter().enumerate().all(|(at, &byte)| byte != b'%' || digits_follow(at))
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
@@ -188,6 +197,14 @@ mod tests {
         let mut out = [0; 16];
         let len = decode_path(path, &mut out).unwrap();
         assert_eq!(&out[..len], b"/tmp/a,b");
+    }
+
+    #[test]
+    fn refuses_paths_that_are_not_encoded() {
+        for bad in [&b"recorder=%ZZ"[..], b"lib=/a%2", b"recorder=%", b"recorder="] {
+            assert!(parse(bad).next().unwrap().is_err());
+        }
+        assert_eq!(parse(b"lib=/%25").next(), Some(Ok(Setting::Library(b"/%25"))));
     }
 
     #[test]

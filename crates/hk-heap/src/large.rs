@@ -105,12 +105,22 @@ impl<O: Os> Heap<O> {
         if self.postponed.load(Ordering::Relaxed) == 0 || self.is_reentered() {
             return;
         }
-        let mut first = self.postponed.swap(0, Ordering::Acquire);
-        while let Some(span) = first.checked_sub(1) {
-            // Before the span is anybody's again.
-            first = self.header(span as usize).next.load(Ordering::Relaxed);
-            self.free_large(span as usize);
+        while let Some(span) = self.take_postponed() {
+            self.free_large(span);
         }
+    }
+
+    /// One at a time, so that a fork child finds the others where they were. Under the lock nobody else takes one, so the first stays what
+    /// it is until the exchange, or another one is pushed before it.
+    fn take_postponed(&self) -> Option<usize> {
+        let _guard = self.lock();
+        let pop = |first: u32| {
+            let span = first.checked_sub(1)?;
+            Some(self.header(span as usize).next.load(Ordering::Relaxed))
+        };
+        // Acquire: see the links; Release: who pops next sees those that were pushed before.
+        let popped = self.postponed.fetch_update(Ordering::AcqRel, Ordering::Acquire, pop);
+        popped.ok().map(|first| first as usize - 1)
     }
 
     fn free_large(&self, span: usize) {

@@ -47,6 +47,7 @@ impl<O: Os> Heap<O> {
         if !self.is_started() {
             return false;
         }
+        self.free_postponed();
         self.end_rest();
         self.purge(usize::MAX, Which::Any) > 0
     }

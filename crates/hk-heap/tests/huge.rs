@@ -72,5 +72,31 @@ fn what_a_huge_page_has_left_goes_back() {
     assert!(!heap.trim());
     heap.verify();
     empty(&heap, thread, blocks);
-    heap.os().advance_ms(1000);
+    assert!(heap.trim(), "the blocks' spans");
+    heap.verify();
+    assert_eq!(heap.count().dirty_bytes, 0);
+}
+
+#[test]
+fn spans_of_many_slices_lie_across_the_edges_of_huge_pages() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    // Of the spans of these sizes no whole number fills a huge page.
+    let mut blocks = Vec::new();
+    for round in 0..24 {
+        for bytes in [1024, 12 << 10, 20 << 10, 28 << 10] {
+            blocks.extend(fill(&heap, thread, MIB, bytes));
+        }
+        if round % 6 == 5 {
+            let kept = blocks.split_off(blocks.len() / 3);
+            empty(&heap, thread, blocks);
+            blocks = kept;
+            heap.os().advance_ms(300);
+        }
+        heap.verify();
+    }
+    assert!(heap.os().populated_bytes() > 0);
+    empty(&heap, thread, blocks);
+    heap.trim();
+    heap.verify();
 }

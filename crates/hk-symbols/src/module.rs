@@ -58,11 +58,14 @@ impl Module {
             frames.push(Frame::default());
         }
         let outermost = frames.last_mut().expect("just filled");
-        if outermost.function.is_none()
+        let is_known = outermost.function.is_some();
+        // GCC's DWARF calls every lambda so, and gives no linker's name.
+        let is_lambda = outermost.function.as_deref() == Some("operator()");
+        if (!is_known || is_lambda)
             && let Some(symbol) = self.symbol(address)
         {
             outermost.function = Some(name::demangle(&symbol.name));
-            outermost.function_offset = Some(address - symbol.start);
+            outermost.function_offset = (!is_known).then_some(address - symbol.start);
         }
         frames
     }

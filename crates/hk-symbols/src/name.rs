@@ -32,7 +32,12 @@ pub fn short_name(function: &str) -> String {
         let rest = &chars[at..];
         if depth == 0 && starts(rest, "operator") && !out.ends_with(|c: char| c.is_alphanumeric() || c == '_')
         {
-            return out + &operator(rest);
+            // A lambda is its own name; that it is called is no news.
+            return if out.ends_with("{lambda}::") {
+                out[..out.len() - 2].into()
+            } else {
+                out + &operator(rest)
+            };
         }
         if depth == 0 && starts(rest, "(anonymous namespace)") {
             out.push_str("(anonymous namespace)");
@@ -40,11 +45,25 @@ pub fn short_name(function: &str) -> String {
             continue;
         }
         match chars[at] {
+            // C++'s `{lambda(int)#1}` and Rust's `{{closure}}` are one part of a name.
+            '{' if depth == 0 => {
+                let end = rest.iter().position(|&c| c == '}').map_or(rest.len(), |end| end + 1);
+                out.push_str(&without_number(&rest[..end].iter().collect::<String>()));
+                at += end;
+                continue;
+            }
             // Rust's `<T as Trait>::method` and closures: taken whole, as the brackets are the name.
             '<' if out.is_empty() => return without_parameters(function),
             '<' => depth += 1,
             '>' if depth > 0 => depth -= 1,
-            '(' if depth == 0 && !out.is_empty() => break,
+            '(' if depth == 0 && !out.is_empty() => match enclosing_scope(rest) {
+                // A function that a lambda or a local class is in.
+                Some(bytes) => {
+                    at += bytes;
+                    continue;
+                }
+                None => break,
+            },
             // A return type stands before the name of a template function.
             ' ' if depth == 0 => out.clear(),
             c if depth == 0 => out.push(c),
@@ -53,6 +72,23 @@ pub fn short_name(function: &str) -> String {
         at += 1;
     }
     if out.is_empty() { function.to_owned() } else { out.replace("::::", "::") }
+}
+
+/// How much of `(int, int) const::name` stands before `::`, if the parameters are those of a scope.
+fn enclosing_scope(chars: &[char]) -> Option<usize> {
+    let mut depth = 0;
+    let end = chars.iter().position(|&c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    })? + 1;
+    let rest = &chars[end..];
+    let qualified = " const".len();
+    if starts(rest, "::") { Some(end) } else { starts(rest, " const::").then_some(end + qualified) }
+}
+
+/// `{lambda(int)#1}` gives `{lambda}`.
+fn without_number(part: &str) -> String {
+    if part.starts_with("{lambda") { "{lambda}".into() } else { part.into() }
 }
 
 fn starts(chars: &[char], text: &str) -> bool {
@@ -108,6 +144,9 @@ mod tests {
             ("void shop::drop<int>(int)", "shop::drop"),
             ("operator delete(void*, unsigned long)", "operator delete"),
             ("Total::operator()(int) const", "Total::operator()"),
+            ("main::{lambda(void*)#1}::operator()(void*) const", "main::{lambda}"),
+            ("shop(int)::{lambda(int, std::pair<int, int>)#2}::operator()(int) const", "shop::{lambda}"),
+            ("Shop::close(int (*)(int)) const::Local::end()", "Shop::close::Local::end"),
             ("(anonymous namespace)::finish(int)", "(anonymous namespace)::finish"),
             ("alloc::vec::Vec<T,A>::push", "alloc::vec::Vec::push"),
             ("core::ptr::drop_in_place<alloc::vec::Vec<u32>>", "core::ptr::drop_in_place"),

@@ -37,6 +37,7 @@ use target::Target;
 pub struct Args {
     /// The program to look at; its arguments are not looked at
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 const SCRIPT_LINE_BYTES: usize = 256;
 /// Interpreters of interpreters that the kernel follows.
 const SCRIPT_DEPTH_MAX: usize = 5;
+/// What execvp(3) runs scripts without a `#!` line with (_PATH_BSHELL).
+const SHELL: &str = "/bin/sh";
 /// PATH where none is set, as glibc's execvp has it.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
@@ -43,6 +45,9 @@ impl fmt::Display for TargetError {
         match self {
             TargetError::NotFound { name, named_by: Some(script) } => {
                 write!(f, "{} needs {}, which does not exist here", script.display(), name.display())
+            }
+            TargetError::NotFound { name, .. } if name.is_empty() => {
+                f.write_str("the program's name is empty")
             }
             TargetError::NotFound { name, named_by: None } if name.as_bytes().contains(&b'/') => {
                 write!(f, "{} does not exist", name.display())
@@ -88,6 +93,13 @@ pub fn find(command: &OsStr, search_path: Option<&OsStr>) -> Result<Target, Targ
         if head.starts_with(b"\x7fELF") {
             return Ok(Target { path, scripts });
         }
+        if !head.starts_with(b"#!") && scripts.is_empty() {
+            // What the kernel does not know, execvp(3) gives to the shell.
+            let shell = check(PathBuf::from(SHELL), Some(&path))?;
+            scripts.push(path);
+            path = shell;
+            continue;
+        }
         let line = script_line(&head).ok_or_else(|| TargetError::UnknownFormat(path.clone()))?;
         if scripts.len() == SCRIPT_DEPTH_MAX {
             return Err(TargetError::TooDeep(scripts.swap_remove(0)));
@@ -109,7 +121,8 @@ fn locate(
     search_path: Option<&OsStr>,
     named_by: Option<&Path>,
 ) -> Result<PathBuf, TargetError> {
-    if name.as_bytes().contains(&b'/') {
+    // An empty name is looked for nowhere, as by execvp(3).
+    if name.is_empty() || name.as_bytes().contains(&b'/') {
         return check(PathBuf::from(name), named_by);
     }
     let mut refused = None;

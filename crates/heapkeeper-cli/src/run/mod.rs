@@ -61,6 +61,7 @@ pub struct Args {
     log: Option<PathBuf>,
     /// The program to run, with its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 
@@ -143,7 +144,10 @@ fn refuse_option_as_command(command: &[OsString]) -> Result<(), Failure> {
 fn start(command: &mut Command, run: &Run) -> Result<Child, Failure> {
     command.spawn().map_err(|error| {
         run.recording.discard();
-        let name = clean(&run.command[0].to_string_lossy());
+        let name = match run.command[0].to_string_lossy() {
+            empty if empty.is_empty() => "''".into(),
+            name => clean(&name),
+        };
         match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Failure::with_code(format!("cannot run {name}: {error}"), NOT_FOUND)

@@ -1,9 +1,11 @@
 //! The real operating system: Linux through libc's wrappers, none of which allocates. They leave errno as it was, as
 //! free has to (glibc since 2.33, POSIX 2024).
 
+mod huge;
 mod tls;
 
 use crate::{Os, Purged, SignalMask};
+use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU8, AtomicU32};
 
@@ -117,6 +119,9 @@ unsafe impl Os for Linux {
     }
 
     unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
+        if !huge::are_given() {
+            return;
+        }
         let _errno = Errno::keep();
         // The last call is why the range is populated here and not by the program's touch: were it left marked, the kernel's
         // khugepaged would in time fill with memory again what is given back of it.
@@ -243,19 +248,25 @@ pub fn resident_bytes() -> usize {
     statm_bytes(1)
 }
 
+/// The begin of a file of the kernel's; empty if it can't be read.
+fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
+    let _errno = Errno::keep();
+    // SAFETY: a NUL-terminated path.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return &[];
+    }
+    // SAFETY: the buffer is valid for its length.
+    let len = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    // SAFETY: our own descriptor, closed once.
+    unsafe { libc::close(fd) };
+    &buffer[..len.max(0) as usize]
+}
+
 /// A field of /proc/self/statm (proc(5)), in bytes.
 fn statm_bytes(field: usize) -> usize {
     let mut text = [0u8; 128];
-    // SAFETY: a NUL-terminated constant path.
-    let fd = unsafe { libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if fd < 0 {
-        return 0;
-    }
-    // SAFETY: the buffer is valid for its length.
-    let len = unsafe { libc::read(fd, text.as_mut_ptr().cast(), text.len()) };
-    // SAFETY: our own descriptor, closed once.
-    unsafe { libc::close(fd) };
-    let text = &text[..len.max(0) as usize];
+    let text = read_file(c"/proc/self/statm", &mut text);
     let digits = text.split(|&b| b == b' ').nth(field).unwrap_or(b"");
     digits.iter().fold(0usize, |n, &d| n * 10 + usize::from(d.wrapping_sub(b'0'))) * 4096
 }
