@@ -266,7 +266,12 @@ fn what_is_no_program_is_named() {
     fs::write(&text, "hello").unwrap();
     doctor(&text).has("problem", "is not an executable file");
     fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
-    doctor(&text).has("problem", "neither an ELF program nor a script");
+    doctor(&text).has("note", "is a script, run by /bin/sh").verdict("works", 0);
+    let script = bench.path("script");
+    fs::write(&script, format!("#!{}\n", text.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    doctor(&script).has("problem", "neither an ELF program nor a script");
+    doctor(Path::new("")).has("problem", "the program's name is empty").verdict("will not be", 1);
     fs::write(&text, b"\x7fELF\x02\x01\x01 and then nothing that belongs there").unwrap();
     let answer = doctor(&text);
     assert_eq!(answer.status, 1);
