@@ -386,17 +386,25 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
+    /// Whether the recording's entry is this process's, and not its parent's.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.process_id.load(Ordering::Relaxed) == Linux.process_id()
+    }
+
     /// The process goes on after all: an exec failed.
     pub fn resume(&self) {
-        if self.recording.is_open() && self.process_id.load(Ordering::Relaxed) == Linux.process_id() {
+        if self.recording.is_open() && self.is_recorded() {
             self.recording.set_process_state(ProcessState::Running, 0);
         }
     }
 
     /// The process ends, or becomes another program: counts what is live, and says so in the recording.
     pub fn finish(&self, state: ProcessState) {
-        self.heap.notice_fork();
-        if !self.recording.is_open() || self.process_id.load(Ordering::Relaxed) != Linux.process_id() {
+        // Not before an exec: the caller may be a vfork child, and then the heap is its parent's, which is the one to notice.
+        if state != ProcessState::Replaced {
+            self.heap.notice_fork();
+        }
+        if !self.recording.is_open() || !self.is_recorded() {
             return;
         }
         if state == ProcessState::Counted && self.heap.is_started() {

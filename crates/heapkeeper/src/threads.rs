@@ -35,7 +35,10 @@ impl<H: Host> ProcessHeap<H> {
     pub(crate) fn become_fork_child() {
         let process = H::process();
         process.stop.forget_others();
-        process.record_process(ProcessOrigin::Fork);
+        // The heap may have noticed the fork before libc called us.
+        if !process.is_recorded() {
+            process.record_process(ProcessOrigin::Fork);
+        }
     }
 
     pub(crate) fn watch_forks(&self) {

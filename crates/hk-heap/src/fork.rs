@@ -45,10 +45,14 @@ impl<O: Os> Heap<O> {
     /// In a child of a fork that nobody was told of, by the first thread that has the lock.
     #[cold]
     fn arrive(&self, found: Found) {
+        if !self.is_started() {
+            return;
+        }
         self.process.store(self.os.process_id(), Ordering::Relaxed);
         if found == Found::Abandoned {
             self.recover_abandoned();
         }
+        self.relist_orphans();
         let told = self.fork_noticed.load(Ordering::Acquire);
         if !told.is_null() {
             // SAFETY: not null, so it was stored by `set_fork_noticed` from a function of this very type.
@@ -97,6 +101,7 @@ impl<O: Os> Heap<O> {
     /// In a fork child, by who has the lock, before anybody else had it there: slices that threads of the parent had in hand,
     /// between taking them and owning them, or to give their memory back, are free again.
     fn recover_slices(&self) {
+        self.slices.keep_purging(self.os.thread_token());
         let mut slice = 0;
         while slice < self.slices.top() {
             let header = self.header(slice);
@@ -144,7 +149,6 @@ impl<O: Os> Heap<O> {
         }
         self.recover_slices();
         self.slices.recount(tables);
-        self.relist_orphans();
     }
 
     /// A large span that was being made, retired or changed in size ends with the slices that say that they are in it.
@@ -189,7 +193,8 @@ mod tests {
     use super::*;
     use crate::heap::Options;
     use crate::size_class::SLICE_SHIFT;
-    use hk_os::Fake;
+    use crate::slices::Which;
+    use hk_os::{Fake, Purged};
     use std::vec::Vec;
 
     const LARGE_SLICES: usize = 6;
@@ -219,8 +224,16 @@ mod tests {
             }
             heap.detach(other);
             heap.verify();
-            assert_eq!(heap.lock.lock_raw(&heap.os, false), Found::InOrder);
+            // By another thread: its own holder would be in a signal handler.
+            let found = std::thread::scope(|scope| {
+                scope.spawn(|| heap.lock.lock_raw(&heap.os, false)).join().expect("it only locks")
+            });
+            assert_eq!(found, Found::InOrder);
             Left { heap, large, small }
+        }
+
+        fn large_block(&self, nth: usize) -> *mut u8 {
+            self.heap.tables().slice_start(self.large[nth]).as_ptr()
         }
 
         fn large_header(&self, nth: usize) -> &SpanHeader {
@@ -321,6 +334,55 @@ mod tests {
         heap.words.provide(tables, &heap.os, header, 32).unwrap();
         header.word_capacity.store(capacity, Ordering::Relaxed);
         header.words.store(words, Ordering::Relaxed);
+        assert_eq!(left.go_on(), 3);
+    }
+
+    #[test]
+    fn a_block_caught_while_it_shrinks_can_be_freed_first_of_all() {
+        let left = Left::new();
+        left.heap.header(left.large[0] + 3).retire();
+        left.heap.header(left.large[0] + 4).retire();
+        left.heap.os.fork();
+        left.heap.free(left.heap.tables().heap(0), left.large_block(0)).unwrap();
+        assert_eq!(left.go_on(), 2);
+    }
+
+    #[test]
+    fn a_block_caught_while_its_header_changes_can_be_freed_first_of_all() {
+        let left = Left::new();
+        left.large_header(1).begin_change_for_ever();
+        left.heap.os.fork();
+        assert_eq!(left.heap.usable_bytes(left.large_block(1)), Ok(LARGE_SLICES * SLICE_BYTES));
+        left.heap.free(left.heap.tables().heap(0), left.large_block(1)).unwrap();
+        assert_eq!(left.go_on(), 2);
+    }
+
+    #[test]
+    fn an_orphan_that_was_being_drained_is_not_waited_for() {
+        let left = Left::new();
+        left.heap.lock.unlock_raw(&left.heap.os);
+        let orphan = &left.heap.tables().heap(1).shared.mailbox;
+        assert!(orphan.transfer(HeapState::Orphan, HeapState::Busy, left.heap.generation()));
+        left.heap.os.fork();
+        assert_eq!(left.heap.attach().unwrap().index(), 2);
+        assert_eq!(left.heap.orphans.get(), 0);
+    }
+
+    #[test]
+    fn what_the_forking_thread_was_purging_stays_in_its_hands() {
+        let left = Left::new();
+        let (heap, tables) = (&left.heap, left.heap.tables());
+        let me = heap.os.thread_token();
+        let begin = |thread| heap.slices.begin_purge(tables, usize::MAX, 3, Which::Any, thread).unwrap();
+        let (mine, other) = (begin(me), begin(me + 1));
+        heap.os.fork();
+        heap.notice_fork();
+        assert!(!heap.slices.is_free(tables, mine.run.start));
+        assert!(heap.slices.is_free(tables, other.run.start));
+        for in_hand in [mine, other] {
+            let _guard = heap.lock();
+            heap.slices.finish_purge(tables, in_hand, Purged::Zeroed);
+        }
         assert_eq!(left.go_on(), 3);
     }
 

@@ -144,11 +144,11 @@ impl<O: Os> Heap<O> {
             return Ok(());
         }
         population::look_at_processor();
+        self.process.store(self.os.process_id(), Ordering::Relaxed);
+        let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
         if let Some(word) = self.os.word_wiped_on_fork() {
             self.lock.watch_forks(word);
         }
-        self.process.store(self.os.process_id(), Ordering::Relaxed);
-        let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
         self.keep.store(options.keep, Ordering::Relaxed);
         self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
         self.headers.store(tables.header_table().cast_mut(), Ordering::Relaxed);

@@ -12,7 +12,7 @@
 //! - [`tally`]: how many blocks of a span are in use.
 //! - [`span`]: headers. An address leads to its span's header by a subtraction and a shift.
 //! - [`mailbox`]: how an owner learns of remote frees; who may act for which thread heap.
-//! - [`tables`], [`slices`], `resting`, [`words`]: the reservation, which slices are free, where words come from.
+//! - [`tables`], [`slices`], `resting`, `purging`, [`words`]: the reservation, which slices are free, where words come from.
 //! - [`bin`], [`thread_heap`]: one bin per class.
 //! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
 //! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
@@ -56,6 +56,8 @@ pub mod misuse;
 mod population;
 #[cfg(not(hk_loom))]
 mod purge;
+#[cfg(not(hk_loom))]
+mod purging;
 #[cfg(not(hk_loom))]
 mod refill;
 #[cfg(not(hk_loom))]

@@ -105,17 +105,30 @@ impl Lock {
     #[must_use]
     pub fn lock_raw(&self, os: &impl Os, block_signals: bool) -> Found {
         let mask = block_signals.then(|| os.block_signals());
-        let taken_over = self.mark().filter(|mark| mark.is_wiped()).and_then(|mark| self.take_over(os, mark));
-        // Acquire: see what the last holder did.
-        if taken_over.is_none()
-            && self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err()
-        {
-            self.lock_slow(os);
+        let mut found = self.try_take(os);
+        while found.is_none() {
+            found = self.wait(os).or_else(|| self.try_take(os));
         }
+        let holder = self.holder.load(Ordering::Relaxed);
+        // In a child of libc's fork, where a handler of somebody else's came before ours, which will give the lock and that mask back.
+        let mask = if holder == os.thread_token() { self.mask.take().or(mask) } else { mask };
         // Relaxed: compared by the same thread only.
         self.holder.store(os.thread_token(), Ordering::Relaxed);
         self.mask.set(mask);
-        taken_over.unwrap_or(Found::InOrder)
+        found.unwrap_or(Found::InOrder)
+    }
+
+    #[inline]
+    fn try_take(&self, os: &impl Os) -> Option<Found> {
+        if let Some(mark) = self.mark()
+            && mark.is_wiped()
+            && let Some(found) = self.take_over(os, mark)
+        {
+            return Some(found);
+        }
+        // Acquire: see what the last holder did.
+        let taken = self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        taken.then_some(Found::InOrder)
     }
 
     #[cold]
@@ -134,16 +147,21 @@ impl Lock {
     }
 
     #[cold]
-    fn lock_slow(&self, os: &impl Os) {
+    fn wait(&self, os: &impl Os) -> Option<Found> {
         for _ in 0..SPIN_COUNT {
             core::hint::spin_loop();
             if self.state.compare_exchange_weak(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                return;
+                return Some(Found::InOrder);
             }
         }
         while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
+            if self.is_after_fork() {
+                // A signal handler forked while this thread slept.
+                return None;
+            }
             os.wait(&self.state, CONTENDED, SLEEP_MS_MAX);
         }
+        Some(Found::InOrder)
     }
 
     /// Ends [`Lock::lock_raw`].

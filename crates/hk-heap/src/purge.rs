@@ -1,7 +1,7 @@
 //! Memory goes back to the system: some time after it was freed, or at once when the program asks.
 
 use crate::heap::Heap;
-use crate::slices::{Run, Which, purge_run};
+use crate::slices::{Which, purge_run};
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
@@ -64,16 +64,16 @@ impl<O: Os> Heap<O> {
         let mut below = usize::MAX;
         while purged < slices_max {
             let count_max = SLICES_PER_CALL_MAX.min(slices_max - purged);
-            let run: Option<Run> = {
+            let taken = {
                 let _guard = self.lock();
-                self.slices.begin_purge(tables, below, count_max, which)
+                self.slices.begin_purge(tables, below, count_max, which, self.os.thread_token())
             };
-            let Some(run) = run else { break };
-            let result = purge_run(tables, &self.os, run);
+            let Some(in_hand) = taken else { break };
+            let result = purge_run(tables, &self.os, in_hand.run);
             let _guard = self.lock();
-            self.slices.finish_purge(tables, run, result);
-            purged += run.count;
-            below = run.start;
+            self.slices.finish_purge(tables, in_hand, result);
+            purged += in_hand.run.count;
+            below = in_hand.run.start;
         }
         purged
     }

@@ -209,6 +209,9 @@ impl<O: Os> Heap<O> {
                 tables.header(run.start + back).make_interior(back as u32);
             }
             self.note_spans();
+            // Under the lock, so that a fork in a signal handler finds the span in its owner's hands.
+            let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
+            header.publish(heap.owner_word() | flags);
             let huge = if heap.is_filled() { self.slices.open_huge(tables, &self.os, run) } else { None };
             (run.start, huge)
         };
@@ -216,8 +219,6 @@ impl<O: Os> Heap<O> {
         if let Some(huge) = huge {
             populate_run(self.tables(), &self.os, huge);
         }
-        let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
-        self.header(span).publish(heap.owner_word() | flags);
         Some(span)
     }
 
@@ -375,6 +376,10 @@ impl<O: Os> Heap<O> {
             let _guard = self.lock();
             let tables = self.tables();
             let header = tables.header(span);
+            if !matches!(header.state(), SliceState::Small | SliceState::Large) {
+                // This very lock was the first after a fork, and found the span half retired or resized: it is free already.
+                return;
+            }
             let slices = header.slices.load(Ordering::Relaxed) as usize;
             header.retire();
             self.slices.free(tables, span, slices);

@@ -141,6 +141,16 @@ impl<O: Os> Heap<O> {
 
     /// The block that begins at `address`.
     fn resolve(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
+        let found = self.resolve_once(address);
+        if found.is_err() && self.lock.is_after_fork() {
+            // Another thread may have been changing the block's size when the process was forked.
+            self.notice_fork();
+            return self.resolve_once(address);
+        }
+        found
+    }
+
+    fn resolve_once(&self, address: usize) -> Result<BlockRef<'_>, Misuse> {
         let (span, header, shape) = self.span_at(address)?;
         let retired = shape.state == SliceState::Retired;
         match shape.locate(address) {

@@ -15,6 +15,7 @@
 //!
 //! Everything here is called under the central lock, but for [`SliceMap::top`].
 
+use crate::purging::{InHand, Purging};
 use crate::resting::Resting;
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
 use crate::tables::Tables;
@@ -68,6 +69,7 @@ pub struct SliceMap {
     /// A search for this many slices failed, and nothing was freed since.
     failed_count: Cell<usize>,
     resting: Resting,
+    purging: Purging,
     /// More free dirty slices than this, and than are used, go back without waiting for a tick: a program that
     /// frees its peak and then sleeps has no later call to do it in.
     pressed_slices: Cell<usize>,
@@ -103,6 +105,7 @@ impl SliceMap {
             lowest_group: Cell::new(0),
             failed_count: Cell::new(usize::MAX),
             resting: Resting::new(),
+            purging: Purging::new(),
             pressed_slices: Cell::new(PRESSED_SLICES_FIRST),
             pressed_in_vain: Cell::new(0),
             pressed_out: Cell::new(0),
@@ -320,9 +323,14 @@ impl SliceMap {
 
     /// Makes a slice free that is in no span, if it is not free already: in a fork child, where whoever had taken it is not.
     pub fn recover(&self, tables: &Tables, slice: usize) {
-        if !self.is_free(tables, slice) && !self.resting.holds(slice) {
+        if !self.is_free(tables, slice) && !self.resting.holds(slice) && !self.purging.holds(slice) {
             self.put_back(tables, Run { start: slice, count: 1, zero: false });
         }
+    }
+
+    /// In a fork child, before [`SliceMap::recover`]: only `thread` goes on with what it was purging.
+    pub fn keep_purging(&self, thread: usize) {
+        self.purging.keep_only(thread);
     }
 
     /// In a fork child that caught the lock's holder at work: nothing rests; see [`SliceMap::recover`].
@@ -380,7 +388,14 @@ impl SliceMap {
     /// Takes a run out whose memory shall go back to the system, the highest that ends at `below` or before, of at most `count_max`
     /// slices, and if it has to be `whole`, of the ranges of whole huge pages. From the top, as allocation takes the lowest: what is
     /// low will be wanted first. Give it to [`purge_run`] outside the lock, then to [`SliceMap::finish_purge`].
-    pub fn begin_purge(&self, tables: &Tables, below: usize, count_max: usize, which: Which) -> Option<Run> {
+    pub(crate) fn begin_purge(
+        &self,
+        tables: &Tables,
+        below: usize,
+        count_max: usize,
+        which: Which,
+        thread: usize,
+    ) -> Option<InHand> {
         let mut end = below.min(self.top());
         // Room for the parts of huge pages at both ends, which are cut off.
         let span_max = if which == Which::Whole { count_max + HUGE_SLICES - 1 } else { count_max };
@@ -400,7 +415,7 @@ impl SliceMap {
             let found =
                 if which == Which::Whole { whole_pages(tables, start, last + 1) } else { start..last + 1 };
             if !found.is_empty() {
-                return Some(self.take(tables, found.start, found.len()));
+                return Some(self.purging.begin(thread, self.take(tables, found.start, found.len())));
             }
             end = start;
         }
@@ -408,8 +423,10 @@ impl SliceMap {
     }
 
     /// Puts a run back after its memory was given up, or kept.
-    pub fn finish_purge(&self, tables: &Tables, run: Run, purged: Purged) {
-        self.put_back(tables, Run { zero: purged == Purged::Zeroed, ..run });
+    pub(crate) fn finish_purge(&self, tables: &Tables, in_hand: InHand, purged: Purged) {
+        if self.purging.end(in_hand) {
+            self.put_back(tables, Run { zero: purged == Purged::Zeroed, ..in_hand.run });
+        }
     }
 
     /// What is free and dirty now is aged at the next tick.

@@ -235,7 +235,10 @@ impl SpanHeader {
     /// Ends a change that its maker will not end: in a fork child where it is not. The fields may be old or new.
     pub(crate) fn end_change(&self) {
         let generation = self.generation.load(Ordering::Relaxed);
-        self.generation.store(generation.next_multiple_of(2), Ordering::Release);
+        // Only then: each page that is written to is one more that the child has for itself.
+        if !generation.is_multiple_of(2) {
+            self.generation.store(generation.wrapping_add(1), Ordering::Release);
+        }
     }
 
     /// Whether the slice belongs to the span that begins `back` slices before.

@@ -15,7 +15,9 @@ mod linux;
 
 #[cfg(feature = "fake")]
 pub use fake::Fake;
-pub use linux::{Errno, Linux, mapped_bytes, resident_bytes, single_thread_flag};
+pub use linux::{
+    Errno, Linux, mapped_bytes, may_open_files, open_no_files, resident_bytes, single_thread_flag,
+};
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;

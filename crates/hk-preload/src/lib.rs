@@ -23,6 +23,7 @@ mod lifecycle;
 mod limits;
 mod next;
 mod panic;
+mod sandbox;
 mod shell;
 mod signals;
 mod target;

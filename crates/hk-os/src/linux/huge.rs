@@ -1,29 +1,22 @@
 //! Whether the system gives huge pages to who asks for them.
 
 use super::read_file;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
-const UNKNOWN: u8 = 0;
-const GIVEN: u8 = 1;
-const NOT_GIVEN: u8 = 2;
+static GIVEN: AtomicBool = AtomicBool::new(false);
 
-/// Looked at once: it is a setting of the machine.
-static ANSWER: AtomicU8 = AtomicU8::new(UNKNOWN);
+/// To be called at the start, while the process may still open files: it may be about to forbid that to itself.
+/// (/sys/kernel/mm/transparent_hugepage/enabled, Linux 2.6.38.)
+pub(super) fn look() {
+    let mut text = [0; 64];
+    let text = read_file(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut text);
+    // Relaxed: it is a setting of the machine; nothing is published with it.
+    GIVEN.store(is_given(text), Ordering::Relaxed);
+}
 
 /// False also where it cannot be known: fetching 2 MiB in small pages ahead would only cost memory.
-/// (/sys/kernel/mm/transparent_hugepage/enabled, Linux 2.6.38.)
 pub(super) fn are_given() -> bool {
-    // Relaxed: whoever looks finds the same.
-    match ANSWER.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let mut text = [0; 64];
-            let text = read_file(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut text);
-            let given = is_given(text);
-            ANSWER.store(if given { GIVEN } else { NOT_GIVEN }, Ordering::Relaxed);
-            given
-        }
-        answer => answer == GIVEN,
-    }
+    GIVEN.load(Ordering::Relaxed)
 }
 
 /// The choice stands in brackets.

@@ -7,7 +7,7 @@ mod tls;
 use crate::{Os, Purged, SignalMask};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicU8, AtomicU32};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 const SLICE_BYTES: usize = 64 << 10;
 /// Of most machines; the kernel rounds up.
@@ -89,6 +89,7 @@ unsafe impl Os for Linux {
             // SAFETY: the part behind the reservation, which nobody was told of.
             unsafe { self.release(tail, SLICE_BYTES - head) };
         }
+        huge::look();
         Some(start)
     }
 
@@ -248,18 +249,36 @@ pub fn resident_bytes() -> usize {
     statm_bytes(1)
 }
 
-/// The begin of a file of the kernel's; empty if it can't be read.
+static OPENS_NO_FILES: AtomicBool = AtomicBool::new(false);
+
+/// The process is about to forbid that to itself.
+pub fn open_no_files() {
+    // Relaxed: for this thread, and for others as soon as may be.
+    OPENS_NO_FILES.store(true, Ordering::Relaxed);
+}
+
+/// Whether files may be opened, as far as is known.
+pub fn may_open_files() -> bool {
+    !OPENS_NO_FILES.load(Ordering::Relaxed)
+}
+
+/// The begin of a file of the kernel's; empty if it can't be read. By system calls: libc's functions of these names are cancellation
+/// points, which malloc is not, and may be the program's own.
 fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
+    if !may_open_files() {
+        return &[];
+    }
     let _errno = Errno::keep();
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: a NUL-terminated path.
-    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
     if fd < 0 {
         return &[];
     }
     // SAFETY: the buffer is valid for its length.
-    let len = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    let len = unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) };
     // SAFETY: our own descriptor, closed once.
-    unsafe { libc::close(fd) };
+    unsafe { libc::syscall(libc::SYS_close, fd) };
     &buffer[..len.max(0) as usize]
 }
 
