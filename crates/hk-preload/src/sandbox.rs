@@ -2,7 +2,8 @@
 //!
 //! A filter of system calls (seccomp(2)) may end the process for opening a file, which a plain malloc never does. Who sets one says first
 //! that it wants no new privileges, through libc: from then on no file is opened, and what would be read there is missing from the
-//! report (resident bytes at exit, which mapping a bad address lies in). Who sets one by bare system calls, or as root, goes unseen.
+//! report (resident bytes at exit, which mapping a bad address lies in). Who sets one by bare system calls, or as root, goes unseen;
+//! and a free of an address that is not of the heap still reads which mapping that is, to find its owner.
 
 use libc::{c_int, c_ulong};
 
