@@ -14,8 +14,18 @@ use crate::workloads::{Job, Server, clear_leftovers};
 const TIMEOUT_SECONDS: &str = "60";
 /// How long a server may take until it listens.
 const SERVER_START_MAX: Duration = Duration::from_secs(10);
-/// The line by which a workload tells its resident memory after the peak.
+/// The lines by which a workload tells what it measured itself: resident memory after the peak, and percentiles of the latency of
+/// its calls. They are not part of the output that is compared.
 const RSS_AFTER_KEY: &str = "rss_after_kib=";
+const MALLOC_KEY: &str = "malloc_ns=";
+const FREE_KEY: &str = "free_ns=";
+
+/// The percentiles of a latency, as `latency.c` prints them.
+pub const CENTILES: [f64; 12] =
+    [50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.995, 99.999, 100.0];
+
+/// Latencies in nanoseconds at [`CENTILES`].
+pub type Latency = [u64; CENTILES.len()];
 
 /// What one run cost: the whole process tree, from its resource usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -36,6 +46,10 @@ pub struct Sample {
     pub switches: u64,
     /// Resident memory two seconds after all was freed, KiB, where the workload measures it.
     pub rss_after_kib: Option<u64>,
+    /// Latency of single calls, where the workload measures it.
+    pub malloc_ns: Option<Latency>,
+    /// The same of free.
+    pub free_ns: Option<Latency>,
     /// Fingerprint of the output.
     pub output: u64,
 }
@@ -164,18 +178,36 @@ fn parse(report: &str, output: &[u8], job: &Job) -> Result<Sample, String> {
         None => return Err("the launcher left no status".into()),
     }
     let text = String::from_utf8_lossy(output);
-    let (figures, rest): (Vec<&str>, Vec<&str>) =
-        text.lines().partition(|line| line.starts_with(RSS_AFTER_KEY));
-    sample.rss_after_kib = figures.first().and_then(|line| line[RSS_AFTER_KEY.len()..].parse().ok());
+    let is_figure =
+        |line: &&str| [RSS_AFTER_KEY, MALLOC_KEY, FREE_KEY].iter().any(|key| line.starts_with(key));
+    let (figures, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(is_figure);
+    let figure = |key| figures.iter().find_map(|line| line.strip_prefix(key));
+    sample.rss_after_kib = figure(RSS_AFTER_KEY).and_then(|text| text.parse().ok());
+    sample.malloc_ns = figure(MALLOC_KEY).and_then(latency);
+    sample.free_ns = figure(FREE_KEY).and_then(latency);
     if !job.output_varies {
         sample.output = digest(&[rest.join("\n").as_bytes()]);
     }
     Ok(sample)
 }
 
+fn latency(text: &str) -> Option<Latency> {
+    let values: Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
+    values.ok()?.try_into().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_percentiles() {
+        let text = b"malloc_ns=1,2,3,4,5,6,7,8,9,10,11,12\nfree_ns=1,2\n7\n";
+        let sample = parse("1 1 1 1 1 1 1 exit:0", text, &Job::default()).expect("good report");
+        assert_eq!(sample.malloc_ns.map(|ns| ns[8]), Some(9));
+        assert_eq!(sample.free_ns, None);
+        assert_eq!(sample.output, digest(&[b"7"]));
+    }
 
     #[test]
     fn reads_a_report_and_takes_the_memory_line_out_of_the_output() {

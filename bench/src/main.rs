@@ -65,7 +65,8 @@ fn bench(args: &Args) -> Result<bool, String> {
     let tables = report::tables(&rows, &allocators, args.statistic);
     let notes = report::notes(&rows, &allocators);
     let (verdict, met) = verdict::write(&rows, &allocators, args.statistic);
-    let summary = format!("{tables}{notes}\n{verdict}");
+    let start_up = report::start_up(&rows, &allocators, args.statistic);
+    let summary = format!("{tables}{start_up}{notes}\n{verdict}");
     print!("{summary}");
     if let Some(folder) = &args.out {
         let runs = report::runs_csv(&rows, &allocators);

@@ -7,7 +7,7 @@ use crate::args::{Args, Statistic};
 use crate::inputs::Random;
 use crate::launch::{Launcher, Sample};
 use crate::stats;
-use crate::workloads::{Job, Workload};
+use crate::workloads::{Group, Job, Workload};
 
 /// A row whose A/A spread is above this is repeated.
 pub const SPREAD_MAX: f64 = 0.05;
@@ -44,15 +44,36 @@ pub enum Figure {
     PeakRss,
     /// Resident memory two seconds after all was freed.
     RssAfter,
+    /// Page faults served without I/O.
+    MinorFaults,
+    /// Time on the clock.
+    Wall,
+    /// Latency of a single malloc, at a percentile of [`crate::launch::CENTILES`] by its place there.
+    Malloc(usize),
+    /// The same of free.
+    Free(usize),
 }
 
 impl Figure {
-    /// The figure of one run: microseconds or KiB.
+    /// Whether rows of a group have it.
+    pub fn is_of(self, group: Group) -> bool {
+        match self {
+            Figure::Cpu | Figure::PeakRss | Figure::RssAfter | Figure::MinorFaults => group.has_costs(),
+            Figure::Wall => group == Group::Scaling,
+            Figure::Malloc(_) | Figure::Free(_) => group == Group::Latency,
+        }
+    }
+
+    /// The figure of one run: microseconds, KiB or nanoseconds.
     pub fn of(self, sample: &Sample) -> Option<f64> {
         match self {
             Figure::Cpu => Some(sample.cpu_us() as f64),
             Figure::PeakRss => Some(sample.peak_rss_kib as f64),
             Figure::RssAfter => sample.rss_after_kib.map(|kib| kib as f64),
+            Figure::MinorFaults => Some(sample.minor_faults as f64),
+            Figure::Wall => Some(sample.wall_us as f64),
+            Figure::Malloc(centile) => sample.malloc_ns.map(|ns| ns[centile] as f64),
+            Figure::Free(centile) => sample.free_ns.map(|ns| ns[centile] as f64),
         }
     }
 }
@@ -117,7 +138,8 @@ pub fn measure<'a>(
 }
 
 fn is_noisy(row: &Row, statistic: Statistic) -> bool {
-    row.spread(Figure::Cpu, statistic).is_some_and(|spread| spread > SPREAD_MAX)
+    let figure = if row.workload.group.has_costs() { Figure::Cpu } else { Figure::Wall };
+    row.spread(figure, statistic).is_some_and(|spread| spread > SPREAD_MAX)
 }
 
 /// One run of each chosen row on each allocator, both in random order.

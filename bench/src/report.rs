@@ -7,9 +7,10 @@ use std::path::Path;
 use crate::allocators::Allocator;
 use crate::args::Statistic;
 use crate::cache::replace;
-use crate::measure::{Figure, Row, SPREAD_MAX};
+use crate::launch::Latency;
+use crate::measure::{Cell, Figure, Row, SPREAD_MAX};
 use crate::verdict::mean;
-use crate::workloads::Group;
+use crate::workloads::{Group, SPAWN_COUNT};
 
 /// Width of a column of ratios.
 const COLUMN: usize = 11;
@@ -34,13 +35,24 @@ const TABLES: &[Table] = &[
         unit: "MiB",
         scale: 1024.0,
     },
+    Table { figure: Figure::Wall, title: "Time on the clock, threads", unit: "ms", scale: 1000.0 },
+    Table { figure: Figure::Malloc(0), title: "malloc, median latency", unit: "ns", scale: 1.0 },
+    Table { figure: Figure::Malloc(CENTILE_9999), title: "malloc, p99.99 latency", unit: "ns", scale: 1.0 },
+    Table { figure: Figure::Free(0), title: "free, median latency", unit: "ns", scale: 1.0 },
+    Table { figure: Figure::Free(CENTILE_9999), title: "free, p99.99 latency", unit: "ns", scale: 1.0 },
 ];
+
+const START_UP_ROW: &str = "spawn";
+
+/// 99.99 in [`crate::launch::CENTILES`].
+const CENTILE_9999: usize = 8;
+const _: () = assert!(crate::launch::CENTILES[CENTILE_9999] == 99.99);
 
 /// All tables of ratios to the base.
 pub fn tables(rows: &[Row], allocators: &[Allocator], statistic: Statistic) -> String {
     let mut text = String::new();
     for table in TABLES {
-        if rows.iter().any(|row| row.cells[0].value(table.figure, statistic).is_some()) {
+        if rows.iter().any(|row| table.is_of(row)) {
             write_table(&mut text, table, rows, allocators, statistic);
         }
     }
@@ -64,8 +76,7 @@ fn write_table(
         let _ = write!(text, "{:>COLUMN$}", allocator.name);
     }
     text.push('\n');
-    let measured = |row: &&Row| row.cells.iter().any(|cell| table.figure_in(cell));
-    for row in rows.iter().filter(measured) {
+    for row in rows.iter().filter(|row| table.is_of(row)) {
         write_row(text, table, row, allocators, statistic);
     }
     for (group, name) in
@@ -80,8 +91,9 @@ fn write_table(
 }
 
 impl Table {
-    fn figure_in(&self, cell: &crate::measure::Cell) -> bool {
-        cell.samples.iter().any(|sample| self.figure.of(sample).is_some())
+    fn is_of(&self, row: &Row) -> bool {
+        let has_figure = |cell: &Cell| cell.samples.iter().any(|sample| self.figure.of(sample).is_some());
+        self.figure.is_of(row.workload.group) && row.cells.iter().any(has_figure)
     }
 }
 
@@ -153,16 +165,17 @@ pub fn notes(rows: &[Row], allocators: &[Allocator]) -> String {
 /// Every run, one a line.
 pub fn runs_csv(rows: &[Row], allocators: &[Allocator]) -> String {
     let mut text = String::from(
-        "workload,group,allocator,run,user_us,sys_us,wall_us,peak_rss_kib,minor_faults,major_faults,switches,rss_after_kib,status\n",
+        "workload,group,allocator,run,user_us,sys_us,wall_us,peak_rss_kib,minor_faults,major_faults,switches,rss_after_kib,malloc_ns,free_ns,status\n",
     );
     for row in rows {
         for (cell, allocator) in row.cells.iter().zip(allocators) {
             let lead = format!("{},{},{}", row.workload.name, row.workload.group.name(), allocator.name);
             for (run, s) in cell.samples.iter().enumerate() {
                 let after = s.rss_after_kib.map_or(String::new(), |kib| kib.to_string());
+                let (mallocs, frees) = (centiles(s.malloc_ns), centiles(s.free_ns));
                 let _ = writeln!(
                     text,
-                    "{lead},{},{},{},{},{},{},{},{},{after},ok",
+                    "{lead},{},{},{},{},{},{},{},{},{after},{mallocs},{frees},ok",
                     run + 1,
                     s.user_us,
                     s.sys_us,
@@ -174,10 +187,38 @@ pub fn runs_csv(rows: &[Row], allocators: &[Allocator]) -> String {
                 );
             }
             for why in &cell.failures {
-                let _ = writeln!(text, "{lead},,,,,,,,,,\"{}\"", why.replace('"', "'").replace('\n', " "));
+                let _ = writeln!(text, "{lead},,,,,,,,,,,,\"{}\"", why.replace('"', "'").replace('\n', " "));
             }
         }
     }
+    text
+}
+
+/// The percentiles of a latency, as one field.
+fn centiles(latency: Option<Latency>) -> String {
+    let texts: Vec<String> = latency.iter().flatten().map(u64::to_string).collect();
+    texts.join(" ")
+}
+
+/// What a short process costs more than on glibc: the shell that starts one program after the other, per program.
+pub fn start_up(rows: &[Row], allocators: &[Allocator], statistic: Statistic) -> String {
+    let glibc = allocators.iter().position(|allocator| allocator.name == "glibc");
+    let row = rows.iter().find(|row| row.workload.name == START_UP_ROW);
+    let Some((glibc, row)) = glibc.zip(row) else { return String::new() };
+    let value = |index: usize, figure| row.cells[index].value(figure, statistic);
+    let mut text = format!("Start-up of a short process, more than on glibc, {START_UP_ROW}\n");
+    let _ = writeln!(text, "{:NAME$}{:>COLUMN$}{:>COLUMN$}{:>COLUMN$}", "", "CPU ms", "faults", "RSS MiB");
+    for (index, allocator) in allocators.iter().enumerate().filter(|&(index, _)| index != glibc) {
+        let more = |figure, each: f64| {
+            let cost = value(index, figure).zip(value(glibc, figure)).map(|(own, base)| (own - base) / each);
+            cost.map_or("F".into(), |cost| format!("{cost:.2}"))
+        };
+        let programs = f64::from(SPAWN_COUNT);
+        let (cpu, faults) = (more(Figure::Cpu, programs * 1000.0), more(Figure::MinorFaults, programs));
+        let rss = more(Figure::PeakRss, 1024.0);
+        let _ = writeln!(text, "{:NAME$}{cpu:>COLUMN$}{faults:>COLUMN$}{rss:>COLUMN$}", allocator.name);
+    }
+    text.push('\n');
     text
 }
 

@@ -51,7 +51,10 @@ pub fn mean(
     figure: Figure,
     statistic: Statistic,
 ) -> Option<(f64, usize)> {
-    let in_group = rows.iter().filter(|row| group.is_none_or(|group| row.workload.group == group));
+    let is_wanted = |row: &&Row| {
+        figure.is_of(row.workload.group) && group.is_none_or(|group| row.workload.group == group)
+    };
+    let in_group = rows.iter().filter(is_wanted);
     let ratios: Vec<f64> = in_group.filter_map(|row| row.ratio(index, figure, statistic)).collect();
     Some((geometric_mean(&ratios)?, ratios.len()))
 }
@@ -59,11 +62,12 @@ pub fn mean(
 /// Judges one bar for the allocator at `index`. A workload that failed fails the bar: leaving it out would
 /// reward crashing.
 pub fn judge(bar: &Bar, rows: &[Row], index: usize, statistic: Statistic) -> Standing {
-    if rows.iter().any(|row| row.cells[index].value(bar.figure, statistic).is_none()) {
+    let rows_count = rows.iter().filter(|row| bar.figure.is_of(row.workload.group)).count();
+    if rows.iter().any(|row| row.cells[index].value(Figure::Cpu, statistic).is_none()) {
         return Standing::NotMeasured("a workload failed on it");
     }
     let real = rows.iter().filter(|row| row.workload.group == Group::Real).count();
-    if rows.len() < ROWS_MIN || real < REAL_ROWS_MIN {
+    if rows_count < ROWS_MIN || real < REAL_ROWS_MIN {
         return Standing::NotMeasured("too few workloads: ten are needed, five of them real programs");
     }
     let ratio = mean(rows, None, index, bar.figure, statistic);

@@ -15,14 +15,25 @@ pub enum Group {
     Real,
     /// A small program of our own that does little but allocate.
     Synthetic,
+    /// The same work on more and more threads: time on the clock counts.
+    Scaling,
+    /// Single calls: percentiles of their latency count.
+    Latency,
 }
 
 impl Group {
+    /// Whether CPU time and memory of its rows are compared.
+    pub fn has_costs(self) -> bool {
+        matches!(self, Group::Real | Group::Synthetic)
+    }
+
     /// The word used in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             Group::Real => "real",
             Group::Synthetic => "synthetic",
+            Group::Scaling => "scaling",
+            Group::Latency => "latency",
         }
     }
 }
@@ -77,9 +88,12 @@ pub struct Server {
 
 macro_rules! own {
     ($name:literal, $file:literal, $quick:expr $(, $arg:literal)*) => {
+        own!(Synthetic, $name, $file, $quick $(, $arg)*)
+    };
+    ($group:ident, $name:literal, $file:literal, $quick:expr $(, $arg:literal)*) => {
         Workload {
             name: $name,
-            group: Group::Synthetic,
+            group: Group::$group,
             quick: $quick,
             package: None,
             program: Program::Own($file, &[$($arg),*]),
@@ -131,6 +145,11 @@ pub const WORKLOADS: &[Workload] = &[
     own!("fragment", "fragment", false),
     own!("peak-idle", "peak", true, "idle"),
     own!("peak-trickle", "peak", false, "trickle"),
+    own!(Scaling, "scale-2", "scale", false, "2"),
+    own!(Scaling, "scale-8", "scale", false, "8"),
+    own!(Scaling, "scale-32", "scale", false, "32"),
+    own!(Scaling, "scale-128", "scale", false, "128"),
+    own!(Latency, "latency", "latency", false),
 ];
 
 /// The C files of the synthetic workloads, by the name of the program.
@@ -148,6 +167,8 @@ const SOURCES: &[(&str, &[u8])] = &[
     ("grow", include_bytes!("../workloads/grow.c")),
     ("fragment", include_bytes!("../workloads/fragment.c")),
     ("peak", include_bytes!("../workloads/peak.c")),
+    ("scale", include_bytes!("../workloads/scale.c")),
+    ("latency", include_bytes!("../workloads/latency.c")),
 ];
 
 /// The Debian packages that all workloads and rivals together need.
@@ -295,9 +316,12 @@ fn redis(cache: &Cache, program: PathBuf) -> Result<Job, String> {
     Ok(job)
 }
 
+/// Programs that `spawn.sh` starts.
+pub const SPAWN_COUNT: u32 = 400;
+
 fn spawn(cache: &Cache, _program: PathBuf) -> Result<Job, String> {
     let script = cache.put("inputs/spawn.sh", include_bytes!("../inputs/spawn.sh"))?;
-    Ok(job(["sh".into(), script.into()]))
+    Ok(job(["sh".into(), script.into(), SPAWN_COUNT.to_string().into()]))
 }
 
 /// Takes away what an earlier run may have left.

@@ -5,6 +5,7 @@
 #define HK_BENCH_COMMON_H
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
