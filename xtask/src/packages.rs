@@ -33,6 +33,7 @@ pub const NEEDS: &[Need] = &[
     need("ab", "apache2-utils"),
     need("node", "nodejs"),
     need("gs", "ghostscript"),
+    need("valgrind", "valgrind"),
     need("/usr/include/jemalloc/jemalloc.h", "libjemalloc-dev"),
 ];
 

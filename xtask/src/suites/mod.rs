@@ -3,6 +3,7 @@
 mod build;
 mod cargo;
 mod command;
+mod instructions;
 mod limits;
 mod programs;
 mod real;
@@ -40,14 +41,15 @@ pub const TEST: &[Suite] = &[
     suite("format", 10, style::format, "rustfmt finds nothing to change"),
     suite("clippy", 80, style::clippy, "no warnings"),
     suite("tidy", 10, tidy::suite, "arrows between crates, banned words, length of files"),
-    suite("unit", 160, cargo::unit, "unit and model tests of all crates"),
-    suite("loom", 80, cargo::loom, "every order of the heap's racing steps"),
+    suite("unit", 120, cargo::unit, "unit and model tests of all crates"),
+    suite("loom", 40, cargo::loom, "every order of the heap's racing steps"),
     suite("miri", 60, cargo::miri, "undefined behaviour, over the fake operating system"),
-    suite("sanitizers", 70, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
+    suite("sanitizers", 150, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
     suite("build", 110, build::suite, "the command with the library inside, and what the library imports"),
-    suite("victims", 150, victims::suite, "every bug is reported as promised, and its twin is not"),
+    suite("victims", 130, victims::suite, "every bug is reported as promised, and its twin is not"),
     suite("programs", 110, programs::suite, "threads, fork, signals, limits of the malloc family"),
     suite("limits", 30, limits::suite, "out of memory, and memory given back"),
+    suite("instructions", 20, instructions::suite, "how many instructions malloc and free take"),
     suite(
         "command",
         30,
@@ -73,7 +75,8 @@ pub fn run(suite: &Suite, context: &mut Context) -> Tally {
     let budget = Duration::from_secs(suite.seconds) * PATIENCE;
     let start = Instant::now();
     context.begin(budget);
-    let needs_command = ["victims", "programs", "limits", "command", "real", "bench"].contains(&suite.name);
+    let needs_command =
+        ["victims", "programs", "limits", "instructions", "command", "real", "bench"].contains(&suite.name);
     match needs_command.then(|| build::ensure(context)) {
         Some(Err(text)) => context.record(suite.name, Err(text)),
         _ => (suite.run)(context),
