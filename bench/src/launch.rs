@@ -93,6 +93,12 @@ impl<'a> Launcher<'a> {
         command
     }
 
+    /// Gives a command that is started without the launcher the environment and folder of a measured program.
+    pub fn prepare(&self, command: &mut Command, job: &Job, allocator: &Allocator) {
+        command.current_dir(self.cache.path("run"));
+        set_environment(command, job, allocator);
+    }
+
     /// One run; the error says what went wrong in one line.
     pub fn run(&self, job: &Job, allocator: &Allocator) -> Result<Sample, String> {
         clear_leftovers(job);

@@ -9,11 +9,13 @@
 mod allocators;
 mod args;
 mod cache;
+mod charts;
 mod debian;
 mod inputs;
 mod launch;
 mod machine;
 mod measure;
+mod memory;
 mod report;
 mod stats;
 mod verdict;
@@ -59,6 +61,11 @@ fn bench(args: &Args) -> Result<bool, String> {
     skipped.iter().for_each(|why| println!("skipped: {why}"));
     println!();
 
+    // Charts are for keeping.
+    let courses = match &args.out {
+        Some(_) => memory::follow(&ready, &allocators, &launcher)?,
+        None => Vec::new(),
+    };
     let rows = measure::measure(ready, &allocators, &launcher, args);
     prove_all(&mut allocators, &launcher)?;
 
@@ -72,7 +79,12 @@ fn bench(args: &Args) -> Result<bool, String> {
         let runs = report::runs_csv(&rows, &allocators);
         let about =
             format!("{machine}command: {}\n\n{versions}{}", command_line(), lines(&missing, &skipped));
-        report::keep(folder, &[("runs.csv", &runs), ("summary.txt", &summary), ("machine.txt", &about)])?;
+        let mut files = vec![("runs.csv", runs), ("summary.txt", summary), ("machine.txt", about)];
+        if !courses.is_empty() {
+            files.push(("memory.csv", memory::csv(&courses, &allocators)));
+        }
+        files.extend(charts::all(&rows, &allocators, &courses, args.statistic)?);
+        report::keep(folder, &files)?;
         println!("raw results in {}", folder.display());
     }
     Ok(met || !args.check)

@@ -223,7 +223,7 @@ pub fn start_up(rows: &[Row], allocators: &[Allocator], statistic: Statistic) ->
 }
 
 /// Writes the files of a result folder.
-pub fn keep(folder: &Path, files: &[(&str, &str)]) -> Result<(), String> {
+pub fn keep(folder: &Path, files: &[(&str, String)]) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
     files.iter().try_for_each(|(name, text)| replace(&folder.join(name), text.as_bytes()))
 }

@@ -77,6 +77,8 @@ pub struct SliceMap {
     pressed_in_vain: Cell<usize>,
     /// Slices that went back so, and were not taken again since.
     pressed_out: Cell<usize>,
+    /// The most free dirty slices so far.
+    dirty_peak: Cell<usize>,
     /// Slices that went back so, whatever became of them, since the limit was doubled.
     pressed_total: Cell<usize>,
 }
@@ -86,8 +88,9 @@ const HUGE_SLICES: usize = (2 << 20) / SLICE_BYTES;
 /// Huge pages are for heaps that use at least so much (32 MiB): one that is mostly unused is then a sixteenth.
 const HUGE_FROM_SLICES: usize = (32 << 20) / SLICE_BYTES;
 
-/// At first 32 MiB; doubled when what went back was wanted again.
+/// At first 32 MiB; doubled when what went back was wanted again, but never so that not a sixteenth of a peak would go back.
 const PRESSED_SLICES_FIRST: usize = 512;
+const PRESSED_SHARE: usize = 16;
 
 impl Default for SliceMap {
     fn default() -> Self {
@@ -110,6 +113,7 @@ impl SliceMap {
             pressed_in_vain: Cell::new(0),
             pressed_out: Cell::new(0),
             pressed_total: Cell::new(0),
+            dirty_peak: Cell::new(0),
         }
     }
 
@@ -145,7 +149,8 @@ impl SliceMap {
         }
         self.pressed_out.set(out.saturating_sub(count));
         if self.pressed_out.get() <= self.pressed_total.get() / 8 {
-            self.pressed_slices.set(self.pressed_slices.get() * 2);
+            let most = self.dirty_peak.get() / PRESSED_SHARE * (PRESSED_SHARE - 1);
+            self.pressed_slices.set((self.pressed_slices.get() * 2).min(most.max(PRESSED_SLICES_FIRST)));
             self.pressed_out.set(0);
             self.pressed_total.set(0);
         }
@@ -199,6 +204,7 @@ impl SliceMap {
             group.dirty.set(group.dirty.get() | 1 << (slice % 64));
             self.dirty_count.set(self.dirty_count.get() + 1);
         }
+        self.note_taken_back(end.min(top).saturating_sub(start.max(run.start + run.count)));
         Some(Run { start, count: HUGE_SLICES, zero: true })
     }
 
@@ -380,6 +386,7 @@ impl SliceMap {
         self.free_count.set(self.free_count.get() + run.count);
         if !run.zero {
             self.dirty_count.set(self.dirty_count.get() + run.count);
+            self.dirty_peak.set(self.dirty_peak.get().max(self.dirty_count.get()));
         }
         self.lowest_group.set(self.lowest_group.get().min(run.start / 64));
         self.failed_count.set(usize::MAX);
