@@ -17,6 +17,10 @@ struct Log {
     file: File,
     path: PathBuf,
     failed: Option<io::Error>,
+    /// Lines from before the program was started: if it cannot be, the file stays as it was.
+    held_back: Option<String>,
+    /// The file was not there before.
+    is_new: bool,
 }
 
 /// Where lines go. That they cannot be written is no reason to disturb the program that is run; [`Sink::check`] tells in the end.
@@ -34,10 +38,26 @@ impl Sink {
 
     /// A file, from its beginning on.
     pub fn file(path: &Path) -> Result<Sink, Failure> {
-        let opened = if is_special(path) { open_special(path) } else { File::create(path) };
+        let (special, is_new) = (is_special(path), !path.exists());
+        let opened = if special {
+            open_special(path)
+        } else {
+            File::options().write(true).create(true).truncate(false).open(path)
+        };
         let file = opened.map_err(|error| unwritable(path, &error))?;
         let style = Style::for_output(file.is_terminal());
-        Ok(Sink { file: Some(Mutex::new(Log { file, path: path.into(), failed: None })), style })
+        let held_back = (!special).then(String::new);
+        let log = Log { file, path: path.into(), failed: None, held_back, is_new };
+        Ok(Sink { file: Some(Mutex::new(log)), style })
+    }
+
+    /// The program has been started: the log begins, and what it held before is of the past.
+    pub fn begin(&self) {
+        let Some(mut log) = self.file.as_ref().and_then(|log| log.lock().ok()) else { return };
+        if let Some(lines) = log.held_back.take() {
+            let written = log.file.set_len(0).and_then(|()| log.file.write_all(lines.as_bytes()));
+            log.failed = log.failed.take().or(written.err());
+        }
     }
 
     /// An error if some of it could not be written.
@@ -67,8 +87,20 @@ impl Sink {
             return;
         };
         let Ok(mut log) = log.lock() else { return };
+        if let Some(lines) = &mut log.held_back {
+            lines.push_str(text);
+            return;
+        }
         let written = log.file.write_all(text.as_bytes());
         log.failed = log.failed.take().or(written.err());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.is_new && self.held_back.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -86,6 +86,14 @@ pub fn refuse_same(files: &[(&str, &Path)]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// An error if one of these is the program that is to be run.
+pub fn refuse_program(files: &[(&str, &Path)], program: &Path) -> Result<(), Failure> {
+    for (option, path) in files {
+        refuse_same(&[("CMD", program), (option, path)])?;
+    }
+    Ok(())
+}
+
 impl Drop for Output {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {

@@ -61,7 +61,7 @@ impl Heapkeeper {
 }
 
 impl Host for Heapkeeper {
-    const INNERMOST: Innermost = Innermost::AtCapture;
+    const INNERMOST: Innermost = Innermost::AtCaller;
     // A recording is the command's, which preloads the library: that made the process's entry.
     const ORIGIN: ProcessOrigin = ProcessOrigin::SecondHeap;
 

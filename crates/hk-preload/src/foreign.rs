@@ -21,6 +21,13 @@ unsafe extern "C" {
     fn __libc_memalign(align: size_t, bytes: size_t) -> *mut c_void;
     fn __libc_free(block: *mut c_void);
     fn __libc_realloc(block: *mut c_void, bytes: size_t) -> *mut c_void;
+    /// dladdr1(3).
+    fn dladdr1(
+        address: *const c_void,
+        info: *mut libc::Dl_info,
+        extra: *mut *mut c_void,
+        flags: c_int,
+    ) -> c_int;
 }
 
 type Free = unsafe extern "C" fn(*mut c_void);
@@ -59,13 +66,32 @@ pub fn find_next() {
 /// Whether the program's calls of malloc reach this library. They do not if it defines malloc itself.
 pub fn is_called() -> bool {
     // SAFETY: a NUL-terminated name.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
     let ours: *const AtomicPtr<c_void> = &raw const NEXT_FREE;
-    match (module_start(found), module_start(ours.cast())) {
-        (Some(found), Some(ours)) => found == ours,
+    match (module_start(address), module_start(ours.cast())) {
+        (Some(found), Some(ours)) => found == ours || !is_defined_at(address),
         _ => true,
     }
 }
+
+/// Whether a module defines the symbol at an address. A program linked for a fixed address that takes malloc's address has a symbol
+/// there that is not defined: it stands for the function's entry in the procedure linkage table (System V ABI, AMD64 supplement,
+/// "Function Addresses").
+fn is_defined_at(address: *const c_void) -> bool {
+    // SAFETY: all-zero is a valid value of a struct of pointers.
+    let mut info: libc::Dl_info = unsafe { core::mem::zeroed() };
+    let mut symbol: *mut c_void = null_mut();
+    // SAFETY: looks an address up, whatever it is.
+    if unsafe { dladdr1(address, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) } == 0 {
+        return true;
+    }
+    // SAFETY: null, or the symbol's entry in a table of a loaded module.
+    let symbol = unsafe { symbol.cast::<libc::Elf64_Sym>().as_ref() };
+    symbol.is_none_or(|symbol| symbol.st_shndx != SHN_UNDEF)
+}
+
+const RTLD_DL_SYMENT: c_int = 1;
+const SHN_UNDEF: u16 = 0;
 
 /// Where the module that an address lies in was loaded.
 fn module_start(address: *const c_void) -> Option<*mut c_void> {

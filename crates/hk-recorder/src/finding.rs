@@ -47,8 +47,8 @@ pub struct BadCall<'a> {
 /// What became of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Where the bad call returns to; 0 if that could not be found out.
-    pub caller: u64,
+    /// Where the bad call returns to, and its callers, as far as that could be found out; then zeros.
+    pub callers: [u64; CALLERS],
     /// Whether this call on this path was seen for the first time (in this process, since its last fork).
     pub first: bool,
     /// Whether it is in the recording now, as a record of its own or as a repeat of one.
@@ -82,7 +82,7 @@ impl Recording {
                 (true, record.is_some())
             }
         };
-        Recorded { caller: walk.pc(), first, kept }
+        Recorded { callers: callers(walk), first, kept }
     }
 
     /// Forgets what this process has told of.
@@ -166,6 +166,20 @@ impl Recording {
             self.add_u32(at + offset_of!(FindingRecord, repeats), repeats);
         }
     }
+}
+
+/// Callers that a finding's one line may name.
+pub const CALLERS: usize = 6;
+
+fn callers(mut walk: Walk) -> [u64; CALLERS] {
+    let mut callers = [0; CALLERS];
+    for caller in &mut callers {
+        *caller = walk.pc();
+        if walk.step().is_some() {
+            break;
+        }
+    }
+    callers
 }
 
 /// Tells the path of a bad call: its site and its innermost callers.

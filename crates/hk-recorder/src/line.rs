@@ -24,10 +24,14 @@ fn compose(line: &mut Line, bad: &BadCall, recorded: &Recorded, refused: bool) -
     write!(line, "heapkeeper: {} (CWE-{}) of {:#x}", kind.title(), kind.cwe(), bad.address)?;
     compose_place(line, bad)?;
     write!(line, " {}", by(bad.call))?;
-    if recorded.caller != 0 {
-        line.write_str(" from ")?;
+    // In a Rust program the first callers are the allocator's own and the standard library's: with which of them the program's own
+    // code begins is for symbols to tell.
+    let count =
+        if bad.call == Call::Dealloc || bad.call == Call::Realloc { recorded.callers.len() } else { 1 };
+    for (nth, &caller) in recorded.callers.iter().take(count).take_while(|&&caller| caller != 0).enumerate() {
+        line.write_str(if nth == 0 { " from " } else { " < " })?;
         // The call itself ends right before the address that it returns to.
-        compose_code(line, recorded.caller - 1)?;
+        compose_code(line, caller - 1)?;
     }
     let name = sys::thread_name();
     let name = name.split(|&b| b == 0).next().unwrap_or_default();

@@ -33,8 +33,10 @@ pub enum Innermost {
     /// The first that lies outside the module that this code is linked into: where the call into a
     /// preloaded library returns to.
     OutsideOwnModule,
-    /// Where the registers were captured: for a heap that is part of the program.
+    /// Where the registers were captured.
     AtCapture,
+    /// The caller of the function where they were captured: for a heap that is part of the program.
+    AtCaller,
 }
 
 impl Registers {

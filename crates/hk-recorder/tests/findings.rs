@@ -331,7 +331,7 @@ fn without_a_recording_a_finding_is_one_line() {
     let recording = Recording::new();
     let twice: Vec<_> = (0..2).map(|_| bad_free(&recording)).collect();
     let recorded = twice[0];
-    assert!(recorded.first && !recorded.kept && recorded.caller != 0);
+    assert!(recorded.first && !recorded.kept && recorded.callers[0] != 0);
     assert!(!twice[1].first);
     let line = stderr_of(|| print_line(&BAD, &recorded, false));
     let program = std::env::current_exe().unwrap();

@@ -111,6 +111,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "_dl_find_object",
             "dl_iterate_phdr",
             "dladdr",
+            "dladdr1",
             "dlsym",
             "dlvsym",
             "__tls_get_addr",

@@ -78,17 +78,24 @@ impl Choices {
 
     fn value(&self, library: &Path, recording: &Path) -> OsString {
         let Settings { mode, on_finding, purge_delay_ms } = self.settings;
-        let mut value = format!(
-            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},recorder=",
+        let mut value = OsString::from(format!(
+            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},",
             mode.name(),
             on_finding.name()
-        )
-        .into_bytes();
-        encode(recording, &mut value);
+        ));
+        value.push(recorder_setting(recording));
+        let mut value = value.into_vec();
         value.extend_from_slice(b",lib=");
         encode(library, &mut value);
         OsString::from_vec(value)
     }
+}
+
+/// The setting that names the recording, with what stands before the next one.
+pub fn recorder_setting(recording: &Path) -> OsString {
+    let mut setting = b"recorder=".to_vec();
+    encode(recording, &mut setting);
+    OsString::from_vec(setting)
 }
 
 /// The library before whatever else is preloaded: its malloc has to be the first that is found.

@@ -1,6 +1,7 @@
 //! After CMD's end: the summary, the files that were asked for, and the same end.
 
 use super::Run;
+use super::descendants::{self, Descendant};
 use super::supervise::Ended;
 use super::watch::Watcher;
 use crate::os::{self, Resources};
@@ -46,7 +47,7 @@ pub fn finish(
     match report {
         Ok(report) => {
             tell(&run, &mut watcher, &report, ended);
-            keep_or_discard(&run, &report);
+            keep_or_discard(&run, &report, &descendants::running(run.recording.path()));
             if let Some(output) = run.json.take() {
                 output.commit(to_json(&report).as_bytes())?;
             }
@@ -115,33 +116,24 @@ fn tell(run: &Run, watcher: &mut Watcher, report: &Report, ended: Ended) {
         run.sink.line(&format!("{} was ended by {}", clean(&name), os::signal_name(signal)));
     }
     run.sink.text(&summary_text(report, run.sink.style()));
-    let running = still_running(report);
-    if running > 0 {
-        let what = hk_report::count(running, "process");
-        run.sink
-            .line(&format!("{what} of this run still going on; what is found from now on is not told here"));
-    }
 }
 
-/// Processes that made no end yet and that the kernel still knows, under the number that they know themselves.
-fn still_running(report: &Report) -> u64 {
-    let alive = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // `pid (name) state …`, and the name may hold anything.
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-    };
-    report.processes.iter().filter(|p| p.state == "running" && alive(p.pid)).count() as u64
-}
-
-/// A recording with findings is of use later; one without is not.
-fn keep_or_discard(run: &Run, report: &Report) {
-    let path = run.recording.path();
-    if run.recording.is_kept() {
-        return;
-    }
-    match report.findings.is_empty() {
-        true => run.recording.discard(),
-        false => run.sink.line(&format!("to see this again: heapkeeper report {}", path.display())),
+/// A recording with findings is of use later, and one that is still being written to; others are not.
+fn keep_or_discard(run: &Run, report: &Report, running: &[Descendant]) {
+    let path = run.recording.path().display();
+    if let Some(first) = running.first() {
+        let what = hk_report::count(running.len() as u64, "process");
+        let among = if running.len() > 1 { "among them " } else { "" };
+        run.sink.line(&format!(
+            "{what} of this run still going on ({among}{} {}); what is found from now on: heapkeeper report {path}",
+            clean(&first.name),
+            first.pid
+        ));
+    } else if !run.recording.is_kept() {
+        match report.findings.is_empty() {
+            true => run.recording.discard(),
+            false => run.sink.line(&format!("to see this again: heapkeeper report {path}")),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! Nothing is written to a descriptor that CMD has been given but by CMD itself: our lines go to our own
 //! standard error or to `--log`.
 
+mod descendants;
 mod environment;
 mod finish;
 mod recording;
@@ -90,6 +91,10 @@ pub fn run(args: &Args) -> VerbResult {
     let files = [("--json", &args.json), ("--log", &args.log), ("--record", &args.record)];
     let given: Vec<_> = files.iter().filter_map(|(option, path)| Some((*option, path.as_deref()?))).collect();
     output::refuse_same(&given)?;
+    let program = inspect::find(&args.command[0]);
+    if let Some(program) = &program {
+        output::refuse_program(&given, program)?;
+    }
     // First of all, while there is one thread.
     let signals = os::Signals::take_over();
     let sink = match &args.log {
@@ -98,8 +103,7 @@ pub fn run(args: &Args) -> VerbResult {
     };
     let choices = Choices::new(args, &sink);
     let library = library::unpack()?;
-    let program = inspect::find(&args.command[0]);
-    let run = Run {
+    let mut run = Run {
         obstacle: program.as_deref().and_then(inspect::obstacle),
         json: args.json.as_deref().map(Output::create).transpose()?,
         // Last, as it is not removed if something else fails.
@@ -117,6 +121,8 @@ pub fn run(args: &Args) -> VerbResult {
     let started = finish::Started::now();
     let watcher = Watcher::open(&run)?;
     let child = start(&mut command, &run)?;
+    run.recording.begin();
+    run.sink.begin();
     run.sink.line(&start_line(&run, &choices));
     let watch = Watch::start(watcher);
     let ended = supervise::supervise(&signals, child.id());
@@ -143,7 +149,7 @@ fn refuse_option_as_command(command: &[OsString]) -> Result<(), Failure> {
 /// Starts CMD; where that fails, says so with the exit code of env(1).
 fn start(command: &mut Command, run: &Run) -> Result<Child, Failure> {
     command.spawn().map_err(|error| {
-        run.recording.discard();
+        run.recording.withdraw();
         let name = match run.command[0].to_string_lossy() {
             empty if empty.is_empty() => "''".into(),
             name => clean(&name),

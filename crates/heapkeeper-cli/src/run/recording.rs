@@ -19,6 +19,8 @@ const PROCESS_CAPACITY: u32 = 1 << 15;
 pub struct RecordingFile {
     path: PathBuf,
     keep: bool,
+    /// Where the file is that was in its place, until CMD has started.
+    former: Option<PathBuf>,
 }
 
 impl RecordingFile {
@@ -26,15 +28,15 @@ impl RecordingFile {
     pub fn create(keep_as: Option<&Path>) -> Result<RecordingFile, Failure> {
         if let Some(path) = keep_as {
             let path = absolute(path)?;
-            replace(&path).map_err(|e| unusable(&path, &e))?;
-            return Ok(RecordingFile { path, keep: true });
+            let former = replace(&path).map_err(|e| unusable(&path, &e))?;
+            return Ok(RecordingFile { path, keep: true, former });
         }
         let name = format!("heapkeeper-{}.hkrec", os::unique_name());
         let mut failed = None;
         for folder in temporary_folders() {
             let path = folder.join(&name);
             match write_new(&path) {
-                Ok(()) => return Ok(RecordingFile { path, keep: false }),
+                Ok(()) => return Ok(RecordingFile { path, keep: false, former: None }),
                 Err(error) => failed = Some((path, error)),
             }
         }
@@ -50,6 +52,21 @@ impl RecordingFile {
     /// Whether the user asked for it.
     pub fn is_kept(&self) -> bool {
         self.keep
+    }
+
+    /// CMD runs: what was in the recording's place is of the past.
+    pub fn begin(&mut self) {
+        if let Some(former) = self.former.take() {
+            let _ = fs::remove_file(former);
+        }
+    }
+
+    /// CMD cannot be run: the recording goes, and what was in its place is back.
+    pub fn withdraw(&self) {
+        match &self.former {
+            Some(former) => drop(fs::rename(former, &self.path)),
+            None => self.discard(),
+        }
     }
 
     /// Removes it. Processes that still run have it mapped, and are not disturbed.
@@ -72,18 +89,26 @@ fn temporary_folders() -> impl Iterator<Item = PathBuf> {
     own.into_iter().chain([common])
 }
 
-/// The file is valid at every moment that it has its name.
-fn replace(path: &Path) -> io::Result<()> {
+/// The file is valid at every moment that it has its name. What had that name before is kept under another, which is given.
+fn replace(path: &Path) -> io::Result<Option<PathBuf>> {
     if is_special(path) {
         return Err(io::Error::other("it is there and is no regular file"));
     }
-    let temporary = os::beside(path);
-    write_new(&temporary)?;
-    let renamed = fs::rename(&temporary, path);
-    if renamed.is_err() {
-        let _ = fs::remove_file(&temporary);
+    let former = path.exists().then(|| os::beside(path));
+    if let Some(former) = &former {
+        // Not all file systems have links.
+        fs::hard_link(path, former).or_else(|_| fs::rename(path, former))?;
     }
-    renamed
+    let temporary = os::beside(path);
+    let renamed = write_new(&temporary).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = renamed {
+        let _ = fs::remove_file(&temporary);
+        if let Some(former) = &former {
+            let _ = fs::rename(former, path);
+        }
+        return Err(error);
+    }
+    Ok(former)
 }
 
 /// Writes an empty recording to a file that must not exist yet, readable by this user alone.

@@ -65,8 +65,16 @@ impl Walk {
 
     /// Goes on to the first frame that is to be kept. If the own frames cannot be left, stays where it is.
     pub(crate) fn skip(&mut self, innermost: Innermost) {
-        if innermost == Innermost::AtCapture {
-            return;
+        match innermost {
+            Innermost::AtCapture => return,
+            Innermost::AtCaller => {
+                let mut caller = *self;
+                if caller.step().is_none() {
+                    *self = caller;
+                }
+                return;
+            }
+            Innermost::OutsideOwnModule => {}
         }
         let Some(own) = Module::own() else { return };
         let mut ahead = *self;
