@@ -356,6 +356,120 @@ fn a_child_of_a_bare_system_call_has_findings_and_figures_of_its_own() {
     );
 }
 
+/// `--record` and `--log` name files of an earlier run, and CMD is misspelt.
+#[test]
+fn a_program_that_cannot_be_started_costs_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = |name: &str| folder.path().join(name).exists();
+    for name in ["old.hkrec", "old.log"] {
+        std::fs::write(folder.path().join(name), "keep me").unwrap();
+    }
+    for files in [["old.hkrec", "old.log"], ["new.hkrec", "new.log"]] {
+        let mut command = heapkeeper();
+        command.current_dir(folder.path());
+        command.args(["run", "--record", files[0], "--log", files[1], "--", "no-such-program"]);
+        assert_eq!(command.output().unwrap().status.code(), Some(127));
+    }
+    for name in ["old.hkrec", "old.log"] {
+        assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "keep me");
+    }
+    assert!(!there("new.hkrec") && !there("new.log"));
+    let mut command = heapkeeper();
+    command.current_dir(folder.path());
+    succeed(command.args(["run", "--record", "old.hkrec", "--log", "old.log", "--", "true"]));
+    assert!(
+        std::fs::read_to_string(folder.path().join("old.log"))
+            .unwrap()
+            .starts_with("heapkeeper: running true")
+    );
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn the_program_is_no_place_for_a_report() {
+    let folder = orders();
+    for option in ["--json", "--log", "--record"] {
+        let mut command = heapkeeper();
+        command.arg("run").arg(option).arg(&folder.program).arg("--").arg(&folder.program);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(125));
+        assert!(text(&output.stderr).contains(&format!("CMD and {option} are the same file")));
+    }
+    succeed(std::process::Command::new(&folder.program).arg("0"));
+}
+
+#[test]
+fn what_a_daemon_does_later_is_in_the_recording() {
+    let source = r"
+        #include <stdlib.h>
+        #include <unistd.h>
+        int main(void) {
+            if (fork()) _exit(0);
+            setsid();
+            if (fork()) _exit(0);
+            close(0), close(1), close(2);
+            usleep(300000);
+            void *volatile block = malloc(50);
+            free(block);
+            free(block);
+        }";
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "daemon.c", source, &["-g", "-O1", "-w"]);
+    let mut command = heapkeeper();
+    command.env("TMPDIR", folder.path()).env_remove("XDG_RUNTIME_DIR");
+    let said = text(&succeed(command.arg("run").arg("--").arg(&program)).stderr);
+    let (_, told) = said.split_once("still going on (daemon ").expect(&said);
+    let recording = told.split_once("heapkeeper report ").unwrap().1.trim();
+    let start = std::time::Instant::now();
+    loop {
+        let report = text(&succeed(heapkeeper().args(["report", recording])).stdout);
+        if report.contains("1 finding (1 double free)") {
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 20, "{report}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Its own symbol `malloc` then has an address, but is not defined.
+#[test]
+fn a_program_linked_for_a_fixed_address_has_no_malloc_of_its_own() {
+    let source = r"
+        #include <stdlib.h>
+        static int use(void *(*take)(size_t), void (*give)(void *)) {
+            void *volatile block = take(10);
+            give(block);
+            give(block);
+            return 0;
+        }
+        int main(void) { return use(malloc, free); }";
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "fixed.c", source, &["-g", "-w", "-no-pie", "-fno-pie"]);
+    let said = text(&succeed(heapkeeper().arg("run").arg("--").arg(&program)).stderr);
+    assert!(said.contains("1 finding (1 double free) in 1 process\n"), "{said}");
+}
+
+#[test]
+fn a_peak_before_an_exec_is_the_processes_peak() {
+    let source = r#"
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        int main(void) {
+            void *volatile block = malloc(50 << 20);
+            memset(block, 1, 50 << 20);
+            execl("/bin/true", "true", (char *)0);
+        }"#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "becomes.c", source, &["-g", "-w"]);
+    let said = text(&succeed(heapkeeper().arg("run").arg("--").arg(&program)).stderr);
+    assert!(
+        said.contains("at its peak: at most 50.1 MiB live (estimate), 50.0 MiB of heap (exact)"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_static_child_is_named_as_not_covered() {
     let folder = orders();

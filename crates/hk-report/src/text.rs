@@ -178,7 +178,9 @@ fn headline(report: &Report, style: Style) -> String {
         (n, missed) => format!("{}, {} not covered", count(n, "process"), count(missed, "program")),
     };
     if summary.findings == 0 {
-        return format!("no findings in {processes}");
+        let is_cut = report.notes.iter().any(|note| note.kind == "cut-short");
+        let part = if is_cut { "what is left of the recording: " } else { "" };
+        return format!("no findings in {part}{processes}");
     }
     let mut kinds: Vec<(&str, u64)> = Vec::new();
     for finding in &report.findings {
@@ -239,7 +241,11 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
         _ => "when last seen (it ended without telling, or still runs)",
     };
     lines.push(&format!("{name} {end}: {live_at_end}{resident}"));
-    let peak = &figures.live_peak_bytes;
+    // Before an exec the process was another program, with a heap of its own, but it is the same process that had the memory.
+    let images = || report.processes.iter().filter(|image| image.pid == process.pid && !image.second_heap);
+    let peaks = images().map(|image| &image.figures.live_peak_bytes).max_by_key(|peak| peak.value);
+    let peak = peaks.unwrap_or(&figures.live_peak_bytes);
+    let heap_peak = images().map(|image| image.figures.heap_peak_bytes.value).max().unwrap_or_default();
     let resident = match &report.summary.resident_peak_bytes {
         Some(resident) if resident.certainty == Certainty::Exact => {
             format!(", {} resident (exact, with children)", bytes(resident.value))
@@ -250,7 +256,7 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
     lines.push(&format!(
         "{name} at its peak: {}, {} of heap (exact){resident}",
         live(peak),
-        bytes(figures.heap_peak_bytes.value),
+        bytes(heap_peak),
     ));
 }
 

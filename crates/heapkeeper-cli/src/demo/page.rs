@@ -65,10 +65,10 @@ pub fn closing(trials: &[Trial], style: Style) -> String {
     let not_yet: Vec<&str> = trials.iter().filter(|trial| is_missed(trial)).map(|t| t.way.name()).collect();
     let not_yet = if not_yet.is_empty() { "none".to_owned() } else { not_yet.join(", ") };
     let harmless = trials.iter().filter(|t| !t.report.findings.is_empty() && t.ours.is_right()).count();
-    let harm = if harmless == caught { "all".to_owned() } else { harmless.to_string() };
+    let harm = if harmless == caught { "these".to_owned() } else { format!("{harmless} of these") };
     let next = paint(style, "1", "heapkeeper run -- CMD ARGS…");
     format!(
-        "On the system's malloc {wrong} of {} ways went wrong. Heapkeeper caught {caught} and made {harm} of them \
+        "On the system's malloc {wrong} of {} ways went wrong. Heapkeeper caught {caught} and made {harm} \
          harmless.\nNot yet caught: {not_yet}.\n\nYour own program: {next}\n",
         trials.len()
     )

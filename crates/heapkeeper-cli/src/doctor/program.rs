@@ -85,7 +85,7 @@ pub fn allocator_lines(elf: &Elf, libraries: &[Library]) -> Vec<Line> {
     lines.extend(own_malloc_line(elf));
     lines.extend(carried_lines(elf, libraries));
     lines.extend(own_new_line(elf));
-    if lines.is_empty() {
+    if lines.is_empty() && !is_static(elf) {
         lines.push(plain_line(elf));
     }
     lines.extend(runtime_lines(elf, libraries));
@@ -104,6 +104,11 @@ fn sanitizer_line(elf: &Elf, libraries: &[Library]) -> Option<Line> {
     ))
 }
 
+/// A static program has libc's malloc in it, which is no news beside that it is static.
+fn is_static(elf: &Elf) -> bool {
+    elf.interpreter.is_none() && elf.defines("malloc")
+}
+
 /// The program's own malloc goes before a preloaded one.
 fn own_malloc_line(elf: &Elf) -> Option<Line> {
     let own: Vec<&str> = MALLOC_FUNCTIONS.iter().copied().filter(|f| elf.defines(f)).collect();
@@ -112,6 +117,9 @@ fn own_malloc_line(elf: &Elf) -> Option<Line> {
         return None;
     }
     let carried = ALLOCATORS.iter().find(|a| elf.defines(a.name) || elf.hinted.contains(a.name));
+    if carried.is_none() && is_static(elf) {
+        return None;
+    }
     let whose = carried.map_or_else(String::new, |a| format!(" (of {})", a.name));
     let seen_by = match elf.exported.contains("malloc") {
         true => "the program's and its libraries' calls",

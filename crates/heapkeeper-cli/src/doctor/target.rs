@@ -32,6 +32,8 @@ pub enum TargetError {
     NotFound { name: OsString, named_by: Option<PathBuf> },
     /// It is there, but may not be executed.
     NotExecutable(PathBuf),
+    /// A folder, or a device.
+    NoFile(PathBuf),
     /// Neither ELF nor script.
     UnknownFormat(PathBuf),
     /// More interpreters of interpreters than the kernel follows.
@@ -54,6 +56,7 @@ impl fmt::Display for TargetError {
             }
             TargetError::NotFound { name, .. } => write!(f, "{} is in no directory of PATH", name.display()),
             TargetError::NotExecutable(path) => write!(f, "{} is not an executable file", path.display()),
+            TargetError::NoFile(path) => write!(f, "{} is no file", path.display()),
             TargetError::UnknownFormat(path) => {
                 write!(f, "{} is neither an ELF program nor a script with a #! line", path.display())
             }
@@ -73,6 +76,7 @@ impl TargetError {
             TargetError::NotExecutable(_) => {
                 "nothing would be started (heapkeeper run ends with status 126); chmod +x it"
             }
+            TargetError::NoFile(_) => "nothing would be started (heapkeeper run ends with status 126)",
             TargetError::UnknownFormat(_) => {
                 "the kernel will not start it; name its interpreter, as in: sh FILE"
             }
@@ -130,7 +134,9 @@ fn locate(
         let dir = if dir.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(dir)) };
         match check(dir.join(name), named_by) {
             Ok(path) => return Ok(path),
-            Err(error @ TargetError::NotExecutable(_)) => refused = refused.or(Some(error)),
+            Err(error @ (TargetError::NotExecutable(_) | TargetError::NoFile(_))) => {
+                refused = refused.or(Some(error))
+            }
             Err(_) => {}
         }
     }
@@ -141,6 +147,7 @@ fn locate(
 fn check(path: PathBuf, named_by: Option<&Path>) -> Result<PathBuf, TargetError> {
     match std::fs::metadata(&path) {
         Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(path),
+        Ok(meta) if !meta.is_file() => Err(TargetError::NoFile(path)),
         Ok(_) => Err(TargetError::NotExecutable(path)),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(TargetError::NotExecutable(path))
