@@ -31,6 +31,9 @@ const FONT: &str = "sans-serif";
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
+/// A figure by the place of its percentile.
+type OfCentile = fn(usize) -> Figure;
+
 /// A chart's file name and its text.
 pub type Chart = (&'static str, String);
 
@@ -60,8 +63,8 @@ pub fn all(
             ));
         }
     }
-    let calls: [(&str, &str, fn(usize) -> Figure); 2] = [
-        ("latency-malloc.svg", "Latency of one malloc under load, nanoseconds", Figure::Malloc),
+    let calls = [
+        ("latency-malloc.svg", "Latency of one malloc under load, nanoseconds", Figure::Malloc as OfCentile),
         ("latency-free.svg", "Latency of one free under load, nanoseconds", Figure::Free),
     ];
     for (name, title, figure) in calls {
@@ -173,7 +176,7 @@ fn latency(
     title: &str,
     row: &Row,
     allocators: &[Allocator],
-    figure: fn(usize) -> Figure,
+    figure: OfCentile,
     statistic: Statistic,
 ) -> Drawn {
     let lines: Vec<Vec<(f64, f64)>> = (0..allocators.len())
@@ -191,8 +194,9 @@ fn latency(
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(70)
-        .build_cartesian_2d(nines(50.0)..5.0, (10.0..largest * 2.0).log_scale())?;
+        .build_cartesian_2d(nines(50.0)..5.2, (10.0..largest * 2.0).log_scale())?;
     let percent = |decades: &f64| match decades.round() as u32 {
+        0 => String::new(),
         1 => "90 %".to_owned(),
         whole => format!("99{}{} %", if whole > 2 { "." } else { "" }, "9".repeat(whole as usize - 2)),
     };
