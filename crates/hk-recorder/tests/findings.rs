@@ -354,13 +354,18 @@ fn without_a_recording_a_finding_is_one_line() {
         aborted: true,
         ..BAD
     };
-    let unknown = Recorded { caller: 0x1001, first: true, kept: false };
+    let unknown = Recorded { callers: [0x1001, 0, 0, 0, 0, 0], first: true, kept: false };
     let line = stderr_of(|| print_line(&inside, &unknown, false));
     assert!(
         line.contains("invalid free (CWE-761) of 0x70000008 (8 bytes into a block of 32 bytes)"),
         "{line}"
     );
     assert!(line.contains(" from 0x1000, ") && line.contains("; aborted; "), "{line}");
+
+    let rust = BadCall { call: hk_format::Call::Dealloc, ..inside };
+    let path = Recorded { callers: [0x1001, 0x2001, 0, 0, 0, 0], first: true, kept: false };
+    let line = stderr_of(|| print_line(&rust, &path, false));
+    assert!(line.contains(" by dealloc from 0x1000 < 0x2000, thread "), "{line}");
 
     let long = [b'n'; 1000];
     let foreign = BadCall { place: Place::StaticData, place_name: &long, ..inside };
