@@ -356,6 +356,18 @@ fn a_child_of_a_bare_system_call_has_findings_and_figures_of_its_own() {
     );
 }
 
+#[test]
+fn a_run_inside_a_run_has_programs_of_its_own() {
+    let folder = orders();
+    let mut command = heapkeeper();
+    command.current_dir(folder.folder.path()).args(["run", "--json", "outer.json", "--"]);
+    command.arg(env!("CARGO_BIN_EXE_heapkeeper")).args(["run", "--json", "inner.json", "--"]);
+    succeed(command.arg(&folder.program).arg("1"));
+    let (outer, inner) = (json(&folder.path("outer.json")), json(&folder.path("inner.json")));
+    assert_eq!((&outer["not_covered"], &outer["summary"]["findings"]), (&serde_json::json!([]), &0.into()));
+    assert_eq!((&inner["not_covered"], &inner["summary"]["findings"]), (&serde_json::json!([]), &1.into()));
+}
+
 /// `--record` and `--log` name files of an earlier run, and CMD is misspelt.
 #[test]
 fn a_program_that_cannot_be_started_costs_no_file() {

@@ -6,7 +6,9 @@
 //! All of this may run in a vfork child, in the parent's memory, or on a stack of 16 KiB: nothing is
 //! allocated, and the paths' buffers are gone before anything is copied for the call itself.
 
-use crate::exec_environment::{Entries, current, library, remember, search_path, with_environment};
+use crate::exec_environment::{
+    Entries, current, is_of_another_run, library, remember, search_path, with_environment,
+};
 use crate::host::PROCESS;
 use crate::next::Next;
 use crate::target::{Target, judge};
@@ -77,7 +79,7 @@ struct Attempt {
 /// Looks at the program's file and tells the recording that it is about to be started: also of a file that seems absent
 /// if the call `may_succeed` all the same.
 #[inline(never)]
-fn announce(program: Program, may_succeed: bool) -> Attempt {
+fn announce(program: Program, entries: Entries, may_succeed: bool) -> Attempt {
     let _errno = Errno::keep();
     let mut buffer = [0u8; PATH_BYTES];
     let program = match program {
@@ -96,7 +98,8 @@ fn announce(program: Program, may_succeed: bool) -> Attempt {
     };
     // Shells and their like try every folder of PATH: the recording is not filled with what is not there.
     let is_hopeless = target == Target::Absent && !may_succeed;
-    let token = if is_hopeless { None } else { PROCESS.recording().exec_begin(path, process_id()) };
+    let is_ours = !is_hopeless && !is_of_another_run(entries);
+    let token = if !is_ours { None } else { PROCESS.recording().exec_begin(path, process_id()) };
     Attempt { target, token }
 }
 
@@ -125,7 +128,7 @@ fn absolute<'a>(path: &'a [u8], buffer: &'a mut [u8; PATH_BYTES]) -> &'a [u8] {
 /// Makes an exec that returns only if it fails; tells the recording before and, if so, after.
 fn replace(program: Program, entries: Entries, exec: &dyn Fn(Entries) -> c_int) -> c_int {
     // A descriptor is looked at by /proc, which may be missing.
-    let attempt = announce(program, matches!(program, Program::Open(_)));
+    let attempt = announce(program, entries, matches!(program, Program::Open(_)));
     PROCESS.finish(ProcessState::Replaced);
     let result = with_environment(entries, attempt.target != Target::Unfit, exec);
     let error = Errno::get();
@@ -222,7 +225,7 @@ fn spawn(
 ) -> c_int {
     let (name, actions, attributes, arguments) = call;
     // The child may change its folder first, and find what seems absent from here.
-    let attempt = announce(program, true);
+    let attempt = announce(program, entries, true);
     let pid = core::cell::Cell::new(0);
     let error = with_environment(entries, attempt.target != Target::Unfit, &|entries| {
         // SAFETY: the address of libc's posix_spawn or posix_spawnp.

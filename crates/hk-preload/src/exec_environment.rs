@@ -104,6 +104,18 @@ pub fn remember() {
     }
 }
 
+/// Whether an environment names another recording than ours: what is started with it is of another run, which hears of it.
+pub fn is_of_another_run(entries: Entries) -> bool {
+    let variable = SETTINGS_VARIABLE.as_bytes();
+    let own = value_of(SETTINGS_TEXT.bytes(), variable).and_then(recorder_of);
+    find(entries, variable).and_then(recorder_of).is_some_and(|recorder| own != Some(recorder))
+}
+
+fn recorder_of(settings: &[u8]) -> Option<&[u8]> {
+    let recorder = |setting| if let Setting::Recorder(path) = setting { Some(path) } else { None };
+    parse_settings(settings).flatten().filter_map(recorder).last()
+}
+
 /// The library's path, if it is known.
 pub fn library() -> Option<&'static CStr> {
     let known = !LIBRARY.bytes().is_empty();
