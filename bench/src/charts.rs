@@ -26,6 +26,9 @@ const WIDTH: u32 = 860;
 const ROW_HEIGHT: u32 = 24;
 /// What is further from 1 is drawn at the edge.
 const RATIOS: Range<f64> = 0.2..5.0;
+/// The axis goes on, to have room for the legend.
+const RATIO_AXIS_END: f64 = 11.0;
+const RATIO_MARKS: [f64; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0];
 const FONT: &str = "sans-serif";
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -103,7 +106,10 @@ fn ratios(
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(130)
-        .build_cartesian_2d(RATIOS.log_scale(), Places { count })?;
+        .build_cartesian_2d(
+            (RATIOS.start..RATIO_AXIS_END).log_scale().with_key_points(RATIO_MARKS.to_vec()),
+            Places { count },
+        )?;
     let name = |place: &f64| {
         let index = (count as f64 - place).round();
         rows.get(index as usize).map_or(String::new(), |row| row.workload.name.to_owned())
@@ -194,7 +200,7 @@ fn latency(
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(70)
-        .build_cartesian_2d(nines(50.0)..5.2, (10.0..largest * 2.0).log_scale())?;
+        .build_cartesian_2d(nines(50.0)..5.2, (10.0..largest * 50.0).log_scale())?;
     let percent = |decades: &f64| match decades.round() as u32 {
         0 => String::new(),
         1 => "90 %".to_owned(),
@@ -226,7 +232,7 @@ fn memory(area: &Area, course: &Course, allocators: &[Allocator]) -> Drawn {
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..seconds * 1.05, 0.0..mib * 1.1)?;
+        .build_cartesian_2d(0.0..seconds * 1.05, 0.0..mib * 1.6)?;
     chart
         .configure_mesh()
         .light_line_style(RGBColor(240, 240, 240))
