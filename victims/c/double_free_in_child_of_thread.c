@@ -24,13 +24,7 @@ static void *forker(void *order) {
         heap_is_sound();
         _exit(0);
     }
-    int status;
-    require(waitpid(child, &status, 0) == child, "the child ends");
-    if (!WIFEXITED(status)) {
-        signal(WTERMSIG(status), SIG_DFL);
-        raise(WTERMSIG(status));
-    }
-    require(WEXITSTATUS(status) == 0, "the child ends well");
+    ends_well(child);
     return NULL;
 }
 

@@ -63,6 +63,17 @@ static inline void require(int holds, const char *what) {
     }
 }
 
+// Waits for a child, and ends as it ended if a signal stopped it.
+static inline void ends_well(pid_t child) {
+    int status;
+    require(waitpid(child, &status, 0) == child, "the child ends");
+    if (!WIFEXITED(status)) {
+        signal(WTERMSIG(status), SIG_DFL);
+        raise(WTERMSIG(status));
+    }
+    require(WEXITSTATUS(status) == 0, "the child ends well");
+}
+
 // A block with contents.
 static inline void *filled(size_t bytes) {
     void *block = hide(malloc(bytes));

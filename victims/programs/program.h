@@ -83,6 +83,20 @@ static inline double seconds_now(void) {
     return t.tv_sec + t.tv_nsec / 1e9;
 }
 
+// Waits for the child of a round. One that is silent for `silence` seconds hangs: it is stopped, and the program ends.
+static inline void await_child(pid_t pid, long round, double silence) {
+    double start = seconds_now();
+    int status;
+    while (waitpid(pid, &status, WNOHANG) != pid) {
+        if (seconds_now() - start > silence) {
+            kill(pid, SIGABRT);
+            REQUIRE(0, "child %d of round %ld is silent for %.0f s: it hangs", (int)pid, round, silence);
+        }
+        usleep(200);
+    }
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status of child %ld is %#x", round, status);
+}
+
 static inline long number(int argc, char **argv, int index, long otherwise) {
     return argc > index ? strtol(argv[index], NULL, 10) : otherwise;
 }

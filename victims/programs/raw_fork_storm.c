@@ -88,19 +88,7 @@ int main(int argc, char **argv) {
             child(round);
             _exit(0);
         }
-        double start = seconds_now();
-        int status;
-        for (;;) {
-            pid_t ended = waitpid(pid, &status, WNOHANG);
-            if (ended == pid)
-                break;
-            if (seconds_now() - start > silence) {
-                kill(pid, SIGABRT);
-                REQUIRE(0, "child %d of fork %d is silent for %.0f s: it hangs", (int)pid, round, silence);
-            }
-            usleep(200);
-        }
-        REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status of child %d is %#x", round, status);
+        await_child(pid, round, silence);
     }
     atomic_store(&stop, 1);
     for (long i = 0; i < thread_count; i++)

@@ -104,16 +104,7 @@ int main(int argc, char **argv) {
             spans ? make_spans(4000) : mix(800);
             _exit(0);
         }
-        int status;
-        double start = seconds_now();
-        while (waitpid(last, &status, WNOHANG) != last) {
-            if (seconds_now() - start > 20) {
-                kill(last, SIGKILL);
-                REQUIRE(0, "child %d of round %ld hangs", (int)last, round);
-            }
-            usleep(500);
-        }
-        REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status of child %ld is %#x", round, status);
+        await_child(last, round, 20);
     }
     return done();
 }

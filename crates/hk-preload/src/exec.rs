@@ -99,7 +99,7 @@ fn announce(program: Program, entries: Entries, may_succeed: bool) -> Attempt {
     // Shells and their like try every folder of PATH: the recording is not filled with what is not there.
     let is_hopeless = target == Target::Absent && !may_succeed;
     let is_ours = !is_hopeless && !is_of_another_run(entries);
-    let token = if !is_ours { None } else { PROCESS.recording().exec_begin(path, process_id()) };
+    let token = if is_ours { PROCESS.recording().exec_begin(path, process_id()) } else { None };
     Attempt { target, token }
 }
 
