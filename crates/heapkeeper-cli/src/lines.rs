@@ -38,7 +38,7 @@ impl Sink {
 
     /// A file, from its beginning on.
     pub fn file(path: &Path) -> Result<Sink, Failure> {
-        let (special, is_new) = (is_special(path), !path.exists());
+        let (special, is_new) = (is_special(path), path.symlink_metadata().is_err());
         let opened = if special {
             open_special(path)
         } else {

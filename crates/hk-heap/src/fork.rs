@@ -51,6 +51,8 @@ impl<O: Os> Heap<O> {
         self.process.store(self.os.process_id(), Ordering::Relaxed);
         if found == Found::Abandoned {
             self.recover_abandoned();
+        } else {
+            self.slices.keep_purging(self.tables(), self.os.thread_token());
         }
         self.relist_orphans();
         let told = self.fork_noticed.load(Ordering::Acquire);
@@ -92,6 +94,7 @@ impl<O: Os> Heap<O> {
         // returns, and keeps what it has in hand.
         let is_interrupted = heap.is_busy() && !heap.is_sentinel();
         if !self.forks_alone.load(Ordering::Relaxed) && !is_interrupted {
+            self.slices.keep_purging(self.tables(), self.os.thread_token());
             self.recover_slices();
             self.resend_mail();
         }
@@ -101,7 +104,6 @@ impl<O: Os> Heap<O> {
     /// In a fork child, by who has the lock, before anybody else had it there: slices that threads of the parent had in hand,
     /// between taking them and owning them, or to give their memory back, are free again.
     fn recover_slices(&self) {
-        self.slices.keep_purging(self.os.thread_token());
         let mut slice = 0;
         while slice < self.slices.top() {
             let header = self.header(slice);
@@ -135,6 +137,7 @@ impl<O: Os> Heap<O> {
         let tables = self.tables();
         self.words.forget();
         self.slices.forget_rest();
+        self.slices.keep_purging(tables, self.os.thread_token());
         let top = self.slices.top();
         (0..top).for_each(|slice| self.header(slice).end_change());
         for slice in 0..top {

@@ -175,13 +175,18 @@ impl<O: Os> Heap<O> {
     /// process that limits its address space. The heap can't grow beyond what remains. False in a vfork child,
     /// whose limits are its own while the heap is its parent's; nothing is done then.
     pub fn shrink_reservation(&self, bytes_max: usize) -> bool {
-        if !self.is_started() || self.process.load(Ordering::Relaxed) != self.os.process_id() {
+        if !self.is_started() || !self.is_own() {
             return false;
         }
         let _guard = self.lock();
         self.tables().shrink(&self.os, bytes_max);
         self.publish_limit();
         true
+    }
+
+    /// Whether the heap is the calling process's, and not that of a vfork child's parent.
+    pub fn is_own(&self) -> bool {
+        self.process.load(Ordering::Relaxed) == self.os.process_id()
     }
 
     /// Whether signal handlers may interrupt malloc and call it.

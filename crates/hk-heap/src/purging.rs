@@ -6,64 +6,56 @@
 use crate::slices::Run;
 use core::cell::Cell;
 
-/// As many are listed at the same time; of more the first are listed no longer, which matters only if such a fork comes.
-const LISTED_MAX: usize = 8;
+/// No more are purged at the same time.
+const LISTED_MAX: usize = 16;
 
 /// See the module head. Under the central lock.
 #[derive(Debug)]
 pub(crate) struct Purging {
-    listed: [Cell<Option<Listed>>; LISTED_MAX],
-    next: Cell<usize>,
-    /// How often slices were recovered.
-    recoveries: Cell<u32>,
+    listed: [Cell<Option<InHand>>; LISTED_MAX],
 }
 
+/// A run that a thread is purging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listed {
-    thread: usize,
-    run: Run,
-}
-
-/// A run that is being purged.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct InHand {
+    thread: usize,
     /// The run.
     pub run: Run,
-    thread: usize,
-    recoveries: u32,
 }
 
 impl Purging {
     /// Nothing is being purged.
     pub const fn new() -> Self {
-        Purging {
-            listed: [const { Cell::new(None) }; LISTED_MAX],
-            next: Cell::new(0),
-            recoveries: Cell::new(0),
-        }
+        Purging { listed: [const { Cell::new(None) }; LISTED_MAX] }
     }
 
-    /// `thread` took `run` out of the free slices.
+    /// Whether no more may be purged now.
+    pub fn is_full(&self) -> bool {
+        self.listed.iter().all(|place| place.get().is_some())
+    }
+
+    /// `thread` took `run` out of the free slices; the list is not full.
     pub fn begin(&self, thread: usize, run: Run) -> InHand {
-        let free = self.listed.iter().position(|place| place.get().is_none());
-        let place = free.unwrap_or_else(|| self.next.replace((self.next.get() + 1) % LISTED_MAX));
-        self.listed[place].set(Some(Listed { thread, run }));
-        InHand { run, thread, recoveries: self.recoveries.get() }
+        let in_hand = InHand { thread, run };
+        let place = self.listed.iter().find(|place| place.get().is_none());
+        place.expect("there is room").set(Some(in_hand));
+        in_hand
     }
 
     /// The thread is through. False if the run was recovered meanwhile, and is not in its hand any more.
     pub fn end(&self, done: InHand) -> bool {
-        let wanted = Some(Listed { thread: done.thread, run: done.run });
-        let place = self.listed.iter().find(|place| place.get() == wanted);
-        place.inspect(|place| place.set(None)).is_some() || self.recoveries.get() == done.recoveries
+        let place = self.listed.iter().find(|place| place.get() == Some(done));
+        place.inspect(|place| place.set(None)).is_some()
     }
 
-    /// In a fork child, before slices are recovered: only `thread` goes on with what it had in hand.
-    pub fn keep_only(&self, thread: usize) {
-        self.recoveries.set(self.recoveries.get() + 1);
-        let others =
-            |place: &&Cell<Option<Listed>>| place.get().is_some_and(|listed| listed.thread != thread);
-        self.listed.iter().filter(others).for_each(|place| place.set(None));
+    /// In a fork child: only `thread` goes on with what it had in hand. The others' runs are given to `recover`.
+    pub fn keep_only(&self, thread: usize, mut recover: impl FnMut(Run)) {
+        for place in &self.listed {
+            if let Some(listed) = place.get().filter(|listed| listed.thread != thread) {
+                place.set(None);
+                recover(listed.run);
+            }
+        }
     }
 
     /// Whether a slice is in somebody's hand.
@@ -86,17 +78,23 @@ mod tests {
         let purging = Purging::new();
         let (mine, other) = (purging.begin(1, run(10)), purging.begin(2, run(20)));
         assert!(purging.holds(11) && purging.holds(20) && !purging.holds(12));
-        purging.keep_only(1);
+        let mut recovered = None;
+        purging.keep_only(1, |run| recovered = Some(run));
+        assert_eq!(recovered, Some(run(20)));
         assert!(purging.holds(11) && !purging.holds(20));
         assert!(purging.end(mine) && !purging.end(other));
         assert!(!purging.holds(11));
     }
 
     #[test]
-    fn more_than_can_be_listed_end_as_usual() {
+    fn a_full_list_says_so() {
         let purging = Purging::new();
-        let all: [_; 2 * LISTED_MAX] = core::array::from_fn(|n| purging.begin(n, run(n * 10)));
+        let all: [_; LISTED_MAX] = core::array::from_fn(|n| {
+            assert!(!purging.is_full());
+            purging.begin(n, run(n * 10))
+        });
+        assert!(purging.is_full());
         assert!(all.into_iter().all(|one| purging.end(one)));
-        assert!((0..LISTED_MAX * 20).all(|slice| !purging.holds(slice)));
+        assert!((0..LISTED_MAX * 10).all(|slice| !purging.holds(slice)));
     }
 }

@@ -334,9 +334,12 @@ impl SliceMap {
         }
     }
 
-    /// In a fork child, before [`SliceMap::recover`]: only `thread` goes on with what it was purging.
-    pub fn keep_purging(&self, thread: usize) {
-        self.purging.keep_only(thread);
+    /// In a fork child: only `thread` goes on with what it was purging; what others were is free.
+    pub fn keep_purging(&self, tables: &Tables, thread: usize) {
+        // Not where it is free already: the holder of the lock was caught between that and the end of the purge.
+        self.purging.keep_only(thread, |run| {
+            (run.start..run.start + run.count).for_each(|slice| self.recover(tables, slice));
+        });
     }
 
     /// In a fork child that caught the lock's holder at work: nothing rests; see [`SliceMap::recover`].
@@ -403,6 +406,9 @@ impl SliceMap {
         which: Which,
         thread: usize,
     ) -> Option<InHand> {
+        if self.purging.is_full() {
+            return None;
+        }
         let mut end = below.min(self.top());
         // Room for the parts of huge pages at both ends, which are cut off.
         let span_max = if which == Which::Whole { count_max + HUGE_SLICES - 1 } else { count_max };

@@ -91,7 +91,7 @@ impl Choices {
     }
 }
 
-/// The setting that names the recording, with what stands before the next one.
+/// The setting that names the recording.
 pub fn recorder_setting(recording: &Path) -> OsString {
     let mut setting = b"recorder=".to_vec();
     encode(recording, &mut setting);

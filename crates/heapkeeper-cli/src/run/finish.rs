@@ -47,7 +47,9 @@ pub fn finish(
     match report {
         Ok(report) => {
             tell(&run, &mut watcher, &report, ended);
-            keep_or_discard(&run, &report, &descendants::running(run.recording.path()));
+            let recorded = report.processes.iter().filter(|p| p.state == "running").map(|p| p.pid);
+            let running = descendants::running(run.recording.path(), recorded);
+            keep_or_discard(&run, &report, &running);
             if let Some(output) = run.json.take() {
                 output.commit(to_json(&report).as_bytes())?;
             }

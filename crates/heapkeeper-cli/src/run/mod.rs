@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> VerbResult {
     signals.hand_down(&mut command);
 
     let started = finish::Started::now();
-    let watcher = Watcher::open(&run)?;
+    let watcher = Watcher::open(&run).inspect_err(|_| run.recording.withdraw())?;
     let child = start(&mut command, &run)?;
     run.recording.begin();
     run.sink.begin();

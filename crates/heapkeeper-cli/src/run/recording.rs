@@ -105,6 +105,8 @@ fn replace(path: &Path) -> io::Result<Option<PathBuf>> {
         let _ = fs::remove_file(&temporary);
         if let Some(former) = &former {
             let _ = fs::rename(former, path);
+            // Two links of one file are not renamed.
+            let _ = fs::remove_file(former);
         }
         return Err(error);
     }
