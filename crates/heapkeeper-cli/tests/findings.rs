@@ -444,6 +444,71 @@ fn what_a_daemon_does_later_is_in_the_recording() {
     }
 }
 
+/// As setproctitle does.
+#[test]
+fn a_daemon_that_overwrites_its_environment_is_known_all_the_same() {
+    let source = r"
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        extern char **environ;
+        int main(void) {
+            void *volatile block = malloc(50);
+            int ready[2];
+            char byte;
+            pipe(ready);
+            if (fork()) return read(ready[0], &byte, 1) != 1;
+            for (char **entry = environ; *entry; entry++) memset(*entry, 0, strlen(*entry));
+            close(0), close(1), close(2);
+            write(ready[1], &byte, 1);
+            usleep(1000000);
+            free(block);
+        }";
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "title.c", source, &["-g", "-O1", "-w"]);
+    let mut command = heapkeeper();
+    command.env("TMPDIR", folder.path()).env_remove("XDG_RUNTIME_DIR");
+    let said = text(&succeed(command.arg("run").arg("--").arg(&program)).stderr);
+    assert!(said.contains("1 process of this run still going on (title "), "{said}");
+}
+
+#[test]
+fn processes_of_a_run_whose_recording_has_a_longer_name_are_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |recording: &str, script: &str| {
+        let mut command = heapkeeper();
+        command.current_dir(folder.path()).args(["run", "--record", recording, "--", "sh", "-c", script]);
+        text(&succeed(&mut command).stderr)
+    };
+    let said = run("out2", "sleep 2 >/dev/null 2>&1 &");
+    assert!(said.contains("1 process of this run still going on"), "{said}");
+    assert!(!run("out", "true").contains("still going on"));
+    // Nor those of an earlier run with a recording of this name: they write to what was there before.
+    assert!(!run("out2", "true").contains("still going on"));
+}
+
+#[test]
+fn what_a_vfork_child_forbids_itself_is_not_its_parents() {
+    let source = r#"
+        #include <sys/prctl.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            if (vfork() == 0) {
+                prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                execl("/bin/true", "true", (char *)0);
+                _exit(1);
+            }
+            wait(0);
+            return 0;
+        }"#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "nnp.c", source, &["-g", "-w"]);
+    let said = text(&succeed(heapkeeper().arg("run").arg("--").arg(&program)).stderr);
+    let at_exit = said.lines().find(|line| line.contains("nnp (") && line.contains("at exit")).expect(&said);
+    assert!(at_exit.ends_with("resident (exact)"), "{said}");
+}
+
 /// Its own symbol `malloc` then has an address, but is not defined.
 #[test]
 fn a_program_linked_for_a_fixed_address_has_no_malloc_of_its_own() {
