@@ -79,14 +79,16 @@ pub struct SliceMap {
     pressed_out: Cell<usize>,
     /// The most free dirty slices so far.
     dirty_peak: Cell<usize>,
+    /// The most slices that were in spans.
+    used_peak: Cell<usize>,
     /// Slices that went back so, whatever became of them, since the limit was doubled.
     pressed_total: Cell<usize>,
 }
 
 /// Slices of a huge page (2 MiB, x86-64 and most others).
 const HUGE_SLICES: usize = (2 << 20) / SLICE_BYTES;
-/// Huge pages are for heaps that use at least so much (32 MiB): one that is mostly unused is then a sixteenth.
-const HUGE_FROM_SLICES: usize = (32 << 20) / SLICE_BYTES;
+/// Huge pages are for heaps that use at least so much (16 MiB): one that is mostly unused is then an eighth.
+const HUGE_FROM_SLICES: usize = (16 << 20) / SLICE_BYTES;
 
 /// At first 32 MiB; doubled when what went back was wanted again, but never so that not a sixteenth of a peak would go back.
 const PRESSED_SLICES_FIRST: usize = 512;
@@ -114,6 +116,7 @@ impl SliceMap {
             pressed_out: Cell::new(0),
             pressed_total: Cell::new(0),
             dirty_peak: Cell::new(0),
+            used_peak: Cell::new(0),
         }
     }
 
@@ -163,6 +166,7 @@ impl SliceMap {
 
     /// Takes `count` slices, the first at a multiple of `align` slices.
     pub fn allocate(&self, tables: &Tables, os: &impl Os, count: usize, align: usize) -> Option<Run> {
+        self.used_peak.set(self.used_peak.get().max(self.used_count() + count));
         if let Some(start) = self.find_free(tables, count, align) {
             return Some(self.take(tables, start, count));
         }
@@ -181,7 +185,8 @@ impl SliceMap {
     /// its spans (many threads with a few blocks each touch a page of theirs), and never for large blocks, of which a program may
     /// touch only some pages.
     pub fn open_huge(&self, tables: &Tables, os: &impl Os, run: Run) -> Option<Run> {
-        if !run.zero || self.used_count() < HUGE_FROM_SLICES {
+        // The most, not what is used now: a heap that grows again fetches at once what it gave back.
+        if !run.zero || self.used_peak.get() < HUGE_FROM_SLICES {
             return None;
         }
         let base = tables.base().as_ptr().addr() >> SLICE_SHIFT;

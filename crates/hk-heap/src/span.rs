@@ -51,14 +51,14 @@ pub enum Listing {
 }
 
 /// A slice's header.
-#[repr(C, align(64))]
+#[repr(C, align(256))]
 #[derive(Debug)]
 pub struct SpanHeader {
     /// Address of the owner, and flags; zero if no heap owns the span (free, interior, large).
     pub(crate) owner_and_flags: AtomicU64,
     /// The span's words.
     pub(crate) words: AtomicPtr<Word>,
-    /// ceil(2^64 / block size); of no meaning in a large span.
+    /// ceil(2^32 / block size); of no meaning in a large span.
     pub(crate) inverse: AtomicU64,
     /// Address of block 0.
     pub(crate) start: AtomicUsize,
@@ -355,5 +355,5 @@ impl SpanHeader {
     }
 }
 
-const _: () = assert!(size_of::<SpanHeader>() == 192);
+const _: () = assert!(size_of::<SpanHeader>() == 256);
 const _: () = assert!(core::mem::offset_of!(SpanHeader, tally) == 64);

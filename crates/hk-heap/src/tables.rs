@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! | headers | words | groups | heaps |            slices                 |
-//!   192 B     2 KiB   free     thread  64 KiB each, blocks start here
+//!   256 B     2 KiB   free     thread  64 KiB each, blocks start here
 //!   a slice   a slice and      heaps
 //!             at most dirty
 //! ```

@@ -30,12 +30,12 @@ fn empty(heap: &Heap<Fake>, thread: &ThreadHeap, blocks: Vec<*mut u8>) {
 fn small_blocks_open_huge_pages_once_the_heap_is_large() {
     let heap = heap();
     let thread = heap.attach().unwrap();
-    let small = fill(&heap, thread, 24 * MIB, 1024);
-    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 24 MiB is not large");
+    let small = fill(&heap, thread, 12 * MIB, 1024);
+    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 12 MiB is not large");
     let more = fill(&heap, thread, 24 * MIB, 1024);
     heap.verify();
     let populated = heap.os().populated_bytes();
-    assert!((12 * MIB..=20 * MIB).contains(&populated), "{populated} of the 48 MiB lie above the first 32");
+    assert!((16 * MIB..=24 * MIB).contains(&populated), "{populated} of the 36 MiB lie above the first 16");
     empty(&heap, thread, more);
     let again = fill(&heap, thread, 20 * MIB, 1024);
     assert_eq!(heap.os().populated_bytes(), populated, "the memory is still there");
