@@ -38,7 +38,9 @@ pub(crate) struct Cursor {
     start: Cell<*mut u8>,
     word_bytes: u32,
     /// With so many bits in `freed`, blocks that do not exist included, a word is worth being exposed again at once.
-    stay_min: u32,
+    stay_min: u8,
+    /// The bin's span had its last visit for less than a share of free blocks.
+    had_last_look: Cell<bool>,
 }
 
 impl Bin {
@@ -84,14 +86,15 @@ impl Cursor {
             words: Cell::new(&raw const NO_BLOCKS),
             start: Cell::new(null_mut()),
             word_bytes: block_bytes * BLOCKS_PER_WORD as u32,
-            stay_min: absent.count_ones() + expose_max.div_ceil(2),
+            stay_min: (absent.count_ones() + expose_max.div_ceil(2)) as u8,
+            had_last_look: Cell::new(false),
         }
     }
 
     /// Whether enough blocks of the bin's word came back: they are still in the cache, and the next word's are not.
     #[inline(always)]
     pub(crate) fn stays(&self, bin: &Bin) -> bool {
-        count(bin.word().freed()) >= self.stay_min
+        count(bin.word().freed()) >= u32::from(self.stay_min)
     }
 
     /// The bin goes on to the first of the words that are exposed. False if there is none.
@@ -116,6 +119,16 @@ impl Cursor {
         self.exposed.set(exposed);
         bin.span.set(span as u32 + 1);
         self.step(bin);
+    }
+
+    /// True once per span, until [`Cursor::begin_span`].
+    pub(crate) fn take_last_look(&self) -> bool {
+        !self.had_last_look.replace(true)
+    }
+
+    /// The next span is a new one for the bin.
+    pub(crate) fn begin_span(&self) {
+        self.had_last_look.set(false);
     }
 
     /// The bin has no span any more.

@@ -9,7 +9,8 @@
 //! Thread heaps are immortal and change hands whole: [`HeapState`]. A freer looks at the owner's state after
 //! its push; if the owner is an orphan it drains the mailbox in its stead.
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::signal_safe::fence_after_rmw;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Index of a span: the number of its first slice.
 pub type SpanIndex = u32;
@@ -124,9 +125,9 @@ impl Mailbox {
             HeapState::Busy => encode(BUSY, generation),
             HeapState::New | HeapState::Stale => unreachable!("no heap becomes new or stale"),
         };
-        // AcqRel: the heap's own fields travel with its state. SeqCst fence for `drop_off` below.
+        // AcqRel: the heap's own fields travel with its state. The fence is for `send` below.
         let won = self.state.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         won
     }
 
@@ -184,12 +185,12 @@ fn send(directory: &impl Directory, span: SpanIndex) -> Option<HeapIndex> {
         if let Some(heap) = directory.owner(span) {
             directory.mailbox(heap).push(span, pending);
             // With the fence in `transfer`: either the ending thread sees the push, or we see the orphan.
-            fence(Ordering::SeqCst);
+            fence_after_rmw();
             return Some(heap);
         }
         // The span was retired: the bits are stray. Empty the set, unless it got a new owner meanwhile.
         let words = pending.take();
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         if directory.owner(span).is_none() || words == 0 || !pending.add(words) {
             return None;
         }

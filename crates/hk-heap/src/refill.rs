@@ -7,8 +7,8 @@
 //! 3. or *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
 //!    used, a page at a time. Spans are visited first in first out, so that frees pile up before one is visited again.
 //!
-//! It *polls* when it stays or visits, that is, looks for mail, and now and then at the clock: no more mallocs of a class than a span
-//! has blocks pass between two polls.
+//! It *polls* when it stays or visits: no more mallocs of a class than a span has blocks pass between two polls. Now and then it looks
+//! then for mail and at the clock; for mail also before it takes memory that was not in use.
 
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
@@ -25,8 +25,8 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
-/// Polls between two looks at the clock.
-const POLLS_PER_CLOCK: u32 = 32;
+/// Polls between two looks at the mailbox and the clock.
+const POLLS_PER_LOOK: u32 = 32;
 
 impl<O: Os> Heap<O> {
     /// A block of at least `bytes` at a multiple of `align` (a power of two), or null if there is no memory.
@@ -74,6 +74,10 @@ impl<O: Os> Heap<O> {
         let geometry = &CLASSES[class];
         if let Some(span) = heap.bins[class].span() {
             let header = self.header(span);
+            if !has_enough_free(geometry, header) && heap.queues[class].first.get() == 0 {
+                // Before pages are touched that were not in use: others may have freed what is.
+                self.drain_if_mail(heap);
+            }
             if heap.queues[class].first.get() == 0 && worth_a_visit(heap, class, geometry, header) {
                 self.visit(heap, class, geometry, header, span);
                 return true;
@@ -84,9 +88,13 @@ impl<O: Os> Heap<O> {
     }
 
     fn refill_from_next_span(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry) -> bool {
-        let queued = self.queue_pop(&heap.queues[class]);
+        let queue = &heap.queues[class];
+        let mut queued = self.queue_pop(queue);
+        if queued.is_none() && self.drain_if_mail(heap) {
+            queued = self.queue_pop(queue);
+        }
         let Some(span) = queued.or_else(|| self.make_span(heap, class)) else { return false };
-        heap.last_looks.set(heap.last_looks.get() & !(1 << class));
+        heap.cursors[class].begin_span();
         let header = self.header(span);
         header.set_listing(Listing::Current);
         self.visit(heap, class, geometry, header, span);
@@ -109,10 +117,8 @@ impl<O: Os> Heap<O> {
     fn visit(&self, heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &SpanHeader, span: usize) {
         let tally = &header.tally;
         let touched = tally.touched();
-        let touched_blocks = (touched * BLOCKS_PER_WORD as u32).min(geometry.block_count);
-        let free = touched_blocks.wrapping_sub(tally.used());
         let mut exposed = 0;
-        if free >= geometry.share || touched == geometry.words {
+        if has_enough_free(geometry, header) || touched == geometry.words {
             exposed = self.expose_words(heap, geometry, header, 0..touched);
         }
         if exposed == 0 {
@@ -238,19 +244,27 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// What has to be looked at now and then: mail, and the clock.
+    /// What has to be looked at now and then: mail, and the clock. Mail not at each poll: the more frees of a span pile up, the less each
+    /// of them costs.
     #[inline]
     fn poll(&self, heap: &ThreadHeap) {
-        if heap.shared.mailbox.has_mail() {
-            self.drain_mail(heap);
-        }
         let polls = heap.polls.get() + 1;
-        if polls < POLLS_PER_CLOCK {
+        if polls < POLLS_PER_LOOK {
             heap.polls.set(polls);
         } else {
             heap.polls.set(0);
+            self.drain_if_mail(heap);
             self.tick();
         }
+    }
+
+    /// True if there was mail.
+    fn drain_if_mail(&self, heap: &ThreadHeap) -> bool {
+        let has_mail = heap.shared.mailbox.has_mail();
+        if has_mail {
+            self.drain_mail(heap);
+        }
+        has_mail
     }
 
     /// Takes over what other threads freed. The caller holds the heap's state.
@@ -347,10 +361,8 @@ impl<O: Os> Heap<O> {
         }
         // Before the span is looked at: a handler may retire it until then.
         heap.set_busy(true);
-        // So that a thread that only frees gets its mail too, and no mail of this span is left when it is retired.
-        if heap.shared.mailbox.has_mail() {
-            self.drain_mail(heap);
-        }
+        // A thread that only frees gets its mail too.
+        self.poll(heap);
         if let Some(span) = self.own_span(heap, block.addr()) {
             self.settle(heap, span);
         }
@@ -432,8 +444,18 @@ fn worth_a_visit(heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &
     if free >= geometry.share || header.tally.touched() < geometry.words {
         return true;
     }
-    let looks = heap.last_looks.replace(heap.last_looks.get() | 1 << class);
-    free > 0 && looks & 1 << class == 0
+    free > 0 && heap.cursors[class].take_last_look()
+}
+
+/// Whether a visit would find enough free blocks among those that were in use before.
+fn has_enough_free(geometry: &Geometry, header: &SpanHeader) -> bool {
+    free_of_touched(geometry, header) >= geometry.share
+}
+
+/// Free blocks in words that were exposed before.
+fn free_of_touched(geometry: &Geometry, header: &SpanHeader) -> u32 {
+    let touched = (header.tally.touched() * BLOCKS_PER_WORD as u32).min(geometry.block_count);
+    touched.wrapping_sub(header.tally.used())
 }
 
 /// The lowest `count` set bits; there are more.

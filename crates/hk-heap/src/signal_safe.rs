@@ -128,6 +128,10 @@ mod arch {
 #[cfg(not(all(target_arch = "x86_64", not(miri), not(hk_loom))))]
 mod arch {
     use super::{AtomicU32, AtomicU64, Ordering};
+    #[cfg(not(hk_loom))]
+    use core::sync::atomic::fence;
+    #[cfg(hk_loom)]
+    use loom::sync::atomic::fence;
 
     unsafe fn field<'a, T>(owner: *const u8, offset: usize) -> &'a T {
         // SAFETY: inside the owner, by the callers' word.
@@ -165,7 +169,7 @@ mod arch {
     }
 
     pub fn full_fence() {
-        crate::sync::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     pub fn fence_after_rmw() {

@@ -80,8 +80,6 @@ pub struct ThreadHeap {
     places: [u16; PLACE_COUNT],
     pub(crate) bins: [Bin; CLASS_COUNT],
     pub(crate) cursors: [Cursor; CLASS_COUNT],
-    /// One bit per class: the bin's span had its last visit for less than a share of free blocks.
-    pub(crate) last_looks: Cell<u64>,
     pub(crate) queues: [Queue; CLASS_COUNT],
     pub(crate) index: Cell<HeapIndex>,
     /// Refills since the clock was read.
@@ -133,7 +131,6 @@ impl ThreadHeap {
             places: PLACES,
             bins,
             cursors,
-            last_looks: Cell::new(0),
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
             polls: Cell::new(0),
