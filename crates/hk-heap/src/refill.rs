@@ -26,7 +26,7 @@ use core::sync::atomic::Ordering;
 use hk_os::Os;
 
 /// Polls between two looks at the mailbox and the clock.
-const POLLS_PER_LOOK: u32 = 32;
+const POLLS_PER_LOOK: u32 = 128;
 
 impl<O: Os> Heap<O> {
     /// A block of at least `bytes` at a multiple of `align` (a power of two), or null if there is no memory.
@@ -105,9 +105,15 @@ impl<O: Os> Heap<O> {
     fn stay(&self, heap: &ThreadHeap, class: usize) -> bool {
         let bin = &heap.bins[class];
         let Some(span) = bin.span() else { return false };
-        let header = self.header(span);
+        let (geometry, header) = (&CLASSES[class], self.header(span));
+        // The bin counted blocks that were never used too.
+        let freed =
+            self.word(header, bin.word_index()).freed() & header.tally.touched_of_word(bin.word_index());
+        if count(freed) < geometry.expose_max / 2 {
+            return false;
+        }
         self.fence_frees();
-        let count = self.expose(heap, &CLASSES[class], header, bin.word_index());
+        let count = self.expose(heap, geometry, header, bin.word_index());
         header.tally.note_exposed(count);
         self.count_span(heap, header);
         count > 0
@@ -118,13 +124,13 @@ impl<O: Os> Heap<O> {
         let tally = &header.tally;
         let touched = tally.touched();
         let mut exposed = 0;
-        if has_enough_free(geometry, header) || touched == geometry.words {
-            exposed = self.expose_words(heap, geometry, header, 0..touched);
+        if has_enough_free(geometry, header) || touched == geometry.block_count {
+            exposed = self.expose_blocks(heap, geometry, header, 0..touched);
         }
         if exposed == 0 {
-            let end = (touched + geometry.page_words).min(geometry.words);
+            let end = (touched + fresh_blocks(geometry, touched)).min(geometry.block_count);
             tally.set_touched(end);
-            exposed = self.expose_words(heap, geometry, header, touched..end);
+            exposed = self.expose_blocks(heap, geometry, header, touched..end);
         }
         assert!(exposed != 0, "a span that is visited has free blocks");
         self.count_span(heap, header);
@@ -134,17 +140,17 @@ impl<O: Os> Heap<O> {
         heap.cursors[class].enter(&heap.bins[class], span, words, start, exposed);
     }
 
-    /// Exposes what is free in some words; gives those where something is.
-    fn expose_words(
+    /// Exposes what is free in the words of some blocks; gives those where something is.
+    fn expose_blocks(
         &self,
         heap: &ThreadHeap,
         geometry: &Geometry,
         header: &SpanHeader,
-        words: Range<u32>,
+        blocks: Range<u32>,
     ) -> u64 {
         self.fence_frees();
         let (mut exposed, mut total) = (0, 0);
-        for index in words {
+        for index in blocks.start / BLOCKS_PER_WORD as u32..blocks.end.div_ceil(BLOCKS_PER_WORD as u32) {
             if self.expects_signals() {
                 // A handler may have freed since.
                 self.fence_frees();
@@ -168,7 +174,7 @@ impl<O: Os> Heap<O> {
             self.claim(heap, header, index);
             has_remote = word.has_remote();
         }
-        let freed = word.freed() & !geometry.absent;
+        let freed = word.freed() & header.tally.touched_of_word(index);
         if freed == 0 {
             return 0;
         }
@@ -441,7 +447,7 @@ impl<O: Os> Heap<O> {
 /// unused word, or once before a new span is made if it has any.
 fn worth_a_visit(heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &SpanHeader) -> bool {
     let free = geometry.block_count.wrapping_sub(header.tally.used());
-    if free >= geometry.share || header.tally.touched() < geometry.words {
+    if free >= geometry.share || header.tally.touched() < geometry.block_count {
         return true;
     }
     free > 0 && heap.cursors[class].take_last_look()
@@ -449,13 +455,12 @@ fn worth_a_visit(heap: &ThreadHeap, class: usize, geometry: &Geometry, header: &
 
 /// Whether a visit would find enough free blocks among those that were in use before.
 fn has_enough_free(geometry: &Geometry, header: &SpanHeader) -> bool {
-    free_of_touched(geometry, header) >= geometry.share
+    header.tally.touched().wrapping_sub(header.tally.used()) >= geometry.share
 }
 
-/// Free blocks in words that were exposed before.
-fn free_of_touched(geometry: &Geometry, header: &SpanHeader) -> u32 {
-    let touched = (header.tally.touched() * BLOCKS_PER_WORD as u32).min(geometry.block_count);
-    touched.wrapping_sub(header.tally.used())
+/// So many blocks that were never used a visit takes: at first those of a page, then as many as the span has in use, up to a word.
+fn fresh_blocks(geometry: &Geometry, touched: u32) -> u32 {
+    touched.clamp(geometry.page_blocks, geometry.page_blocks.max(BLOCKS_PER_WORD as u32))
 }
 
 /// The lowest `count` set bits; there are more.

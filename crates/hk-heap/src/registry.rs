@@ -13,6 +13,7 @@ use crate::mailbox::{HeapIndex, HeapState};
 use crate::size_class::CLASS_COUNT;
 use crate::span::{Listing, SliceState};
 use crate::thread_heap::ThreadHeap;
+use crate::word::BLOCKS_PER_WORD;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hk_os::Os;
 
@@ -200,10 +201,10 @@ impl<O: Os> Heap<O> {
         for index in 0..header.word_count() {
             let word = self.word(header, index);
             word.unexpose();
-            let used_here = (!word.freed()).count_ones();
-            used += used_here;
-            if used_here > 0 {
-                touched = touched.max(index + 1);
+            let used_here = !word.freed();
+            used += used_here.count_ones();
+            if used_here != 0 {
+                touched = touched.max(index * BLOCKS_PER_WORD as u32 + used_here.ilog2() + 1);
             }
         }
         header.tally.recount(used, touched);

@@ -50,8 +50,8 @@ pub struct Geometry {
     pub inverse: u64,
     /// Most blocks that a refill makes available in one word.
     pub expose_max: u32,
-    /// Words that span a page: so many unused ones a visit exposes.
-    pub page_words: u32,
+    /// Blocks of a page, but never below [`EXPOSE_BLOCKS_MIN`]: so many that were never used a visit exposes at first.
+    pub page_blocks: u32,
     /// So many free blocks make a span worth a visit.
     pub share: u32,
 }
@@ -131,43 +131,30 @@ const fn geometry_of(bytes: usize) -> Geometry {
         absent: if blocks % BLOCKS_PER_WORD == 0 { 0 } else { !0 << (blocks % BLOCKS_PER_WORD) },
         inverse: inverse_of(bytes),
         expose_max: expose_max(bytes),
-        page_words: page_words(bytes),
-        share: share(blocks, dense),
+        page_blocks: at_least(PAGE_BYTES / bytes, EXPOSE_BLOCKS_MIN),
+        share: at_least(blocks / SHARE, 1),
     }
 }
 
 /// A refill makes at most this many bytes available, so that a thread that frees what it just got reuses
 /// memory that is still in its cache. Never below [`EXPOSE_BLOCKS_MIN`]: that is the shortest way from a
 /// free to the block's reuse.
-const EXPOSE_BYTES_MAX: usize = 16 << 10;
+const EXPOSE_BYTES_MAX: usize = 32 << 10;
 const EXPOSE_BLOCKS_MIN: usize = 4;
 
 const fn expose_max(bytes: usize) -> u32 {
-    let blocks = EXPOSE_BYTES_MAX / bytes;
-    if blocks < EXPOSE_BLOCKS_MIN {
-        EXPOSE_BLOCKS_MIN as u32
-    } else if blocks > BLOCKS_PER_WORD {
-        BLOCKS_PER_WORD as u32
-    } else {
-        blocks as u32
-    }
+    let blocks = at_least(EXPOSE_BYTES_MAX / bytes, EXPOSE_BLOCKS_MIN);
+    if blocks > BLOCKS_PER_WORD as u32 { BLOCKS_PER_WORD as u32 } else { blocks }
+}
+
+const fn at_least(blocks: usize, min: usize) -> u32 {
+    if blocks < min { min as u32 } else { blocks as u32 }
 }
 
 const PAGE_BYTES: usize = 4 << 10;
 
-const fn page_words(bytes: usize) -> u32 {
-    let words = PAGE_BYTES / (bytes * BLOCKS_PER_WORD);
-    if words == 0 { 1 } else { words as u32 }
-}
-
-/// A visit looks at all words of a span, so it should find a few blocks in each.
-const SHARE_OF_DENSE: usize = 8;
-const SHARE_OF_SPARSE: usize = 8;
-
-const fn share(blocks: usize, dense: bool) -> u32 {
-    let share = blocks / if dense { SHARE_OF_DENSE } else { SHARE_OF_SPARSE };
-    if share == 0 { 1 } else { share as u32 }
-}
+/// A visit looks at all words of a span, so it should find a few blocks in each: an eighth of them.
+const SHARE: usize = 8;
 
 /// ceil(2^32 / bytes).
 pub const fn inverse_of(bytes: usize) -> u64 {

@@ -5,6 +5,7 @@
 //! empty, and that the live figures are behind. A word that gets its first or loses its last free block is no event.
 
 use crate::signal_safe;
+use crate::word::BLOCKS_PER_WORD;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// The owner's count of a span. Only the owner and its signal handlers touch it, so all is Relaxed.
@@ -17,7 +18,7 @@ pub struct Tally {
     floor: AtomicU32,
     /// Blocks in use when they were last added to the live figures.
     counted: AtomicU32,
-    /// Words whose blocks were ever exposed: the first so many. The pages of the others were not touched by this span.
+    /// Blocks that were ever exposed: the first so many. The pages of the others were not touched by this span.
     touched: AtomicU32,
 }
 
@@ -69,7 +70,14 @@ impl Tally {
         self.touched.load(Ordering::Relaxed)
     }
 
-    /// The first `count` words are exposed now, or were.
+    /// Those of a word's blocks.
+    #[inline]
+    pub fn touched_of_word(&self, index: u32) -> u64 {
+        let here = self.touched().saturating_sub(index * BLOCKS_PER_WORD as u32);
+        if here < BLOCKS_PER_WORD as u32 { (1 << here) - 1 } else { !0 }
+    }
+
+    /// The first `count` blocks are exposed now, or were.
     pub fn set_touched(&self, count: u32) {
         self.touched.store(count, Ordering::Relaxed);
     }

@@ -132,10 +132,10 @@ impl<O: Os> Heap<O> {
                 absent,
                 "span {span} word {index}: an absent block is not freed"
             );
-            let used_here = (!word.freed()).count_ones();
-            let touched = index < header.tally.touched();
-            assert!(touched || used_here == 0, "span {span} word {index}: used and never exposed");
-            used += used_here;
+            let used_here = !word.freed();
+            let touched = header.tally.touched_of_word(index);
+            assert_eq!(used_here & !touched, 0, "span {span} word {index}: used and never exposed");
+            used += used_here.count_ones();
         }
         assert_eq!(used, header.tally.used(), "span {span}: blocks in use");
         let owner = self.owner_index(header).expect("a span of a class has an owner");
