@@ -4,7 +4,7 @@ use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
-use hk_heap::{FastAllocate, FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX};
+use hk_heap::{FastAllocate, FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place};
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
 
@@ -258,6 +258,11 @@ impl<H: Host> ProcessHeap<H> {
     pub fn reallocate(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
             return self.checked(null_mut(), bytes);
+        }
+        if let Some(present) = self.heap.own_live_bytes(self.current(), block)
+            && fits_in_place(present, bytes)
+        {
+            return block;
         }
         let moved = self.with_heap(|heap| {
             // SAFETY: a program that calls realloc gives the block up.

@@ -1,17 +1,17 @@
-//! The heap as a value: its parts, its start, and the two fast paths.
+//! The heap as a value: its parts, and its start.
 
+use crate::fast::FastFree;
 use crate::figures::LiveFigures;
 use crate::lock::Lock;
 use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
 use crate::misuse::Misuse;
 use crate::population;
 use crate::signal_safe;
-use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index, class_of};
+use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, class_of};
 use crate::slices::SliceMap;
 use crate::span::SpanHeader;
 use crate::tables::{RESERVE_BYTES_MAX, Tables};
-use crate::thread_heap::{FastAllocate, ThreadHeap};
-use crate::word::BLOCKS_PER_WORD;
+use crate::thread_heap::ThreadHeap;
 use crate::words::WordPool;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
@@ -41,17 +41,6 @@ impl Default for Options {
 /// No address space could be had for a heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAddressSpace;
-
-/// What the fast path of free came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FastFree {
-    /// The block is free.
-    Done,
-    /// The block is free; call [`Heap::free_edge`] with it.
-    Edge,
-    /// Nothing was done; call [`Heap::free_slow`].
-    Slow,
-}
 
 /// Told of a double free that was seen only when the block's owner looked: address and size of the block.
 pub type LateFinding = fn(usize, usize);
@@ -297,19 +286,6 @@ impl<O: Os> Heap<O> {
         self.owns(address) && address < self.base.load(Ordering::Relaxed).addr()
     }
 
-    /// A block of at least `bytes`, if `bytes` is small and a block is at hand; otherwise what to call instead.
-    #[inline(always)]
-    pub fn allocate_fast(&self, heap: &ThreadHeap, bytes: usize) -> FastAllocate {
-        heap.take_small(bytes)
-    }
-
-    /// The same for a block of `class` after [`FastAllocate::Refill`], if the bin's span has another word at hand; else call
-    /// [`Heap::allocate_refilled`].
-    #[inline(always)]
-    pub fn allocate_next(&self, heap: &ThreadHeap, class: usize) -> Option<*mut u8> {
-        heap.take_next(class)
-    }
-
     /// A block of at least `bytes` (at most [`REQUEST_BYTES_MAX`]), or null if there is no memory. `heap` is not
     /// the sentinel.
     pub fn allocate(&self, heap: &ThreadHeap, bytes: usize) -> *mut u8 {
@@ -331,42 +307,6 @@ impl<O: Os> Heap<O> {
         heap.map.base.set(self.base.load(Ordering::Relaxed).addr());
         heap.map.limit.set(limit);
         true
-    }
-
-    /// Frees a block of `heap`'s own; otherwise says what to call instead. Those calls find everything out again: the fewer
-    /// values live here, the fewer registers are saved.
-    #[inline(always)]
-    pub fn free_fast(&self, heap: &ThreadHeap, block: *mut u8) -> FastFree {
-        let offset = block.addr().wrapping_sub(heap.map.base.get());
-        if offset >= heap.map.limit.get() {
-            return FastFree::Slow;
-        }
-        // SAFETY: below the limit headers are accessible.
-        let header = unsafe { heap.map.headers.get().add(offset >> SLICE_SHIFT) };
-        // SAFETY: as above; headers are accessed as atomics only.
-        let header = unsafe { &*header };
-        if !header.is_plainly_owned_by(heap.owner_word()) {
-            return FastFree::Slow;
-        }
-        // The span is this thread's own, so nobody changes its shape; and only first slices have an owner, where
-        // a span's blocks start with the slice.
-        let distance = block.addr() as u16;
-        // SAFETY: written before the span became this thread's. Not as an atomic, so that it needs no instruction of its own.
-        let inverse = unsafe { header.inverse.as_ptr().read() };
-        let Some(index) = block_index(distance, inverse) else {
-            return FastFree::Slow;
-        };
-        // SAFETY: as above.
-        let words = unsafe { header.words.as_ptr().read() };
-        // No check against the block count: what does not exist is a freed bit, up to the end of the slice.
-        // SAFETY: the words are padded to what a distance in the slice can lead to.
-        let word = unsafe { words.add(index / BLOCKS_PER_WORD) };
-        // SAFETY: as above; words are only accessed as atomics.
-        let word = unsafe { &*word };
-        if !word.free_local(index) {
-            return FastFree::Slow;
-        }
-        if header.note_free() { FastFree::Edge } else { FastFree::Done }
     }
 
     /// Where the figures are kept from now on, for instance in memory that outlives the process.

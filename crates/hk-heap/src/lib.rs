@@ -15,7 +15,7 @@
 //! - [`tables`], [`slices`], `resting`, `purging`, [`words`]: the reservation, which slices are free, where words come from.
 //! - [`bin`], [`thread_heap`]: one bin per class.
 //! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
-//! - [`heap`]: the two fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
+//! - [`heap`], [`fast`]: the heap as a value, and the fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
 //! - [`walk`]: exact counts, and `verify`.
 //!
 //! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but constant tables,
@@ -40,6 +40,8 @@ pub mod word;
 #[cfg(not(hk_loom))]
 pub use runtime::*;
 
+#[cfg(not(hk_loom))]
+pub mod fast;
 #[cfg(not(hk_loom))]
 pub mod figures;
 #[cfg(not(hk_loom))]
@@ -83,8 +85,9 @@ pub mod words;
 
 #[cfg(not(hk_loom))]
 mod runtime {
+    pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
-    pub use crate::heap::{FastFree, Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::heap::{Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
     pub use crate::misuse::{At, Misuse};
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;

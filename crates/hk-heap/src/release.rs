@@ -1,11 +1,12 @@
 //! free's slow path, and what else takes a pointer: every check that the fast path failed on, one by one.
 
+use crate::fast::fits_in_place;
 use crate::heap::Heap;
 use crate::mailbox::{HeapState, announce};
 use crate::misuse::{At, Misuse};
-use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index, class_of};
+use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index};
 use crate::span::{FLAGS_MASK, InSpan, SliceState, SpanHeader, SpanShape};
-use crate::thread_heap::ThreadHeap;
+use crate::thread_heap::{FastAllocate, ThreadHeap};
 use crate::word::{BLOCKS_PER_WORD, Word};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
@@ -225,14 +226,40 @@ impl<O: Os> Heap<O> {
         block: *mut u8,
         bytes: usize,
     ) -> Result<*mut u8, Misuse> {
+        if let Some(present) = self.own_live_bytes(heap, block) {
+            if fits_in_place(present, bytes) {
+                return Ok(block);
+            }
+            // SAFETY: the caller's word.
+            return unsafe { self.reallocate_by_copy(heap, block, present, bytes) };
+        }
         let found = self.live_block(block.addr())?;
         let present = found.shape.block_bytes;
         if self.resize_in_place(&found, present, bytes) {
             return Ok(block);
         }
+        // SAFETY: the caller's word.
+        unsafe { self.reallocate_by_copy(heap, block, present, bytes) }
+    }
+
+    /// The same for a live block that has room for `present` bytes, and has to move.
+    ///
+    /// # Safety
+    /// As for [`Heap::reallocate`].
+    unsafe fn reallocate_by_copy(
+        &self,
+        heap: &ThreadHeap,
+        block: *mut u8,
+        present: usize,
+        bytes: usize,
+    ) -> Result<*mut u8, Misuse> {
         // A block that grows step by step is given room ahead, so that it is not copied at each step.
         let ahead = if bytes > present && bytes > CLASS_BYTES_MAX { bytes + bytes / 4 } else { bytes };
-        let mut moved = self.allocate(heap, ahead);
+        let mut moved = match self.allocate_fast(heap, ahead) {
+            FastAllocate::Block(moved) => moved,
+            FastAllocate::Refill(class) => self.allocate_refilled(heap, class),
+            FastAllocate::Slow => self.allocate(heap, ahead),
+        };
         if moved.is_null() && ahead > bytes {
             moved = self.allocate(heap, bytes);
         }
@@ -261,10 +288,7 @@ impl<O: Os> Heap<O> {
                     && bytes <= self.tables().limit()
                     && self.resize_large(found, bytes));
         }
-        bytes <= CLASS_BYTES_MAX
-            && bytes <= present
-            && (class_of(bytes) == usize::from(found.header.class.load(Ordering::Relaxed))
-                || bytes > present / 2)
+        fits_in_place(present, bytes)
     }
 
     /// A block of at least `bytes`, all zero, or null.

@@ -132,15 +132,21 @@ impl Word {
     /// free by the owner of block `index`, modulo 64. False if the block was not live.
     #[inline(always)]
     pub fn free_local(&self, index: usize) -> bool {
-        let bit = signal_safe::bit(index);
+        if !self.is_live_locally(index) {
+            return false;
+        }
+        self.file(signal_safe::bit(index));
+        true
+    }
+
+    /// Whether block `index`, modulo 64, is live, to the owner's knowledge: not kept blocks, which only spans with a flag have.
+    #[inline(always)]
+    pub fn is_live_locally(&self, index: usize) -> bool {
         // Relaxed: owner's words; and a remote free that happened before this one is seen whatever the
         // ordering. A remote free that races is found at the refill, which fences.
         // SAFETY: three fields of this word.
-        if unsafe { signal_safe::union_of_fields::<AVAIL, FREED, REMOTE>(self.place()) } & bit != 0 {
-            return false;
-        }
-        self.file(bit);
-        true
+        let others = unsafe { signal_safe::union_of_fields::<AVAIL, FREED, REMOTE>(self.place()) };
+        others & signal_safe::bit(index) == 0
     }
 
     /// Prepares for a [`Word::live`] and a [`Word::free_remote`] by a thread that does not own the span.
