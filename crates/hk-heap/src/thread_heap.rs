@@ -40,7 +40,7 @@ pub enum FastAllocate {
 }
 
 /// Then three quarters of a heap's spans are filled, see [`ThreadHeap::is_filled`].
-const FILLED_SPANS_PER_CLASS: usize = 2;
+const FILLED_SPANS_PER_CLASS: usize = 1;
 
 const SENTINEL: HeapIndex = HeapIndex::MAX;
 
