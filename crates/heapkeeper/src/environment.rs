@@ -3,6 +3,7 @@
 use crate::process::{Host, ProcessHeap};
 use core::ffi::{CStr, c_char};
 use hk_format::{NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, parse_settings};
+use hk_recorder::print_bad_setting;
 
 unsafe extern "C" {
     /// The environment, NULL until libc has started.
@@ -50,9 +51,12 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     pub(crate) fn note_bad_settings(&self) {
-        // Without a recording nobody is told: a bare LD_PRELOAD prints findings only.
         for error in parse_settings(value()).filter_map(Result::err) {
-            self.recording.note(NoteKind::BadSetting, 0, error.text);
+            if self.recording.is_open() {
+                self.recording.note(NoteKind::BadSetting, 0, error.text);
+            } else {
+                print_bad_setting(&error);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use crate::process::{Call, Host, ProcessHeap};
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::Ordering;
 use hk_format::{ProcessOrigin, ProcessState};
-use hk_heap::ThreadHeap;
+use hk_heap::{HugePages, ThreadHeap};
 use hk_recorder::Innermost;
 
 hk_os::thread_local_word!(mod slot = "heapkeeper_rust_thread_heap", super::SENTINEL);
@@ -51,6 +51,22 @@ impl Heapkeeper {
             span_bytes: count.span_bytes,
             span_peak_bytes: figures.span_peak_bytes.load(Ordering::Relaxed),
             table_bytes: count.table_bytes,
+        }
+    }
+
+    /// Sets how long freed memory is kept before it goes back to the system, in milliseconds; 0: at once. At first what the variable
+    /// `HEAPKEEPER` says, else 250.
+    pub fn set_purge_delay_ms(&self, delay_ms: u32) {
+        if PROCESS.start().is_some() {
+            PROCESS.heap().set_purge_delay_ms(delay_ms);
+        }
+    }
+
+    /// Sets for what the system is asked for huge pages from now on. At first what the variable `HEAPKEEPER` says, else
+    /// [`HugePages::Small`]. What was asked for before stays asked for.
+    pub fn set_huge_pages(&self, huge_pages: HugePages) {
+        if PROCESS.start().is_some() {
+            PROCESS.heap().set_huge_pages(huge_pages);
         }
     }
 

@@ -31,3 +31,4 @@ mod stop;
 mod threads;
 
 pub use global::{Heapkeeper, Stats};
+pub use hk_heap::HugePages;

@@ -4,7 +4,9 @@ use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
-use hk_heap::{FastAllocate, FastFree, Heap, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place};
+use hk_heap::{
+    FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
+};
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
 
@@ -334,6 +336,7 @@ impl<H: Host> ProcessHeap<H> {
             let options = Options {
                 keep: settings.mode == Mode::Keep,
                 purge_delay_ms: settings.purge_delay_ms,
+                huge_pages: huge_pages_of(&settings),
                 ..Options::default()
             };
             if self.heap.start(&options).is_err() {
@@ -361,7 +364,11 @@ impl<H: Host> ProcessHeap<H> {
         }
         let settings = self.read_settings();
         self.abort_on_finding.store(settings.on_finding == OnFinding::Abort, Ordering::Relaxed);
-        self.heap.reconfigure(settings.mode == Mode::Keep, settings.purge_delay_ms);
+        if settings.mode == Mode::Keep {
+            self.heap.keep_from_now_on();
+        }
+        self.heap.set_purge_delay_ms(settings.purge_delay_ms);
+        self.heap.set_huge_pages(huge_pages_of(&settings));
         if let Some(flag) = hk_os::single_thread_flag() {
             self.heap.watch_threads(flag);
         }
@@ -424,3 +431,11 @@ impl<H: Host> ProcessHeap<H> {
 
 const _: () = assert!(size_of::<SharedFigures>() == size_of::<LiveFigures>());
 const _: () = assert!(size_of::<hk_format::Figures>() == size_of::<LiveFigures>());
+
+fn huge_pages_of(settings: &hk_format::Settings) -> HugePages {
+    match settings.huge_pages {
+        hk_format::HugePages::None => HugePages::None,
+        hk_format::HugePages::Small => HugePages::Small,
+        hk_format::HugePages::All => HugePages::All,
+    }
+}

@@ -37,7 +37,8 @@ pub use record::{
     RecordHeader, RecordKind, RecordState,
 };
 pub use settings::{
-    Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, parse as parse_settings,
+    HugePages, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path,
+    parse as parse_settings,
 };
 
 /// Makes a plain enum with a stable number for each name, and the way back from the number.

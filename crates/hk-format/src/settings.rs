@@ -49,6 +49,29 @@ impl OnFinding {
     }
 }
 
+/// For what the heap asks the system for huge pages (of 2 MiB).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HugePages {
+    /// Nothing.
+    None,
+    /// Small blocks, once a heap is so large that a page that is mostly unused matters little.
+    #[default]
+    Small,
+    /// All blocks, from the start.
+    All,
+}
+
+impl HugePages {
+    /// Its name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HugePages::None => "none",
+            HugePages::Small => "small",
+            HugePages::All => "all",
+        }
+    }
+}
+
 /// One setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting<'a> {
@@ -60,6 +83,8 @@ pub enum Setting<'a> {
     Recorder(&'a [u8]),
     /// `purge-delay-ms=N`: how long freed memory is kept before it goes back to the system.
     PurgeDelayMs(u32),
+    /// `huge-pages=none|small|all`.
+    HugePages(HugePages),
     /// `lib=PATH`: the library itself, so that it can be put under children whose environment was cleared; still percent-encoded.
     Library(&'a [u8]),
 }
@@ -88,12 +113,18 @@ pub struct Settings {
     pub on_finding: OnFinding,
     /// Default 250 ms. Zero: at once.
     pub purge_delay_ms: u32,
+    /// Default small.
+    pub huge_pages: HugePages,
 }
 
 impl Settings {
     /// The defaults.
-    pub const DEFAULT: Settings =
-        Settings { mode: Mode::Manual, on_finding: OnFinding::Report, purge_delay_ms: 250 };
+    pub const DEFAULT: Settings = Settings {
+        mode: Mode::Manual,
+        on_finding: OnFinding::Report,
+        purge_delay_ms: 250,
+        huge_pages: HugePages::Small,
+    };
 
     /// Takes one setting over. Paths are the caller's affair.
     pub fn apply(&mut self, setting: Setting<'_>) {
@@ -101,6 +132,7 @@ impl Settings {
             Setting::Mode(mode) => self.mode = mode,
             Setting::OnFinding(on_finding) => self.on_finding = on_finding,
             Setting::PurgeDelayMs(ms) => self.purge_delay_ms = ms,
+            Setting::HugePages(huge_pages) => self.huge_pages = huge_pages,
             Setting::Recorder(_) | Setting::Library(_) => {}
         }
     }
@@ -135,6 +167,12 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
         b"purge-delay-ms" => number(value)
             .map(Setting::PurgeDelayMs)
             .ok_or(error("purge-delay-ms is a whole number of milliseconds, at most 4294967295")),
+        b"huge-pages" => match value {
+            b"none" => Ok(Setting::HugePages(HugePages::None)),
+            b"small" => Ok(Setting::HugePages(HugePages::Small)),
+            b"all" => Ok(Setting::HugePages(HugePages::All)),
+            _ => Err(error("huge-pages is none, small or all")),
+        },
         b"recorder" | b"lib" if value.is_empty() => Err(error("a path is missing")),
         b"recorder" | b"lib" if !is_encoded(value) => {
             Err(error("in a path, % stands before two hexadecimal digits (a comma is %2C)"))

@@ -28,14 +28,33 @@ pub struct Options {
     pub keep: bool,
     /// How long freed memory is kept before it goes back to the system; 0: at once.
     pub purge_delay_ms: u32,
+    /// For what the system is asked for huge pages.
+    pub huge_pages: HugePages,
     /// Address space to ask for, at most, in bytes.
     pub reserve_bytes_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { keep: false, purge_delay_ms: 250, reserve_bytes_max: RESERVE_BYTES_MAX }
+        Options {
+            keep: false,
+            purge_delay_ms: 250,
+            huge_pages: HugePages::Small,
+            reserve_bytes_max: RESERVE_BYTES_MAX,
+        }
     }
+}
+
+/// For what the system is asked for huge pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HugePages {
+    /// Nothing.
+    None = 0,
+    /// Spans of small blocks, in a large heap: see [`crate::slices::SliceMap::open_huge`].
+    Small = 1,
+    /// All slices.
+    All = 2,
 }
 
 /// No address space could be had for a heap.
@@ -81,6 +100,8 @@ pub struct Heap<O> {
     pub(crate) fork_generation: AtomicU32,
     pub(crate) keep: AtomicBool,
     pub(crate) purge_delay_ms: AtomicU32,
+    /// A [`HugePages`].
+    huge_pages: AtomicU8,
     pub(crate) next_tick_ms: AtomicU64,
     figures_here: LiveFigures,
     figures: AtomicPtr<LiveFigures>,
@@ -115,6 +136,7 @@ impl<O: Os> Heap<O> {
             fork_generation: AtomicU32::new(0),
             keep: AtomicBool::new(false),
             purge_delay_ms: AtomicU32::new(250),
+            huge_pages: AtomicU8::new(HugePages::Small as u8),
             next_tick_ms: AtomicU64::new(0),
             figures_here: LiveFigures::new(),
             figures: AtomicPtr::new(null_mut()),
@@ -140,6 +162,10 @@ impl<O: Os> Heap<O> {
         }
         self.keep.store(options.keep, Ordering::Relaxed);
         self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
+        self.huge_pages.store(options.huge_pages as u8, Ordering::Relaxed);
+        if options.huge_pages == HugePages::All {
+            tables.prefer_huge(&self.os);
+        }
         self.headers.store(tables.header_table().cast_mut(), Ordering::Relaxed);
         self.base.store(tables.base().as_ptr(), Ordering::Relaxed);
         // SAFETY: not ready, so nobody reads it; the lock keeps others from writing.
@@ -214,13 +240,31 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Takes other options over, after the start. Keep mode reaches spans made before, but nothing is moved: to be
-    /// called while the process has one thread.
-    pub fn reconfigure(&self, keep: bool, purge_delay_ms: u32) {
-        self.purge_delay_ms.store(purge_delay_ms, Ordering::Relaxed);
-        if keep && !self.keep.swap(true, Ordering::Relaxed) && self.is_started() {
+    /// Turns keep mode on after the start. It reaches spans made before, but nothing is moved: to be called while the process has one
+    /// thread.
+    pub fn keep_from_now_on(&self) {
+        if !self.keep.swap(true, Ordering::Relaxed) && self.is_started() {
             self.flag_spans(crate::span::FLAG_KEEP);
         }
+    }
+
+    /// Sets how long freed memory is kept before it goes back to the system; 0: at once.
+    pub fn set_purge_delay_ms(&self, delay_ms: u32) {
+        self.purge_delay_ms.store(delay_ms, Ordering::Relaxed);
+    }
+
+    /// Sets for what the system is asked for huge pages from now on. What was asked for before stays asked for.
+    pub fn set_huge_pages(&self, huge_pages: HugePages) {
+        // Relaxed: a choice; nothing is published with it.
+        self.huge_pages.store(huge_pages as u8, Ordering::Relaxed);
+        if huge_pages == HugePages::All && self.is_started() {
+            let _guard = self.lock();
+            self.tables().prefer_huge(&self.os);
+        }
+    }
+
+    pub(crate) fn opens_huge_pages(&self) -> bool {
+        self.huge_pages.load(Ordering::Relaxed) == HugePages::Small as u8
     }
 
     /// Whether nothing is ever reused.

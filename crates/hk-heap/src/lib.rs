@@ -87,7 +87,7 @@ pub mod words;
 mod runtime {
     pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
-    pub use crate::heap::{Heap, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX};
     pub use crate::misuse::{At, Misuse};
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;

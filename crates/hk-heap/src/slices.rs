@@ -18,7 +18,7 @@
 use crate::purging::{InHand, Purging};
 use crate::resting::Resting;
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
-use crate::tables::Tables;
+use crate::tables::{HUGE_BYTES, Tables};
 use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -85,8 +85,8 @@ pub struct SliceMap {
     pressed_total: Cell<usize>,
 }
 
-/// Slices of a huge page (2 MiB, x86-64 and most others).
-const HUGE_SLICES: usize = (2 << 20) / SLICE_BYTES;
+/// Slices of a huge page.
+const HUGE_SLICES: usize = HUGE_BYTES / SLICE_BYTES;
 /// Huge pages are for heaps that use at least so much (8 MiB): one that is mostly unused is then a quarter, and the next one comes when it is full.
 const HUGE_FROM_SLICES: usize = (8 << 20) / SLICE_BYTES;
 

@@ -31,6 +31,8 @@ const TABLE_STEP_BYTES: usize = 64 << 10;
 /// Slices grow by at least this much, or an eighth of what there is, up to the maximum.
 const SLICE_STEP_BYTES: usize = 1 << 20;
 const SLICE_STEP_BYTES_MAX: usize = 64 << 20;
+/// A huge page (x86-64 and most others).
+pub const HUGE_BYTES: usize = 2 << 20;
 /// Slices beyond those in use that a reservation keeps however far it is to shrink.
 const SPARE_SLICES: usize = (4 << 20) / SLICE_BYTES;
 
@@ -119,9 +121,10 @@ pub struct Tables {
     /// Changed under the central lock, read without it.
     slice_count: AtomicUsize,
     reserved_bytes: AtomicUsize,
+    prefers_huge: Cell<bool>,
 }
 
-/// Room for thread heaps: 8 MiB (some 4,000 threads at the same time), or an eighth of a small reservation; 1 GiB of 1 TiB.
+/// Room for thread heaps: 8 MiB (some 1,400 threads at the same time), or an eighth of a small reservation; 1 GiB of 1 TiB.
 const HEAP_BYTES_MIN: usize = 8 << 20;
 const HEAP_BYTES_PER_SLICE: usize = 64;
 
@@ -186,6 +189,7 @@ impl Tables {
             slices,
             slice_count: AtomicUsize::new(slice_count),
             reserved_bytes: AtomicUsize::new(bytes),
+            prefers_huge: Cell::new(false),
         }
     }
 
@@ -300,10 +304,41 @@ impl Tables {
 
     /// Makes all tables and slices up to `slice_end` accessible.
     pub fn ensure_slices(&self, os: &impl Os, slice_end: usize) -> bool {
-        let step = (self.slices.committed() / 8).clamp(SLICE_STEP_BYTES, SLICE_STEP_BYTES_MAX);
-        self.headers.ensure(os, slice_end * size_of::<SpanHeader>(), TABLE_STEP_BYTES)
+        let before = self.slices.committed();
+        let step = (before / 8).clamp(SLICE_STEP_BYTES, SLICE_STEP_BYTES_MAX);
+        let ensured = self.headers.ensure(os, slice_end * size_of::<SpanHeader>(), TABLE_STEP_BYTES)
             && self.groups.ensure(os, slice_end.div_ceil(64) * size_of::<Group>(), TABLE_STEP_BYTES)
-            && self.slices.ensure(os, slice_end * SLICE_BYTES, step)
+            && (self.prefers_huge.get() && self.slices.ensure(os, self.whole_pages(slice_end), step)
+                || self.slices.ensure(os, slice_end * SLICE_BYTES, step));
+        if self.prefers_huge.get() {
+            self.ask_for_huge(os, before);
+        }
+        ensured
+    }
+
+    /// From now on the slices are to lie in huge pages, what is accessible already and what will be. Under the central lock.
+    pub fn prefer_huge(&self, os: &impl Os) {
+        if !self.prefers_huge.replace(true) {
+            self.ask_for_huge(os, 0);
+        }
+    }
+
+    /// Bytes up to the end of the huge page that the slices up to `slice_end` reach into: one of which a part is not accessible when it is
+    /// touched first comes in small pages.
+    fn whole_pages(&self, slice_end: usize) -> usize {
+        let base = self.base().as_ptr().addr();
+        (base + slice_end * SLICE_BYTES).next_multiple_of(HUGE_BYTES) - base
+    }
+
+    /// For what is accessible of the slices from `offset` on.
+    fn ask_for_huge(&self, os: &impl Os, offset: usize) {
+        let end = self.slices.committed();
+        if offset < end {
+            // SAFETY: inside the slices region.
+            let start = unsafe { self.base().add(offset) };
+            // SAFETY: up to `end` it is committed.
+            unsafe { os.prefer_huge(start, end - offset) };
+        }
     }
 
     /// Makes the first `bytes` of the word table accessible.

@@ -1,7 +1,7 @@
 //! A large heap opens huge pages, once each, and gives their memory back as any other.
 #![cfg(not(hk_loom))]
 
-use hk_heap::{Heap, Options, ThreadHeap};
+use hk_heap::{Heap, HugePages, Options, ThreadHeap};
 use hk_os::Fake;
 
 const MIB: usize = 1 << 20;
@@ -30,12 +30,12 @@ fn empty(heap: &Heap<Fake>, thread: &ThreadHeap, blocks: Vec<*mut u8>) {
 fn small_blocks_open_huge_pages_once_the_heap_is_large() {
     let heap = heap();
     let thread = heap.attach().unwrap();
-    let small = fill(&heap, thread, 12 * MIB, 1024);
-    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 12 MiB is not large");
+    let small = fill(&heap, thread, 6 * MIB, 1024);
+    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 6 MiB is not large");
     let more = fill(&heap, thread, 24 * MIB, 1024);
     heap.verify();
     let populated = heap.os().populated_bytes();
-    assert!((16 * MIB..=24 * MIB).contains(&populated), "{populated} of the 36 MiB lie above the first 16");
+    assert!((18 * MIB..=26 * MIB).contains(&populated), "{populated} of the 30 MiB lie above the first 8");
     empty(&heap, thread, more);
     let again = fill(&heap, thread, 20 * MIB, 1024);
     assert_eq!(heap.os().populated_bytes(), populated, "the memory is still there");
@@ -98,5 +98,33 @@ fn spans_of_many_slices_lie_across_the_edges_of_huge_pages() {
     assert!(heap.os().populated_bytes() > 0);
     empty(&heap, thread, blocks);
     heap.trim();
+    heap.verify();
+}
+
+#[test]
+fn a_heap_that_shall_have_none_opens_none() {
+    let heap = heap();
+    heap.set_huge_pages(HugePages::None);
+    let thread = heap.attach().unwrap();
+    let blocks = fill(&heap, thread, 64 * MIB, 1024);
+    assert_eq!((heap.os().populated_bytes(), heap.os().preferred_bytes()), (0, 0));
+    empty(&heap, thread, blocks);
+}
+
+#[test]
+fn a_heap_of_huge_pages_asks_for_all_that_it_may_touch() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let mut blocks = fill(&heap, thread, MIB, 1024);
+    assert_eq!(heap.os().preferred_bytes(), 0);
+    heap.set_huge_pages(HugePages::All);
+    let before = heap.os().preferred_bytes();
+    assert!(before >= MIB, "what is accessible already");
+    blocks.extend(fill(&heap, thread, 32 * MIB, 1024));
+    blocks.extend(fill(&heap, thread, 32 * MIB, MIB));
+    let asked = heap.os().preferred_bytes();
+    assert!((64 * MIB..96 * MIB).contains(&asked), "{asked}");
+    assert_eq!(heap.os().populated_bytes(), 0, "pages come when they are touched");
+    empty(&heap, thread, blocks);
     heap.verify();
 }

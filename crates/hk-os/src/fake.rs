@@ -20,6 +20,7 @@ pub struct Fake {
     process: AtomicU32,
     purge_works: bool,
     populated_bytes: AtomicUsize,
+    preferred_bytes: AtomicUsize,
     /// The word that was handed out last.
     wiped: AtomicPtr<AtomicU32>,
 }
@@ -34,6 +35,7 @@ impl Fake {
             process: AtomicU32::new(1),
             purge_works: true,
             populated_bytes: AtomicUsize::new(0),
+            preferred_bytes: AtomicUsize::new(0),
             wiped: AtomicPtr::new(null_mut()),
         }
     }
@@ -53,6 +55,11 @@ impl Fake {
     /// Lets time pass.
     pub fn advance_ms(&self, ms: u64) {
         self.clock_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Bytes for which huge pages are asked, whenever they are touched.
+    pub fn preferred_bytes(&self) -> usize {
+        self.preferred_bytes.load(Ordering::SeqCst)
     }
 
     /// Bytes populated by huge pages so far.
@@ -102,6 +109,10 @@ unsafe impl Os for Fake {
     unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
         assert!(start.addr().get().is_multiple_of(bytes), "a huge page is aligned to its size");
         self.populated_bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    unsafe fn prefer_huge(&self, _start: NonNull<u8>, bytes: usize) {
+        self.preferred_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {

@@ -71,6 +71,12 @@ pub unsafe trait Os: Sync {
     /// The range is committed.
     unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize);
 
+    /// Asks for huge pages wherever the range is touched from now on. A hint.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn prefer_huge(&self, start: NonNull<u8>, bytes: usize);
+
     /// A word that is zero, and is made zero again in each fork child, however it was forked, but not in a vfork child. On a page of its
     /// own, for good. None if the system has no such pages.
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32>;

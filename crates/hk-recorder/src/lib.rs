@@ -32,7 +32,7 @@ mod sys;
 mod unwind;
 
 pub use finding::{BadCall, Recorded};
-pub use line::print_line;
+pub use line::{print_bad_setting, print_line};
 pub use maps::{PlaceInfo, describe_place};
 pub use process::SharedFigures;
 pub use recording::{ExecToken, Recording};

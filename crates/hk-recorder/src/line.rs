@@ -1,10 +1,10 @@
-//! The one line that a finding prints where no recording is: under a bare LD_PRELOAD.
+//! The one line that a finding, or a setting that is none, prints where no recording is: under a bare LD_PRELOAD.
 
 use crate::finding::{BadCall, Recorded};
 use crate::sys;
 use crate::unwind::module_name_and_offset;
 use core::fmt::{self, Write};
-use hk_format::{Call, Place};
+use hk_format::{Call, Place, SettingError};
 
 /// Bytes of the line; what is longer is cut, but ends with a line feed.
 const LINE_BYTES: usize = 512;
@@ -15,6 +15,15 @@ pub fn print_line(bad: &BadCall, recorded: &Recorded, refused: bool) {
     let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
     // A line that is cut is still worth printing.
     let _ = compose(&mut line, bad, recorded, refused);
+    line.bytes[line.len] = b'\n';
+    sys::write_stderr(&line.bytes[..=line.len]);
+}
+
+/// The same for a part of the settings that is not one.
+pub fn print_bad_setting(error: &SettingError<'_>) {
+    let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
+    // As above.
+    let _ = write!(line, "heapkeeper: {error}");
     line.bytes[line.len] = b'\n';
     sys::write_stderr(&line.bytes[..=line.len]);
 }

@@ -4,10 +4,13 @@
 mod common;
 
 use common::{TestFile, open};
+use hk_format::parse_settings;
 use hk_format::{
     Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, Place, ProcessOrigin, RecordState, StackState,
 };
-use hk_recorder::{BadCall, Innermost, Recorded, Recording, Registers, describe_place, print_line};
+use hk_recorder::{
+    BadCall, Innermost, Recorded, Recording, Registers, describe_place, print_bad_setting, print_line,
+};
 use std::ffi::c_void;
 use std::os::fd::FromRawFd;
 
@@ -324,6 +327,13 @@ fn stderr_of(print: impl Fn()) -> String {
     // SAFETY: our child; no status is wanted.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     text
+}
+
+#[test]
+fn without_a_recording_a_bad_setting_is_one_line() {
+    let error = parse_settings(b"mode=keep,speed=11").find_map(Result::err).unwrap();
+    let line = stderr_of(|| print_bad_setting(&error));
+    assert_eq!(line, "heapkeeper: HEAPKEEPER: 'speed=11' ignored: no such setting\n");
 }
 
 #[test]

@@ -77,11 +77,12 @@ impl Choices {
     }
 
     fn value(&self, library: &Path, recording: &Path) -> OsString {
-        let Settings { mode, on_finding, purge_delay_ms } = self.settings;
+        let Settings { mode, on_finding, purge_delay_ms, huge_pages } = self.settings;
         let mut value = OsString::from(format!(
-            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},",
+            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},",
             mode.name(),
-            on_finding.name()
+            on_finding.name(),
+            huge_pages.name()
         ));
         value.push(recorder_setting(recording));
         let mut value = value.into_vec();
@@ -126,11 +127,16 @@ fn encode(path: &Path, value: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hk_format::decode_path;
+    use hk_format::{HugePages, decode_path};
 
     #[test]
     fn the_library_reads_what_is_written_here() {
-        let settings = Settings { mode: Mode::Keep, on_finding: OnFinding::Abort, purge_delay_ms: 7 };
+        let settings = Settings {
+            mode: Mode::Keep,
+            on_finding: OnFinding::Abort,
+            purge_delay_ms: 7,
+            huge_pages: HugePages::All,
+        };
         let paths = ["/cache/lib 100%,x.so", "/tmp/a,b%2C"];
         let value = Choices { settings }.value(Path::new(paths[0]), Path::new(paths[1]));
         let mut read = Settings::DEFAULT;

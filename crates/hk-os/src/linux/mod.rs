@@ -132,6 +132,12 @@ unsafe impl Os for Linux {
         }
     }
 
+    unsafe fn prefer_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let _errno = Errno::keep();
+        // SAFETY: committed pages by the caller's word; their contents don't change.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+    }
+
     /// MADV_WIPEONFORK, Linux 4.14.
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
         let _errno = Errno::keep();
