@@ -68,7 +68,7 @@ pub static CLASSES: [Geometry; CLASS_COUNT] = {
 };
 
 /// Sizes up to this are looked up, above they are computed.
-pub const TABLE_BYTES_MAX: usize = 1 << 10;
+pub const TABLE_BYTES_MAX: usize = 8 << 10;
 
 /// The class for a size of so many [`UNIT_BYTES`].
 pub const fn class_of_units(units: usize) -> usize {

@@ -12,6 +12,8 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
+/// Spans get whole cache lines: their owners write to them all the time.
+const LINE_WORDS: usize = 64 / size_of::<Word>();
 const CAPACITY_COUNT: usize = BLOCKS_PER_WORD.trailing_zeros() as usize + 1;
 
 /// Free words by capacity. Under the central lock.
@@ -51,7 +53,7 @@ impl WordPool {
         header: &SpanHeader,
         padded_count: usize,
     ) -> Option<*mut Word> {
-        let needed = padded_count.next_power_of_two().trailing_zeros() as usize;
+        let needed = padded_count.max(LINE_WORDS).next_power_of_two().trailing_zeros() as usize;
         let present = usize::from(header.word_capacity.load(Ordering::Relaxed));
         let words = if present > needed {
             header.words.load(Ordering::Relaxed)
