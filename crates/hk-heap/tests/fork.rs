@@ -113,6 +113,10 @@ fn fork_once(heap: &Heap<Linux>, mine: &ThreadHeap, kept: &[*mut u8], way: Way) 
     // SAFETY: our own child.
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!(waited, child);
+    if status != 0 {
+        // A child that was ended by a signal said nothing.
+        eprintln!("child {child} ended with wait status {status:#x}");
+    }
     status == 0
 }
 
