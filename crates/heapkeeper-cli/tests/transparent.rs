@@ -133,12 +133,15 @@ fn the_environment_gains_two_variables_and_nothing_else() {
 fn choices_come_from_the_variable_and_the_command_line_is_above_it() {
     let settings = |args: &[&str]| {
         let mut command = heapkeeper();
-        command.env("HEAPKEEPER", "mode=keep,purge-delay-ms=7,speed=11").arg("run").args(args);
+        command.env("HEAPKEEPER", "mode=keep,purge-delay-ms=7,huge-pages=all,speed=11").arg("run").args(args);
         let output = succeed(command.args(["--", "sh", "-c", "echo $HEAPKEEPER"]));
         (text(&output.stdout), text(&output.stderr))
     };
     let (value, said) = settings(&[]);
-    assert!(value.starts_with("mode=keep,on-finding=report,purge-delay-ms=7,recorder=/"), "{value}");
+    assert!(
+        value.starts_with("mode=keep,on-finding=report,purge-delay-ms=7,huge-pages=all,recorder=/"),
+        "{value}"
+    );
     assert!(said.contains("heapkeeper: HEAPKEEPER: 'speed=11' ignored: no such setting\n"), "{said}");
     let (value, _) = settings(&["--mode", "manual", "--on-finding", "abort"]);
     assert!(value.starts_with("mode=manual,on-finding=abort,purge-delay-ms=7,"), "{value}");

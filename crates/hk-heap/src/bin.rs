@@ -41,6 +41,8 @@ pub(crate) struct Cursor {
     stay_min: u8,
     /// The bin's span had its last visit for less than a share of free blocks.
     had_last_look: Cell<bool>,
+    /// How many spans were made for the bin: none, one, or more.
+    spans_made: Cell<u8>,
 }
 
 impl Bin {
@@ -88,6 +90,7 @@ impl Cursor {
             word_bytes: block_bytes * BLOCKS_PER_WORD as u32,
             stay_min: (absent.count_ones() + expose_max.div_ceil(2)) as u8,
             had_last_look: Cell::new(false),
+            spans_made: Cell::new(0),
         }
     }
 
@@ -110,6 +113,16 @@ impl Cursor {
         bin.word.set(self.words.get().wrapping_add(index as usize));
         bin.word_index.set(index);
         true
+    }
+
+    /// A span was made for the bin.
+    pub(crate) fn note_made(&self) {
+        self.spans_made.set(self.spans_made.get().saturating_add(1));
+    }
+
+    /// Whether one span was not enough.
+    pub(crate) fn needs_many(&self) -> bool {
+        self.spans_made.get() > 1
     }
 
     /// The bin goes on to a span, of which some words are exposed.

@@ -128,7 +128,8 @@ impl<O: Os> Heap<O> {
             exposed = self.expose_blocks(heap, geometry, header, 0..touched);
         }
         if exposed == 0 {
-            let end = (touched + fresh_blocks(geometry, touched)).min(geometry.block_count);
+            let fresh = fresh_blocks(geometry, touched, heap.cursors[class].needs_many());
+            let end = (touched + fresh).min(geometry.block_count);
             tally.set_touched(end);
             exposed = self.expose_blocks(heap, geometry, header, touched..end);
         }
@@ -232,6 +233,7 @@ impl<O: Os> Heap<O> {
             (run.start, huge)
         };
         heap.span_count.set(heap.span_count.get() + 1);
+        heap.cursors[class].note_made();
         if let Some(huge) = huge {
             populate_run(self.tables(), &self.os, huge);
         }
@@ -462,9 +464,11 @@ fn has_enough_free(geometry: &Geometry, header: &SpanHeader) -> bool {
     header.tally.touched().wrapping_sub(header.tally.used()) >= geometry.share
 }
 
-/// So many blocks that were never used a visit takes: at first those of a page, then as many as the span has in use, up to a word.
-fn fresh_blocks(geometry: &Geometry, touched: u32) -> u32 {
-    touched.clamp(geometry.page_blocks, geometry.page_blocks.max(BLOCKS_PER_WORD as u32))
+/// So many blocks that were never used a visit takes. In a class's first span at first those of a page, then as many as are in use, up
+/// to a word: a program that has few of a size touches few pages. Once that span was not enough, a word's.
+fn fresh_blocks(geometry: &Geometry, touched: u32, needs_many: bool) -> u32 {
+    let most = geometry.page_blocks.max(BLOCKS_PER_WORD as u32);
+    if needs_many { most } else { touched.clamp(geometry.page_blocks, most) }
 }
 
 /// The lowest `count` set bits; there are more.
