@@ -30,6 +30,12 @@ impl Allocator {
     fn new(name: &str, library: Option<PathBuf>, version: &str) -> Allocator {
         Allocator { name: name.into(), library, env: Vec::new(), version: version.into(), ours: false }
     }
+
+    /// One of which only the name matters.
+    #[cfg(test)]
+    pub fn named(name: &str) -> Allocator {
+        Allocator::new(name, None, "")
+    }
 }
 
 /// The columns in order (the base first, its twin second), and why any wanted one is missing.

@@ -50,6 +50,11 @@ pub struct Args {
     #[arg(long)]
     pub check: bool,
 
+    /// Run the victims (one program per bug) in this folder on all allocators, and print what each catches (default: those of this
+    /// repository, unless --only or --quick is given)
+    #[arg(long, value_name = "DIR")]
+    pub victims: Option<PathBuf>,
+
     /// Which of the runs a cell stands for
     #[arg(long, value_enum, default_value_t = Statistic::Median)]
     pub statistic: Statistic,
@@ -81,6 +86,13 @@ impl Args {
     /// The most runs that a noisy row gets.
     pub fn runs_max(&self) -> u32 {
         if self.quick { self.runs() } else { self.runs_max.max(self.runs) }
+    }
+
+    /// Where the victims lie, if they are to be run.
+    pub fn victims_folder(&self) -> Option<PathBuf> {
+        let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../victims"));
+        let is_whole = self.only.is_empty() && !self.quick;
+        self.victims.clone().or_else(|| (is_whole && beside.is_dir()).then_some(beside))
     }
 
     /// Whether the allocator of this name is to be measured.

@@ -19,7 +19,7 @@ impl Cache {
         let exe = std::env::current_exe().map_err(|e| format!("cannot find this program's own path: {e}"))?;
         let target = exe.parent().and_then(Path::parent).ok_or("this program lies in no target folder")?;
         let cache = Cache { root: target.join("bench-cache") };
-        for folder in ["bin", "inputs", "peers/src", "run", "src"] {
+        for folder in ["bin", "victims", "inputs", "peers/src", "run", "src"] {
             let path = cache.path(folder);
             fs::create_dir_all(&path).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
         }

@@ -19,6 +19,7 @@ mod memory;
 mod report;
 mod stats;
 mod verdict;
+mod victims;
 mod workloads;
 
 use std::process::ExitCode;
@@ -69,17 +70,27 @@ fn bench(args: &Args) -> Result<bool, String> {
     let rows = measure::measure(ready, &allocators, &launcher, args);
     prove_all(&mut allocators, &launcher)?;
 
+    let (caught, uncompiled) = match &args.victims_folder() {
+        Some(folder) => victims::run(folder, &cache, &allocators, &launcher)?,
+        None => Default::default(),
+    };
+    uncompiled.iter().for_each(|why| println!("skipped: {why}"));
+
     let tables = report::tables(&rows, &allocators, args.statistic);
     let notes = report::notes(&rows, &allocators);
     let (verdict, met) = verdict::write(&rows, &allocators, args.statistic);
     let start_up = report::start_up(&rows, &allocators, args.statistic);
-    let summary = format!("{tables}{start_up}{notes}\n{verdict}");
+    let table = if caught.is_empty() { String::new() } else { victims::table(&caught, &allocators) };
+    let summary = format!("{tables}{start_up}{table}{notes}\n{verdict}");
     print!("{summary}");
     if let Some(folder) = &args.out {
         let runs = report::runs_csv(&rows, &allocators);
         let about =
             format!("{machine}command: {}\n\n{versions}{}", command_line(), lines(&missing, &skipped));
         let mut files = vec![("runs.csv", runs), ("summary.txt", summary), ("machine.txt", about)];
+        if !caught.is_empty() {
+            files.push(("victims.csv", victims::csv(&caught, &allocators)));
+        }
         if !courses.is_empty() {
             files.push(("memory.csv", memory::csv(&courses, &allocators)));
         }
