@@ -64,6 +64,11 @@ pub fn collect(args: &Args, cache: &Cache) -> Result<(Vec<Allocator>, Vec<String
         let built = peers.build_snmalloc(cache);
         offer("snmalloc", built.map(|library| Allocator::new("snmalloc", Some(library), &version)));
     }
+    if args.wants_allocator("rpmalloc") {
+        let version = format!("rpmalloc 1.4.3 (rpmalloc-sys {})", peers.rpmalloc_version);
+        let built = peers.build_rpmalloc(cache);
+        offer("rpmalloc", built.map(|library| Allocator::new("rpmalloc", Some(library), &version)));
+    }
     for lib in ours(args)? {
         offer("heapkeeper", lib);
     }
@@ -108,6 +113,8 @@ struct Peers {
     mimalloc: PathBuf,
     snmalloc: PathBuf,
     snmalloc_version: String,
+    rpmalloc: PathBuf,
+    rpmalloc_version: String,
 }
 
 impl Peers {
@@ -133,10 +140,13 @@ impl Peers {
         };
         let (mimalloc, _) = find("libmimalloc-sys")?;
         let (snmalloc, snmalloc_version) = find("snmalloc-sys")?;
+        let (rpmalloc, rpmalloc_version) = find("rpmalloc-sys")?;
         Ok(Peers {
             mimalloc: mimalloc.join("c_src/mimalloc/v3"),
             snmalloc: snmalloc.join("upstream"),
             snmalloc_version,
+            rpmalloc: rpmalloc.join("rpmalloc/rpmalloc"),
+            rpmalloc_version,
         })
     }
 
@@ -155,6 +165,22 @@ impl Peers {
             ]);
             cc.args(["-ftls-model=initial-exec", "-pthread", "-w"]);
             cc.arg("-I").arg(self.mimalloc.join("include")).arg(source).arg("-o").arg(output);
+            cc
+        })
+    }
+
+    /// As its own build files make the shared library, with its malloc and preload on.
+    fn build_rpmalloc(&self, cache: &Cache) -> Result<PathBuf, String> {
+        let source = self.rpmalloc.join("rpmalloc.c");
+        cache.make("bin/librpmalloc.so", &[], |output| {
+            let mut cc = Command::new("cc");
+            cc.args(["-std=gnu11", "-O3", "-DNDEBUG", "-DENABLE_PRELOAD=1", "-DENABLE_OVERRIDE=1"]);
+            cc.args(["-D_GNU_SOURCE=1", "-fPIC", "-shared", "-fno-builtin-malloc", "-fvisibility=hidden"]);
+            cc.args(["-ftls-model=initial-exec", "-pthread", "-w"])
+                .arg(source)
+                .arg("-o")
+                .arg(output)
+                .arg("-ldl");
             cc
         })
     }

@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub only: Vec<String>,
 
-    /// Only these allocators (comma separated): glibc, jemalloc, tcmalloc, mimalloc, snmalloc, heapkeeper.
+    /// Only these allocators (comma separated): glibc, jemalloc, tcmalloc, mimalloc, snmalloc, rpmalloc, heapkeeper.
     /// mimalloc, the base of all ratios, is always there, twice
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub allocators: Vec<String>,
