@@ -32,9 +32,15 @@ impl Allocator {
     }
 
     /// One of which only the name matters.
-    #[cfg(test)]
     pub fn named(name: &str) -> Allocator {
         Allocator::new(name, None, "")
+    }
+
+    /// One that is part of the programs in a folder, which a job names without a path.
+    pub fn in_folder(name: &str, folder: &Path) -> Allocator {
+        let mut allocator = Allocator::named(name);
+        allocator.env.push(("PATH".into(), folder.to_string_lossy().into_owned()));
+        allocator
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Measure nothing: make the tables and the verdict of the runs that are kept in this folder anew
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+
     /// Three runs of fewer workloads, on mimalloc, glibc and Heapkeeper only, without repeats
     #[arg(long)]
     pub quick: bool,

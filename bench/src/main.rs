@@ -12,11 +12,13 @@ mod cache;
 mod charts;
 mod debian;
 mod inputs;
+mod kept;
 mod launch;
 mod machine;
 mod measure;
 mod memory;
 mod report;
+mod rust;
 mod stats;
 mod verdict;
 mod victims;
@@ -25,10 +27,11 @@ mod workloads;
 use std::process::ExitCode;
 
 use allocators::Allocator;
-use args::Args;
+use args::{Args, Statistic};
 use cache::Cache;
 use clap::Parser;
 use launch::Launcher;
+use measure::Row;
 use workloads::{Job, WORKLOADS, Workload};
 
 fn main() -> ExitCode {
@@ -51,13 +54,21 @@ fn bench(args: &Args) -> Result<bool, String> {
         list();
         return Ok(true);
     }
+    if let Some(folder) = &args.from {
+        let (rows, allocators) = kept::read(folder)?;
+        let (summary, met) = summarise(&rows, &allocators, args.statistic, "");
+        print!("{summary}");
+        return Ok(met || !args.check);
+    }
     let cache = Cache::open()?;
     let launcher = Launcher::build(&cache)?;
-    let (mut allocators, missing) = allocators::collect(args, &cache)?;
+    let (mut allocators, mut missing) = allocators::collect(args, &cache)?;
     let versions = prove_all(&mut allocators, &launcher)?;
     let (ready, skipped) = make_ready(args, &cache)?;
     let machine = machine::describe();
     print!("{machine}\n{versions}");
+    let rust = rust::prepare(args, &cache)?;
+    missing.extend(rust.iter().flat_map(|programs| programs.missing.clone()));
     missing.iter().for_each(|why| println!("not measured: {why}"));
     skipped.iter().for_each(|why| println!("skipped: {why}"));
     println!();
@@ -76,12 +87,17 @@ fn bench(args: &Args) -> Result<bool, String> {
     };
     uncompiled.iter().for_each(|why| println!("skipped: {why}"));
 
-    let tables = report::tables(&rows, &allocators, args.statistic);
-    let notes = report::notes(&rows, &allocators);
-    let (verdict, met) = verdict::write(&rows, &allocators, args.statistic);
-    let start_up = report::start_up(&rows, &allocators, args.statistic);
     let table = if caught.is_empty() { String::new() } else { victims::table(&caught, &allocators) };
-    let summary = format!("{tables}{start_up}{table}{notes}\n{verdict}");
+    let (mut summary, met) = summarise(&rows, &allocators, args.statistic, &table);
+    let rust_rows = match &rust {
+        Some(programs) => measure::measure(programs.ready.clone(), &programs.allocators, &launcher, args),
+        None => Vec::new(),
+    };
+    if let Some(programs) = &rust {
+        summary.push_str("\nRust programs, by their global allocator\n\n");
+        summary.push_str(&report::tables(&rust_rows, &programs.allocators, args.statistic));
+        summary.push_str(&report::failures(&rust_rows, &programs.allocators));
+    }
     print!("{summary}");
     if let Some(folder) = &args.out {
         let runs = report::runs_csv(&rows, &allocators);
@@ -94,11 +110,23 @@ fn bench(args: &Args) -> Result<bool, String> {
         if !courses.is_empty() {
             files.push(("memory.csv", memory::csv(&courses, &allocators)));
         }
+        if let Some(programs) = &rust {
+            files.push(("rust.csv", report::runs_csv(&rust_rows, &programs.allocators)));
+        }
         files.extend(charts::all(&rows, &allocators, &courses, args.statistic)?);
         report::keep(folder, &files)?;
         println!("raw results in {}", folder.display());
     }
     Ok(met || !args.check)
+}
+
+/// Everything that is printed of the runs, `more` between the tables and the verdict; and whether all bars are met.
+fn summarise(rows: &[Row], allocators: &[Allocator], statistic: Statistic, more: &str) -> (String, bool) {
+    let tables = report::tables(rows, allocators, statistic);
+    let start_up = report::start_up(rows, allocators, statistic);
+    let notes = report::notes(rows, allocators);
+    let (verdict, met) = verdict::write(rows, allocators, statistic);
+    (format!("{tables}{start_up}{more}{notes}\n{verdict}"), met)
 }
 
 /// Proves for each allocator that a program under the very same conditions runs on it; gives their versions.

@@ -45,7 +45,7 @@ const TABLES: &[Table] = &[
 const START_UP_ROW: &str = "spawn";
 
 /// 99.99 in [`crate::launch::CENTILES`].
-const CENTILE_9999: usize = 8;
+pub const CENTILE_9999: usize = 8;
 const _: () = assert!(crate::launch::CENTILES[CENTILE_9999] == 99.99);
 
 /// All tables of ratios to the base.
@@ -147,6 +147,12 @@ pub fn notes(rows: &[Row], allocators: &[Allocator]) -> String {
             row.workload.name
         );
     }
+    text + &failures(rows, allocators)
+}
+
+/// Every cell that failed, a line each.
+pub fn failures(rows: &[Row], allocators: &[Allocator]) -> String {
+    let mut text = String::new();
     for row in rows {
         for (cell, allocator) in row.cells.iter().zip(allocators) {
             if let Some(why) = cell.failures.first() {
@@ -200,26 +206,40 @@ fn centiles(latency: Option<Latency>) -> String {
     texts.join(" ")
 }
 
-/// What a short process costs more than on glibc: the shell that starts one program after the other, per program.
+/// What a short process costs more than on glibc: the shell that starts one program after the other, per program. CPU time in ms, page
+/// faults, resident memory in MiB.
+pub fn start_up_costs(
+    rows: &[Row],
+    allocators: &[Allocator],
+    index: usize,
+    statistic: Statistic,
+) -> Option<[f64; 3]> {
+    let glibc = allocators.iter().position(|allocator| allocator.name == "glibc")?;
+    let row = rows.iter().find(|row| row.workload.name == START_UP_ROW)?;
+    let more = |figure, each: f64| {
+        let value = |index: usize| row.cells[index].value(figure, statistic);
+        Some((value(index)? - value(glibc)?) / each)
+    };
+    let programs = f64::from(SPAWN_COUNT);
+    let faults = more(Figure::MinorFaults, programs)?;
+    Some([more(Figure::Cpu, programs * 1000.0)?, faults, more(Figure::PeakRss, 1024.0)?])
+}
+
+/// The table of that.
 pub fn start_up(rows: &[Row], allocators: &[Allocator], statistic: Statistic) -> String {
-    let glibc = allocators.iter().position(|allocator| allocator.name == "glibc");
-    let row = rows.iter().find(|row| row.workload.name == START_UP_ROW);
-    let Some((glibc, row)) = glibc.zip(row) else { return String::new() };
-    let value = |index: usize, figure| row.cells[index].value(figure, statistic);
-    let mut text = format!("Start-up of a short process, more than on glibc, {START_UP_ROW}\n");
-    let _ = writeln!(text, "{:NAME$}{:>COLUMN$}{:>COLUMN$}{:>COLUMN$}", "", "CPU ms", "faults", "RSS MiB");
-    for (index, allocator) in allocators.iter().enumerate().filter(|&(index, _)| index != glibc) {
-        let more = |figure, each: f64| {
-            let cost = value(index, figure).zip(value(glibc, figure)).map(|(own, base)| (own - base) / each);
-            cost.map_or("F".into(), |cost| format!("{cost:.2}"))
-        };
-        let programs = f64::from(SPAWN_COUNT);
-        let (cpu, faults) = (more(Figure::Cpu, programs * 1000.0), more(Figure::MinorFaults, programs));
-        let rss = more(Figure::PeakRss, 1024.0);
-        let _ = writeln!(text, "{:NAME$}{cpu:>COLUMN$}{faults:>COLUMN$}{rss:>COLUMN$}", allocator.name);
+    let mut lines = String::new();
+    for (index, allocator) in allocators.iter().enumerate().filter(|(_, allocator)| allocator.name != "glibc")
+    {
+        let Some(costs) = start_up_costs(rows, allocators, index, statistic) else { continue };
+        let _ = write!(lines, "{:NAME$}", allocator.name);
+        costs.iter().for_each(|cost| _ = write!(lines, "{cost:>COLUMN$.2}"));
+        lines.push('\n');
     }
-    text.push('\n');
-    text
+    if lines.is_empty() {
+        return lines;
+    }
+    let head = format!("{:NAME$}{:>COLUMN$}{:>COLUMN$}{:>COLUMN$}", "", "CPU ms", "faults", "RSS MiB");
+    format!("Start-up of a short process, more than on glibc, {START_UP_ROW}\n{head}\n{lines}\n")
 }
 
 /// Writes the files of a result folder.

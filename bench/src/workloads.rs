@@ -15,6 +15,8 @@ pub enum Group {
     Real,
     /// A small program of our own that does little but allocate.
     Synthetic,
+    /// A Rust program of our own, on the global allocator that it was built with.
+    Rust,
     /// The same work on more and more threads: time on the clock counts.
     Scaling,
     /// Single calls: percentiles of their latency count.
@@ -24,7 +26,7 @@ pub enum Group {
 impl Group {
     /// Whether CPU time and memory of its rows are compared.
     pub fn has_costs(self) -> bool {
-        matches!(self, Group::Real | Group::Synthetic)
+        matches!(self, Group::Real | Group::Synthetic | Group::Rust)
     }
 
     /// The word used in tables and files.
@@ -32,6 +34,7 @@ impl Group {
         match self {
             Group::Real => "real",
             Group::Synthetic => "synthetic",
+            Group::Rust => "rust",
             Group::Scaling => "scaling",
             Group::Latency => "latency",
         }
@@ -154,6 +157,14 @@ pub const WORKLOADS: &[Workload] = &[
     own!(Scaling, "scale-128", "scale", false, "128"),
     own!(Latency, "latency", "latency", false),
 ];
+
+/// The rows of the second table: Rust programs on global allocators (see [`crate::rust`]).
+pub const RUST_WORKLOADS: &[Workload] =
+    &[rust("rust-service"), rust("rust-collections"), rust("rust-syntax"), rust("rust-tasks")];
+
+const fn rust(name: &'static str) -> Workload {
+    Workload { name, group: Group::Rust, quick: false, package: None, program: Program::Own("", &[]) }
+}
 
 /// The C files of the synthetic workloads, by the name of the program.
 const SOURCES: &[(&str, &[u8])] = &[
