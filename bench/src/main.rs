@@ -68,6 +68,10 @@ fn bench(args: &Args) -> Result<bool, String> {
     let machine = machine::describe();
     print!("{machine}\n{versions}");
     let rust = rust::prepare(args, &cache)?;
+    if ready.is_empty() && rust.is_none() {
+        let why = skipped.first().map_or("--only matches no workload; --list shows them", String::as_str);
+        return Err(format!("nothing to measure: {why}"));
+    }
     missing.extend(rust.iter().flat_map(|programs| programs.missing.clone()));
     missing.iter().for_each(|why| println!("not measured: {why}"));
     skipped.iter().for_each(|why| println!("skipped: {why}"));
@@ -80,40 +84,26 @@ fn bench(args: &Args) -> Result<bool, String> {
     };
     let rows = measure::measure(ready, &allocators, &launcher, args);
     prove_all(&mut allocators, &launcher)?;
-
     let (caught, uncompiled) = match &args.victims_folder() {
         Some(folder) => victims::run(folder, &cache, &allocators, &launcher)?,
         None => Default::default(),
     };
     uncompiled.iter().for_each(|why| println!("skipped: {why}"));
-
-    let table = if caught.is_empty() { String::new() } else { victims::table(&caught, &allocators) };
-    let (mut summary, met) = summarise(&rows, &allocators, args.statistic, &table);
-    let rust_rows = match &rust {
-        Some(programs) => measure::measure(programs.ready.clone(), &programs.allocators, &launcher, args),
-        None => Vec::new(),
-    };
-    if let Some(programs) = &rust {
-        summary.push_str("\nRust programs, by their global allocator\n\n");
-        summary.push_str(&report::tables(&rust_rows, &programs.allocators, args.statistic));
-        summary.push_str(&report::failures(&rust_rows, &programs.allocators));
-    }
+    let (summary, met) = summarise(&rows, &allocators, args.statistic, &victims::table(&caught, &allocators));
+    let (rust_summary, rust_runs) = rust::measure(rust.as_ref(), &launcher, args);
+    let summary = summary + &rust_summary;
     print!("{summary}");
     if let Some(folder) = &args.out {
-        let runs = report::runs_csv(&rows, &allocators);
         let about =
             format!("{machine}command: {}\n\n{versions}{}", command_line(), lines(&missing, &skipped));
-        let mut files = vec![("runs.csv", runs), ("summary.txt", summary), ("machine.txt", about)];
-        if !caught.is_empty() {
-            files.push(("victims.csv", victims::csv(&caught, &allocators)));
-        }
-        if !courses.is_empty() {
-            files.push(("memory.csv", memory::csv(&courses, &allocators)));
-        }
-        if let Some(programs) = &rust {
-            files.push(("rust.csv", report::runs_csv(&rust_rows, &programs.allocators)));
-        }
+        let mut files = vec![("summary.txt", summary), ("machine.txt", about)];
+        files.push(("runs.csv", report::runs_csv(&rows, &allocators)));
+        files.push(("rust.csv", rust_runs));
+        files.push(("victims.csv", victims::csv(&caught, &allocators)));
+        files.push(("memory.csv", memory::csv(&courses, &allocators)));
         files.extend(charts::all(&rows, &allocators, &courses, args.statistic)?);
+        // What was not measured leaves no file.
+        files.retain(|(_, text)| text.lines().nth(1).is_some());
         report::keep(folder, &files)?;
         println!("raw results in {}", folder.display());
     }
@@ -122,6 +112,9 @@ fn bench(args: &Args) -> Result<bool, String> {
 
 /// Everything that is printed of the runs, `more` between the tables and the verdict; and whether all bars are met.
 fn summarise(rows: &[Row], allocators: &[Allocator], statistic: Statistic, more: &str) -> (String, bool) {
+    if rows.is_empty() {
+        return (String::new(), true);
+    }
     let tables = report::tables(rows, allocators, statistic);
     let start_up = report::start_up(rows, allocators, statistic);
     let notes = report::notes(rows, allocators);
@@ -158,15 +151,11 @@ fn make_ready(args: &Args, cache: &Cache) -> Result<(Vec<Ready>, Vec<String>), S
             Err(why) => skipped.push(format!("{}: {why}", workload.name)),
         }
     }
-    if ready.is_empty() {
-        let why = skipped.first().map_or("--only matches no workload; --list shows them", String::as_str);
-        return Err(format!("nothing to measure: {why}"));
-    }
     Ok((ready, skipped))
 }
 
 fn list() {
-    for workload in WORKLOADS {
+    for workload in WORKLOADS.iter().chain(workloads::RUST_WORKLOADS) {
         let quick = if workload.quick { " (quick)" } else { "" };
         println!("{:10} {}{quick}", workload.group.name(), workload.name);
     }

@@ -10,7 +10,9 @@ use std::process::Command;
 use crate::allocators::{Allocator, TWIN};
 use crate::args::Args;
 use crate::cache::{Cache, run_quietly};
+use crate::launch::Launcher;
 use crate::workloads::{Job, RUST_WORKLOADS, Workload};
+use crate::{measure, report};
 
 const PROGRAM: &str = "hk-bench-rust";
 /// The base first.
@@ -51,6 +53,16 @@ pub fn prepare(args: &Args, cache: &Cache) -> Result<Option<Programs>, String> {
     copy(&cache.path(format!("rust/{}/release/{PROGRAM}", FEATURES[0])), &twin)?;
     allocators.insert(1, column(TWIN, &twin));
     Ok(Some(Programs { ready, allocators, missing }))
+}
+
+/// The tables of the second kind, and the runs for the file.
+pub fn measure(programs: Option<&Programs>, launcher: &Launcher, args: &Args) -> (String, String) {
+    let Some(Programs { ready, allocators, .. }) = programs else { return Default::default() };
+    let rows = measure::measure(ready.clone(), allocators, launcher, args);
+    let tables = report::tables(&rows, allocators, args.statistic);
+    let failures = report::failures(&rows, allocators);
+    let text = format!("\nRust programs, by their global allocator\n\n{tables}{failures}");
+    (text, report::runs_csv(&rows, allocators))
 }
 
 /// In a target folder of its own for each, so that none is built again.

@@ -181,6 +181,9 @@ fn judge(status: ExitStatus, said_something: bool) -> Outcome {
 
 /// The table: of each kind of bug, how many each allocator caught.
 pub fn table(all: &[Caught], allocators: &[Allocator]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
     let mut text =
         String::from("What is caught, of the victims of each kind (+n: so many others ended by a fault)\n");
     let _ = write!(text, "{:26}{:>8}", "", "victims");
