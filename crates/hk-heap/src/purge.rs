@@ -5,38 +5,44 @@ use crate::slices::{Which, purge_run};
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
-/// Most slices that one call of malloc or free gives back (64 MiB): a bound on its time.
-const SLICES_PER_TICK_MAX: usize = 1024;
-/// Most slices that a free gives back because so much is free (4 MiB).
-const SLICES_PER_PRESSED_FREE: usize = 64;
-/// Most slices of one system call.
-const SLICES_PER_CALL_MAX: usize = 512;
+/// Most slices that one call of malloc or free gives back (4 MiB, 1024 pages): a bound on its time.
+const SLICES_PER_CALL_MAX: usize = 64;
+/// Most slices of one system call where the program asked for all to go back.
+const SLICES_PER_SYSTEM_CALL_MAX: usize = 512;
 
 impl<O: Os> Heap<O> {
-    /// Looks at the clock, and gives back what was free at the last tick already.
-    pub(crate) fn tick(&self) {
+    /// Looks at the clock, and gives back what was free at the last tick already. True if there is more of that: another call should
+    /// soon go on.
+    pub(crate) fn tick(&self) -> bool {
         self.free_postponed();
         let now = self.os.now_ms();
         let next = self.next_tick_ms.load(Ordering::Relaxed);
         if now < next {
-            return;
+            return false;
         }
         let delay = u64::from(self.purge_delay_ms.load(Ordering::Relaxed));
         // Relaxed: the exchange only elects who does it.
         let won =
             self.next_tick_ms.compare_exchange(next, now + delay / 2, Ordering::Relaxed, Ordering::Relaxed);
-        if won.is_ok() {
-            self.purge(SLICES_PER_TICK_MAX, if delay == 0 { Which::Any } else { Which::Aged });
-            let _guard = self.lock();
-            self.slices.age(self.tables());
+        if won.is_err() {
+            return false;
         }
+        let purged = self.purge(SLICES_PER_CALL_MAX, if delay == 0 { Which::Any } else { Which::Aged });
+        if purged >= SLICES_PER_CALL_MAX {
+            // What is left is due already. Relaxed: as above.
+            self.next_tick_ms.store(now, Ordering::Relaxed);
+            return true;
+        }
+        let _guard = self.lock();
+        self.slices.age(self.tables());
+        false
     }
 
     /// After a span was given up: looks at the clock, and gives a little back if very much is free.
     pub(crate) fn after_retire(&self, pressed: bool) {
         self.tick();
         if pressed {
-            let purged = self.purge(SLICES_PER_PRESSED_FREE, Which::Whole);
+            let purged = self.purge(SLICES_PER_CALL_MAX, Which::Whole);
             let _guard = self.lock();
             self.slices.note_pressed_out(purged);
         }
@@ -63,7 +69,7 @@ impl<O: Os> Heap<O> {
         let mut purged = 0;
         let mut below = usize::MAX;
         while purged < slices_max {
-            let count_max = SLICES_PER_CALL_MAX.min(slices_max - purged);
+            let count_max = SLICES_PER_SYSTEM_CALL_MAX.min(slices_max - purged);
             let taken = {
                 let _guard = self.lock();
                 self.slices.begin_purge(tables, below, count_max, which, self.os.thread_token())

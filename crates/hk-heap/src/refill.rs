@@ -25,8 +25,10 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
-/// Polls between two looks at the mailbox and the clock.
-const POLLS_PER_LOOK: u32 = 128;
+/// Polls between two looks at the clock.
+const POLLS_PER_CLOCK: u32 = 32;
+/// Polls between two looks at the mailbox: a multiple.
+const POLLS_PER_MAIL: u32 = 128;
 
 impl<O: Os> Heap<O> {
     /// A block of at least `bytes` at a multiple of `align` (a power of two), or null if there is no memory.
@@ -261,13 +263,15 @@ impl<O: Os> Heap<O> {
     #[inline]
     fn poll(&self, heap: &ThreadHeap) {
         let polls = heap.polls.get() + 1;
-        if polls < POLLS_PER_LOOK {
-            heap.polls.set(polls);
-        } else {
-            heap.polls.set(0);
-            self.drain_if_mail(heap);
-            self.tick();
+        if !polls.is_multiple_of(POLLS_PER_CLOCK) {
+            return heap.polls.set(polls);
         }
+        if polls.is_multiple_of(POLLS_PER_MAIL) {
+            self.drain_if_mail(heap);
+        }
+        // What one call may not give back, the next one does.
+        let has_more = self.tick();
+        heap.polls.set(if has_more { polls - 1 } else { polls % POLLS_PER_MAIL });
     }
 
     /// True if there was mail.
