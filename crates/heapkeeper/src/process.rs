@@ -252,10 +252,6 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
-    #[expect(
-        clippy::not_unsafe_ptr_arg_deref,
-        reason = "any pointer is checked before anything else is done"
-    )]
     /// realloc of a non-null block to a size other than zero; null if there is no memory.
     pub fn reallocate(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
@@ -266,6 +262,11 @@ impl<H: Host> ProcessHeap<H> {
         {
             return block;
         }
+        self.reallocate_elsewhere(block, bytes)
+    }
+
+    #[inline(never)]
+    fn reallocate_elsewhere(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         let moved = self.with_heap(|heap| {
             // SAFETY: a program that calls realloc gives the block up.
             unsafe { self.heap.reallocate(heap, block, bytes) }

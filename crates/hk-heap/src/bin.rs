@@ -7,7 +7,7 @@ use crate::population::count;
 use crate::size_class::{CLASSES, Geometry};
 use crate::word::{BLOCKS_PER_WORD, Word};
 use core::cell::Cell;
-use core::ptr::null_mut;
+use core::ptr::{null, null_mut};
 
 /// A word without free blocks: what bins look at before they have a span.
 static NO_BLOCKS: Word = Word::empty();
@@ -56,6 +56,17 @@ impl Bin {
         }
     }
 
+    /// A sentinel's, which nobody looks at. Without addresses, so that loading the library need not write them.
+    pub(crate) const fn unused() -> Self {
+        Bin {
+            word: Cell::new(null()),
+            base: Cell::new(null_mut()),
+            block_bytes: Cell::new(0),
+            word_index: Cell::new(0),
+            span: Cell::new(0),
+        }
+    }
+
     /// The lowest available block of the bin's word. The heap is busy meanwhile.
     #[inline(always)]
     pub(crate) fn take(&self) -> Option<*mut u8> {
@@ -89,6 +100,19 @@ impl Cursor {
             start: Cell::new(null_mut()),
             word_bytes: block_bytes * BLOCKS_PER_WORD as u32,
             stay_min: (absent.count_ones() + expose_max.div_ceil(2)) as u8,
+            had_last_look: Cell::new(false),
+            spans_made: Cell::new(0),
+        }
+    }
+
+    /// See [`Bin::unused`].
+    pub(crate) const fn unused() -> Self {
+        Cursor {
+            exposed: Cell::new(0),
+            words: Cell::new(null()),
+            start: Cell::new(null_mut()),
+            word_bytes: 0,
+            stay_min: 0,
             had_last_look: Cell::new(false),
             spans_made: Cell::new(0),
         }

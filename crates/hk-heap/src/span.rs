@@ -211,6 +211,7 @@ impl SpanHeader {
     }
 
     /// Whether nothing changed since `generation` was read.
+    #[inline]
     pub fn is_generation(&self, generation: u32) -> bool {
         core::sync::atomic::fence(Ordering::Acquire);
         self.generation.load(Ordering::Relaxed) == generation

@@ -217,6 +217,7 @@ impl Tables {
     }
 
     /// Number of slices.
+    #[inline]
     pub fn slice_count(&self) -> usize {
         self.slice_count.load(Ordering::Relaxed)
     }

@@ -117,10 +117,10 @@ impl ThreadHeap {
     }
 
     const fn new(index: HeapIndex, busy: bool) -> Self {
-        let mut bins = [const { Bin::new(0) }; CLASS_COUNT];
-        let mut cursors = [const { Cursor::new(0) }; CLASS_COUNT];
+        let mut bins = [const { Bin::unused() }; CLASS_COUNT];
+        let mut cursors = [const { Cursor::unused() }; CLASS_COUNT];
         let mut class = 0;
-        while class < CLASS_COUNT {
+        while class < CLASS_COUNT && !busy {
             bins[class] = Bin::new(class);
             cursors[class] = Cursor::new(class);
             class += 1;

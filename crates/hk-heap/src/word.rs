@@ -172,6 +172,7 @@ impl Word {
     }
 
     /// Whether the owner has the block among its free ones.
+    #[inline]
     fn is_free(&self, bit: u64) -> bool {
         // In the direction of travel: a block goes from freed to avail, so it can't slip past us.
         let freed = self.freed.load(Ordering::Acquire);
@@ -278,6 +279,7 @@ impl Word {
 
     /// The blocks that are live: in none of the four. Read in the direction of travel, so that a block on the
     /// move is met once or twice, never missed (but for `in_transit`).
+    #[inline]
     pub fn live(&self) -> u64 {
         let quarantine = self.quarantine.load(Ordering::Acquire);
         let remote = self.remote.load(Ordering::Acquire);
