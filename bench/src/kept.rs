@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::allocators::Allocator;
-use crate::launch::{Latency, Sample};
+use crate::launch::{Sample, latency};
 use crate::measure::{Cell, Row};
 use crate::workloads::{Job, WORKLOADS};
 
@@ -57,15 +57,10 @@ fn sample(fields: &[&str]) -> Option<Sample> {
         major_faults: number(9)?,
         switches: number(10)?,
         rss_after_kib: number(11),
-        malloc_ns: latency(fields.get(12)?),
-        free_ns: latency(fields.get(13)?),
+        malloc_ns: latency(fields.get(12)?, ' '),
+        free_ns: latency(fields.get(13)?, ' '),
         output: 0,
     })
-}
-
-fn latency(text: &str) -> Option<Latency> {
-    let values: Result<Vec<u64>, _> = text.split(' ').map(str::parse).collect();
-    values.ok()?.try_into().ok()
 }
 
 #[cfg(test)]

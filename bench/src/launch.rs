@@ -102,13 +102,39 @@ impl<'a> Launcher<'a> {
     /// One run; the error says what went wrong in one line.
     pub fn run(&self, job: &Job, allocator: &Allocator) -> Result<Sample, String> {
         clear_leftovers(job);
-        let output_path = self.cache.path("run/output");
-        let errors_path = self.cache.path("run/errors");
-        let report_path = self.cache.path("run/report");
+        let mut child = self.start(job, allocator, TIMEOUT_SECONDS)?;
+        let driven = job.server.as_ref().map_or(Ok(()), |server| drive(server, &mut child));
+        let status = child.wait().map_err(|e| format!("cannot wait for the launcher: {e}"))?;
+        let errors = fs::read_to_string(self.errors_path()).unwrap_or_default();
+        let said = errors.lines().next_back().unwrap_or("no message");
+        driven?;
+        if !status.success() {
+            return Err(format!("the launcher ended with {status}: {said}"));
+        }
+        let report = fs::read_to_string(self.report_path()).unwrap_or_default();
+        let output = fs::read(self.output_path()).unwrap_or_default();
+        parse(&report, &output, job).map_err(|why| format!("{why}: {said}"))
+    }
+
+    /// How a job ended (`exit:N`, `signal:N`, or `timeout:` and more), and whether anything was written to its standard error: for a
+    /// program that is run for that alone, and may take so many seconds.
+    pub fn ending(&self, job: &Job, allocator: &Allocator, seconds: &str) -> Result<(String, bool), String> {
+        let status = self.start(job, allocator, seconds)?.wait();
+        let status = status.map_err(|e| format!("cannot wait for the launcher: {e}"))?;
+        if !status.success() {
+            return Err(format!("the launcher ended with {status}"));
+        }
+        let report = fs::read_to_string(self.report_path()).unwrap_or_default();
+        let ended = report.split_ascii_whitespace().next_back().ok_or("the launcher left no report")?;
+        let said = fs::metadata(self.errors_path()).is_ok_and(|errors| errors.len() > 0);
+        Ok((ended.to_string(), said))
+    }
+
+    fn start(&self, job: &Job, allocator: &Allocator, seconds: &str) -> Result<Child, String> {
         let open =
             |path: &PathBuf| File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()));
         let mut command = Command::new(&self.launcher);
-        command.arg(&report_path).arg(TIMEOUT_SECONDS).args(&job.argv).current_dir(self.cache.path("run"));
+        command.arg(self.report_path()).arg(seconds).args(&job.argv).current_dir(self.cache.path("run"));
         set_environment(&mut command, job, allocator);
         command.stdin(match &job.stdin {
             Some(path) => {
@@ -116,20 +142,20 @@ impl<'a> Launcher<'a> {
             }
             None => Stdio::null(),
         });
-        command.stdout(open(&output_path)?).stderr(open(&errors_path)?);
+        command.stdout(open(&self.output_path())?).stderr(open(&self.errors_path())?);
+        command.spawn().map_err(|e| format!("cannot start the launcher: {e}"))
+    }
 
-        let mut child = command.spawn().map_err(|e| format!("cannot start the launcher: {e}"))?;
-        let driven = job.server.as_ref().map_or(Ok(()), |server| drive(server, &mut child));
-        let status = child.wait().map_err(|e| format!("cannot wait for the launcher: {e}"))?;
-        let errors = fs::read_to_string(&errors_path).unwrap_or_default();
-        let said = errors.lines().next_back().unwrap_or("no message");
-        driven?;
-        if !status.success() {
-            return Err(format!("the launcher ended with {status}: {said}"));
-        }
-        let report = fs::read_to_string(&report_path).unwrap_or_default();
-        let output = fs::read(&output_path).unwrap_or_default();
-        parse(&report, &output, job).map_err(|why| format!("{why}: {said}"))
+    fn report_path(&self) -> PathBuf {
+        self.cache.path("run/report")
+    }
+
+    fn output_path(&self) -> PathBuf {
+        self.cache.path("run/output")
+    }
+
+    fn errors_path(&self) -> PathBuf {
+        self.cache.path("run/errors")
     }
 }
 
@@ -189,16 +215,17 @@ fn parse(report: &str, output: &[u8], job: &Job) -> Result<Sample, String> {
     let (figures, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(is_figure);
     let figure = |key| figures.iter().find_map(|line| line.strip_prefix(key));
     sample.rss_after_kib = figure(RSS_AFTER_KEY).and_then(|text| text.parse().ok());
-    sample.malloc_ns = figure(MALLOC_KEY).and_then(latency);
-    sample.free_ns = figure(FREE_KEY).and_then(latency);
+    sample.malloc_ns = figure(MALLOC_KEY).and_then(|text| latency(text, ','));
+    sample.free_ns = figure(FREE_KEY).and_then(|text| latency(text, ','));
     if !job.output_varies {
         sample.output = digest(&[rest.join("\n").as_bytes()]);
     }
     Ok(sample)
 }
 
-fn latency(text: &str) -> Option<Latency> {
-    let values: Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
+/// Percentiles as they are written between separators.
+pub fn latency(text: &str, separator: char) -> Option<Latency> {
+    let values: Result<Vec<u64>, _> = text.split(separator).map(str::parse).collect();
     values.ok()?.try_into().ok()
 }
 

@@ -138,6 +138,9 @@ fn judge_rows(
             Against::Base => row.cells[0].value(bar.figure, statistic).map(|value| (value, "mimalloc")),
             Against::BestPeer => best_peer(row, allocators, bar.figure, statistic),
         };
+        if !row.cells[index].failures.is_empty() {
+            return Err("a workload failed on it");
+        }
         let Some((own, (other, who))) = row.cells[index].value(bar.figure, statistic).zip(other) else {
             continue;
         };

@@ -7,21 +7,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use crate::allocators::Allocator;
 use crate::cache::Cache;
 use crate::launch::Launcher;
 use crate::workloads::Job;
 
-const LIMIT: Duration = Duration::from_secs(10);
-const SIGILL: i32 = 4;
-const SIGTRAP: i32 = 5;
-const SIGABRT: i32 = 6;
+const LIMIT_SECONDS: &str = "10";
+/// SIGILL, SIGTRAP, SIGABRT.
+const ON_PURPOSE: &[&str] = &["signal:4", "signal:5", "signal:6"];
 
 /// Their bug is in a child whose environment they cleared: with LD_PRELOAD alone that child runs on the C library's malloc, whatever is
 /// measured.
@@ -141,41 +137,26 @@ fn run_one(
     allocator: &Allocator,
     launcher: &Launcher,
 ) -> Result<Outcome, String> {
-    let mut command = Command::new(program);
-    launcher.prepare(&mut command, &Job::default(), allocator);
+    let argv = [program.into()].into_iter().chain(arguments.iter().map(Into::into)).collect();
+    let mut allocator = allocator.clone();
     if allocator.ours {
         // Otherwise a program that closed its standard error could not be told from one in which nothing was found.
-        command.env("HEAPKEEPER", "on-finding=abort");
+        allocator.env.push(("HEAPKEEPER".into(), "on-finding=abort".into()));
     }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
-    let Some(status) = wait(&mut child) else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Ok(Outcome::Hung);
-    };
-    let mut said = [0; 1];
-    let count = child.stderr.as_mut().map_or(0, |stderr| stderr.read(&mut said).unwrap_or(0));
-    Ok(judge(status, count > 0))
+    let (ended, said) = launcher.ending(&Job { argv, ..Job::default() }, &allocator, LIMIT_SECONDS)?;
+    Ok(judge(&ended, said))
 }
 
-fn wait(child: &mut Child) -> Option<ExitStatus> {
-    let start = Instant::now();
-    while start.elapsed() < LIMIT {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    None
-}
-
-fn judge(status: ExitStatus, said_something: bool) -> Outcome {
-    match status.signal() {
-        Some(SIGABRT | SIGILL | SIGTRAP) => Outcome::Caught,
-        _ if said_something => Outcome::Caught,
-        Some(_) => Outcome::Crashed,
-        None => Outcome::Missed,
+/// `ended` as the launcher says it: [`Launcher::ending`].
+fn judge(ended: &str, said_something: bool) -> Outcome {
+    if ended.starts_with("timeout:") {
+        Outcome::Hung
+    } else if said_something || ON_PURPOSE.contains(&ended) {
+        Outcome::Caught
+    } else if ended.starts_with("signal:") {
+        Outcome::Crashed
+    } else {
+        Outcome::Missed
     }
 }
 
@@ -226,12 +207,12 @@ mod tests {
 
     #[test]
     fn the_facts_decide() {
-        let judged = |raw, said| judge(ExitStatus::from_raw(raw), said);
-        assert_eq!(judged(SIGABRT, false), Outcome::Caught);
-        assert_eq!(judged(0, true), Outcome::Caught);
-        assert_eq!(judged(11, false), Outcome::Crashed);
-        assert_eq!(judged(0, false), Outcome::Missed);
-        assert_eq!(judged(1 << 8, false), Outcome::Missed);
+        assert_eq!(judge("signal:6", false), Outcome::Caught);
+        assert_eq!(judge("exit:0", true), Outcome::Caught);
+        assert_eq!(judge("signal:11", false), Outcome::Crashed);
+        assert_eq!(judge("exit:0", false), Outcome::Missed);
+        assert_eq!(judge("exit:1", false), Outcome::Missed);
+        assert_eq!(judge("timeout:10", false), Outcome::Hung);
     }
 
     #[test]

@@ -84,4 +84,17 @@ static inline pthread_t thread_start(void *(*entry)(void *), void *argument) {
     if (pthread_create(&thread, NULL, entry, argument)) _exit(6);
     return thread;
 }
+
+/* Runs WORK on so many threads (at most 16), with consecutive numbers from SEED as arguments, and adds up what they return. */
+static inline uint64_t threads_sum(void *(*work)(void *), int threads, uintptr_t seed) {
+    pthread_t ids[16];
+    uint64_t sum = 0;
+    for (int t = 0; t < threads; t++) ids[t] = thread_start(work, (void *)(seed + (uintptr_t)t));
+    for (int t = 0; t < threads; t++) {
+        void *part;
+        pthread_join(ids[t], &part);
+        sum += (uint64_t)(uintptr_t)part;
+    }
+    return sum;
+}
 #endif

@@ -47,13 +47,5 @@ static void *work(void *argument) {
 
 int main(int argc, char **argv) {
     int threads = argc > 1 ? atoi(argv[1]) : 1;
-    pthread_t ids[16];
-    uint64_t sum = 0;
-    for (int t = 0; t < threads; t++) ids[t] = thread_start(work, (void *)(uintptr_t)(t + 21));
-    for (int t = 0; t < threads; t++) {
-        void *part;
-        pthread_join(ids[t], &part);
-        sum += (uint64_t)(uintptr_t)part;
-    }
-    printf("%llu\n", (unsigned long long)sum);
+    printf("%llu\n", (unsigned long long)threads_sum(work, threads, 21));
 }

@@ -24,18 +24,10 @@ static void *work(void *argument) {
 
 int main(int argc, char **argv) {
     int threads = argc > 1 ? atoi(argv[1]) : 1;
-    pthread_t ids[16];
-    uint64_t sum = 0;
     rng_t rng = {15};
     for (int i = 0; i < SIZES; i++) {           /* density 1/x^2 between 4 and 32768 */
         double u = (double)(rng_next(&rng) >> 11) / 9007199254740992.0;
         sizes[i] = (uint32_t)(1.0 / (1.0 / 4 - u * (1.0 / 4 - 1.0 / 32768)));
     }
-    for (int t = 0; t < threads; t++) ids[t] = thread_start(work, (void *)(uintptr_t)(t + 16));
-    for (int t = 0; t < threads; t++) {
-        void *part;
-        pthread_join(ids[t], &part);
-        sum += (uint64_t)(uintptr_t)part;
-    }
-    printf("%llu\n", (unsigned long long)sum);
+    printf("%llu\n", (unsigned long long)threads_sum(work, threads, 16));
 }
