@@ -227,7 +227,7 @@ impl<O: Os> Heap<O> {
             // Under the lock, so that a fork in a signal handler finds the span in its owner's hands.
             let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
             header.publish(heap.owner_word() | flags);
-            let huge = if self.opens_huge_pages() && heap.is_filled() {
+            let huge = if self.opens_huge_pages() && heap.fills_spans() {
                 self.slices.open_huge(tables, &self.os, run)
             } else {
                 None

@@ -39,9 +39,6 @@ pub enum FastAllocate {
     Slow,
 }
 
-/// Then three quarters of a heap's spans are filled, see [`ThreadHeap::is_filled`].
-const FILLED_SPANS_PER_CLASS: usize = 1;
-
 const SENTINEL: HeapIndex = HeapIndex::MAX;
 
 /// Spans of a class that have freed blocks, first in first out. Slice numbers + 1.
@@ -222,9 +219,10 @@ impl ThreadHeap {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Whether most of its spans are filled: of each class at most one has pages that it never touched.
-    pub(crate) fn is_filled(&self) -> bool {
-        self.span_count.get() as usize >= FILLED_SPANS_PER_CLASS * CLASS_COUNT
+    /// Whether it fills its spans: it has as many as there are classes, of which programs use a part, and of each class at most one has
+    /// pages that it never touched.
+    pub(crate) fn fills_spans(&self) -> bool {
+        self.span_count.get() as usize >= CLASS_COUNT
     }
 
     /// Number of the heap.
