@@ -163,9 +163,7 @@ impl<O: Os> Heap<O> {
         self.keep.store(options.keep, Ordering::Relaxed);
         self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
         self.huge_pages.store(options.huge_pages as u8, Ordering::Relaxed);
-        if options.huge_pages == HugePages::All {
-            tables.prefer_huge(&self.os);
-        }
+        tables.prefer_huge(&self.os, options.huge_pages == HugePages::All);
         self.headers.store(tables.header_table().cast_mut(), Ordering::Relaxed);
         self.base.store(tables.base().as_ptr(), Ordering::Relaxed);
         // SAFETY: not ready, so nobody reads it; the lock keeps others from writing.
@@ -256,10 +254,10 @@ impl<O: Os> Heap<O> {
     /// Sets for what the system is asked for huge pages from now on. What was asked for before stays asked for.
     pub fn set_huge_pages(&self, huge_pages: HugePages) {
         // Relaxed: a choice; nothing is published with it.
-        self.huge_pages.store(huge_pages as u8, Ordering::Relaxed);
-        if huge_pages == HugePages::All && self.is_started() {
+        let before = self.huge_pages.swap(huge_pages as u8, Ordering::Relaxed);
+        if before != huge_pages as u8 && self.is_started() {
             let _guard = self.lock();
-            self.tables().prefer_huge(&self.os);
+            self.tables().prefer_huge(&self.os, huge_pages == HugePages::All);
         }
     }
 

@@ -317,9 +317,10 @@ impl Tables {
         ensured
     }
 
-    /// From now on the slices are to lie in huge pages, what is accessible already and what will be. Under the central lock.
-    pub fn prefer_huge(&self, os: &impl Os) {
-        if !self.prefers_huge.replace(true) {
+    /// Whether from now on the slices are to lie in huge pages, what is accessible already and what will be; what was asked for before
+    /// stays asked for. Under the central lock.
+    pub fn prefer_huge(&self, os: &impl Os, prefers: bool) {
+        if !self.prefers_huge.replace(prefers) && prefers {
             self.ask_for_huge(os, 0);
         }
     }

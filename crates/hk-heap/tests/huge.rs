@@ -125,6 +125,9 @@ fn a_heap_of_huge_pages_asks_for_all_that_it_may_touch() {
     let asked = heap.os().preferred_bytes();
     assert!((64 * MIB..96 * MIB).contains(&asked), "{asked}");
     assert_eq!(heap.os().populated_bytes(), 0, "pages come when they are touched");
+    heap.set_huge_pages(HugePages::None);
+    blocks.extend(fill(&heap, thread, 96 * MIB, MIB));
+    assert_eq!(heap.os().preferred_bytes(), asked, "no more of them from now on");
     empty(&heap, thread, blocks);
     heap.verify();
 }
