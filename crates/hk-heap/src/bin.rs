@@ -93,13 +93,15 @@ impl Bin {
 
 impl Cursor {
     pub(crate) const fn new(class: usize) -> Self {
-        let Geometry { block_bytes, absent, expose_max, .. } = CLASSES[class];
+        let Geometry { block_bytes, words, absent, expose_max, .. } = CLASSES[class];
+        // Of several words only the last one has absent blocks: that one is looked at sooner than need be.
+        let absent = if words == 1 { absent.count_ones() } else { 0 };
         Cursor {
             exposed: Cell::new(0),
             words: Cell::new(&raw const NO_BLOCKS),
             start: Cell::new(null_mut()),
             word_bytes: block_bytes * BLOCKS_PER_WORD as u32,
-            stay_min: (absent.count_ones() + expose_max.div_ceil(2)) as u8,
+            stay_min: (absent + expose_max.div_ceil(2)) as u8,
             had_last_look: Cell::new(false),
             spans_made: Cell::new(0),
         }

@@ -2,9 +2,8 @@
 //!
 //! Steps of 16 bytes up to 128, then [`STEPS_PER_DOUBLING`] per doubling up to [`CLASS_BYTES_MAX`]. Every
 //! size is a multiple of 16, so every block is aligned to 16 as glibc gives. Spans of blocks up to
-//! [`DENSE_BYTES_MAX`] are one slice, cut into a multiple of 64 blocks; above, a span has at most 64 blocks
-//! in one word, and at least [`SPARSE_BLOCKS_MIN`]. In both cases all words of a span have the same absent
-//! bits, so one mask serves.
+//! [`DENSE_BYTES_MAX`] are one slice, with as many blocks as fit; above, a span has at most 64 blocks in one
+//! word, and at least [`SPARSE_BLOCKS_MIN`].
 
 use crate::word::BLOCKS_PER_WORD;
 
@@ -44,7 +43,7 @@ pub struct Geometry {
     pub words: u32,
     /// Words that indices of addresses in the first slice can lead to: those behind `words` are all absent.
     pub padded_words: u32,
-    /// Bits of each word whose block does not exist.
+    /// Bits of the last word whose block does not exist.
     pub absent: u64,
     /// ceil(2^32 / block_bytes): see [`block_index`].
     pub inverse: u64,
@@ -115,13 +114,7 @@ const fn geometry_of(bytes: usize) -> Geometry {
     let dense = bytes <= DENSE_BYTES_MAX;
     let slices = if dense { 1 } else { (bytes * SPARSE_BLOCKS_MIN).div_ceil(SLICE_BYTES) };
     let fit = slices * SLICE_BYTES / bytes;
-    let blocks = if dense {
-        fit / BLOCKS_PER_WORD * BLOCKS_PER_WORD
-    } else if fit < BLOCKS_PER_WORD {
-        fit
-    } else {
-        BLOCKS_PER_WORD
-    };
+    let blocks = if dense || fit < BLOCKS_PER_WORD { fit } else { BLOCKS_PER_WORD };
     Geometry {
         block_bytes: bytes as u32,
         block_count: blocks as u32,
@@ -192,7 +185,13 @@ mod tests {
         for g in &CLASSES {
             assert_eq!(g.block_bytes % 16, 0);
             assert!(g.block_bytes * g.block_count <= g.slices * SLICE_BYTES as u32, "{g:?}");
-            assert!(g.words == 1 || g.absent == 0, "{g:?}");
+            assert!(
+                g.slices > 1
+                    || (g.block_count + 1) * g.block_bytes > SLICE_BYTES as u32
+                    || g.block_count == 64,
+                "{g:?}"
+            );
+            assert_eq!(g.words * 64 - g.block_count, g.absent.count_ones(), "{g:?}");
             assert!(g.words as usize <= 64 && g.block_count > 0, "{g:?}");
         }
     }

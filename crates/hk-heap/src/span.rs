@@ -64,7 +64,7 @@ pub struct SpanHeader {
     pub(crate) start: AtomicUsize,
     /// Size of a block in bytes.
     pub(crate) block_bytes: AtomicUsize,
-    /// Bits of each word whose block does not exist.
+    /// Bits of the last word whose block does not exist.
     pub(crate) absent: AtomicU64,
     /// Number of blocks.
     pub(crate) block_count: AtomicU32,

@@ -127,6 +127,7 @@ impl<O: Os> Heap<O> {
         for index in 0..header.word_count() {
             let word = self.word(header, index);
             assert_eq!(word.overlap(), 0, "span {span} word {index}: a block in two sets");
+            let absent = if index + 1 == header.word_count() { absent } else { 0 };
             assert_eq!(
                 word.freed() & absent,
                 absent,
