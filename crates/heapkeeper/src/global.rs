@@ -70,9 +70,10 @@ impl Heapkeeper {
         }
     }
 
-    /// Gives all free memory back to the system at once. True if there was any.
+    /// Gives all free memory back to the system at once, and the pages of free blocks in spans of the calling thread. True if there was
+    /// any.
     pub fn trim(&self) -> bool {
-        PROCESS.heap().trim()
+        PROCESS.trim()
     }
 }
 

@@ -289,6 +289,14 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
+    /// Gives all free memory back to the system at once, and the pages of free blocks in spans of the calling thread. True if there was
+    /// any.
+    pub fn trim(&self) -> bool {
+        let current = self.current();
+        let pages = !current.is_busy() && self.heap.trim_spans(current);
+        self.heap.trim() || pages
+    }
+
     /// Calls `work` with the thread's heap. None if there is none to be had: no memory, or a signal handler
     /// interrupted this thread while it held the heap's lock.
     fn with_heap<R>(&self, work: impl FnOnce(&ThreadHeap) -> R) -> Option<R> {

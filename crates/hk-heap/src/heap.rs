@@ -103,6 +103,11 @@ pub struct Heap<O> {
     /// A [`HugePages`].
     huge_pages: AtomicU8,
     pub(crate) next_tick_ms: AtomicU64,
+    /// Ticks so far.
+    pub(crate) tick_count: AtomicU32,
+    /// The tick in which orphans were looked at last, and the heap that is next.
+    pub(crate) orphans_tick: AtomicU32,
+    pub(crate) orphans_cursor: AtomicU32,
     figures_here: LiveFigures,
     figures: AtomicPtr<LiveFigures>,
     late: AtomicPtr<()>,
@@ -138,6 +143,9 @@ impl<O: Os> Heap<O> {
             purge_delay_ms: AtomicU32::new(250),
             huge_pages: AtomicU8::new(HugePages::Small as u8),
             next_tick_ms: AtomicU64::new(0),
+            tick_count: AtomicU32::new(0),
+            orphans_tick: AtomicU32::new(0),
+            orphans_cursor: AtomicU32::new(0),
             figures_here: LiveFigures::new(),
             figures: AtomicPtr::new(null_mut()),
             late: AtomicPtr::new(null_mut()),

@@ -49,6 +49,10 @@ mod fork;
 #[cfg(not(hk_loom))]
 pub mod heap;
 #[cfg(not(hk_loom))]
+mod idle;
+#[cfg(not(hk_loom))]
+mod idle_pages;
+#[cfg(not(hk_loom))]
 mod large;
 #[cfg(not(hk_loom))]
 pub mod lock;

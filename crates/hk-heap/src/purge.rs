@@ -10,32 +10,44 @@ const SLICES_PER_CALL_MAX: usize = 64;
 /// Most slices of one system call where the program asked for all to go back.
 const SLICES_PER_SYSTEM_CALL_MAX: usize = 512;
 
+/// What a look at the clock came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// Nothing went back.
+    Idle,
+    /// Something did: this call has done its share.
+    Spent,
+    /// As much as one call may; there is more, and another call should soon go on.
+    More,
+}
+
 impl<O: Os> Heap<O> {
-    /// Looks at the clock, and gives back what was free at the last tick already. True if there is more of that: another call should
-    /// soon go on.
-    pub(crate) fn tick(&self) -> bool {
+    /// Looks at the clock, and gives back what was free at the last tick already.
+    pub(crate) fn tick(&self) -> Tick {
         self.free_postponed();
         let now = self.os.now_ms();
         let next = self.next_tick_ms.load(Ordering::Relaxed);
         if now < next {
-            return false;
+            return Tick::Idle;
         }
         let delay = u64::from(self.purge_delay_ms.load(Ordering::Relaxed));
         // Relaxed: the exchange only elects who does it.
         let won =
             self.next_tick_ms.compare_exchange(next, now + delay / 2, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_err() {
-            return false;
+            return Tick::Idle;
         }
         let purged = self.purge(SLICES_PER_CALL_MAX, if delay == 0 { Which::Any } else { Which::Aged });
         if purged >= SLICES_PER_CALL_MAX {
             // What is left is due already. Relaxed: as above.
             self.next_tick_ms.store(now, Ordering::Relaxed);
-            return true;
+            return Tick::More;
         }
+        // Relaxed: it only says that time has passed.
+        self.tick_count.fetch_add(1, Ordering::Relaxed);
         let _guard = self.lock();
         self.slices.age(self.tables());
-        false
+        if purged > 0 { Tick::Spent } else { Tick::Idle }
     }
 
     /// After a span was given up: looks at the clock, and gives a little back if very much is free.

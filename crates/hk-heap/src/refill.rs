@@ -14,6 +14,7 @@ use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::mailbox::{HeapIndex, SpanIndex, announce, drain};
 use crate::population::count;
+use crate::purge::Tick;
 use crate::signal_safe;
 use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
 use crate::slices::populate_run;
@@ -270,7 +271,10 @@ impl<O: Os> Heap<O> {
             self.drain_if_mail(heap);
         }
         // What one call may not give back, the next one does.
-        let has_more = self.tick();
+        let has_more = self.tick() != Tick::Idle || self.purge_idle_pages(heap) != Tick::Idle;
+        if !has_more {
+            self.purge_orphans_pages();
+        }
         heap.polls.set(if has_more { polls - 1 } else { polls % POLLS_PER_MAIL });
     }
 
@@ -418,6 +422,12 @@ impl<O: Os> Heap<O> {
     }
 
     pub(crate) fn queue_push(&self, queue: &Queue, span: usize) {
+        self.header(span).idle.reset(self.tick_count.load(Ordering::Relaxed));
+        self.queue_append(queue, span);
+    }
+
+    /// The same for a span that was in the queue before.
+    pub(crate) fn queue_append(&self, queue: &Queue, span: usize) {
         let header = self.header(span);
         let last = queue.last.get();
         header.next.store(0, Ordering::Relaxed);

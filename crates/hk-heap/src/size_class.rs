@@ -144,7 +144,8 @@ const fn at_least(blocks: usize, min: usize) -> u32 {
     if blocks < min { min as u32 } else { blocks as u32 }
 }
 
-const PAGE_BYTES: usize = 4 << 10;
+/// What the system gives and takes memory by, at the least (x86-64 and most others).
+pub const PAGE_BYTES: usize = 4 << 10;
 
 /// A visit looks at all words of a span, so it should find a few blocks in each: an eighth of them.
 const SHARE: usize = 8;

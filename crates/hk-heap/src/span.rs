@@ -8,6 +8,7 @@
 //! The first cache line is read by every free and changes only when the span is made, retired or handed
 //! over. The second is the owner's, written by each of its frees ([`Tally`]); the third is written by remote freers.
 
+use crate::idle::Idle;
 use crate::mailbox::Pending;
 use crate::signal_safe;
 use crate::size_class::Geometry;
@@ -79,6 +80,8 @@ pub struct SpanHeader {
     /// Neighbours in the bin's queue, slice number + 1. Owner only.
     pub(crate) next: AtomicU32,
     pub(crate) previous: AtomicU32,
+    /// Owner only.
+    pub(crate) idle: Idle,
     /// Claims of remote frees so far; never reset. Written by the owner only.
     pub(crate) claims: AtomicU32,
     /// A [`Listing`]. Owner only.

@@ -1,6 +1,7 @@
 //! A thread heap: one bin per size class, and the two fast paths.
 
 use crate::bin::{Bin, Cursor};
+use crate::idle_pages::IdleLook;
 use crate::mailbox::{HeapIndex, Mailbox};
 use crate::size_class::{CLASS_COUNT, TABLE_BYTES_MAX, UNIT_BYTES, class_of_units};
 use crate::span::SpanHeader;
@@ -83,6 +84,7 @@ pub struct ThreadHeap {
     pub(crate) polls: Cell<u32>,
     /// Spans of its own.
     pub(crate) span_count: Cell<u32>,
+    pub(crate) idle_look: IdleLook,
     /// Change of the live-bytes estimate that was not added up yet.
     pub(crate) live_delta: Cell<i64>,
     /// The word whose remote bits are being claimed, for who looks at a stopped thread; else null.
@@ -132,6 +134,7 @@ impl ThreadHeap {
             index: Cell::new(index),
             polls: Cell::new(0),
             span_count: Cell::new(0),
+            idle_look: IdleLook::new(),
             live_delta: Cell::new(0),
             transit: AtomicPtr::new(null_mut()),
             shared: Shared {

@@ -19,6 +19,7 @@ pub struct Fake {
     clock_ms: AtomicU64,
     process: AtomicU32,
     purge_works: bool,
+    purged_bytes: AtomicUsize,
     populated_bytes: AtomicUsize,
     preferred_bytes: AtomicUsize,
     /// The word that was handed out last.
@@ -34,6 +35,7 @@ impl Fake {
             clock_ms: AtomicU64::new(1),
             process: AtomicU32::new(1),
             purge_works: true,
+            purged_bytes: AtomicUsize::new(0),
             populated_bytes: AtomicUsize::new(0),
             preferred_bytes: AtomicUsize::new(0),
             wiped: AtomicPtr::new(null_mut()),
@@ -60,6 +62,11 @@ impl Fake {
     /// Bytes for which huge pages are asked, whenever they are touched.
     pub fn preferred_bytes(&self) -> usize {
         self.preferred_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Bytes given back so far.
+    pub fn purged_bytes(&self) -> usize {
+        self.purged_bytes.load(Ordering::SeqCst)
     }
 
     /// Bytes populated by huge pages so far.
@@ -103,6 +110,7 @@ unsafe impl Os for Fake {
         }
         // SAFETY: committed memory whose contents the caller gives up.
         unsafe { start.write_bytes(0, bytes) };
+        self.purged_bytes.fetch_add(bytes, Ordering::SeqCst);
         Purged::Zeroed
     }
 

@@ -71,7 +71,7 @@ extern "C" fn mallopt(_parameter: c_int, _value: c_int) -> c_int {
 #[unsafe(no_mangle)]
 extern "C" fn malloc_trim(_padding: size_t) -> c_int {
     let _errno = Errno::keep();
-    c_int::from(PROCESS.heap().trim())
+    c_int::from(PROCESS.trim())
 }
 
 #[unsafe(no_mangle)]

@@ -1,0 +1,269 @@
+//! Pages of free blocks go back to the system although their span is in use.
+//!
+//! A span with one live block holds 64 KiB: after a peak whose survivors lie scattered, most of the peak. So at each tick a thread
+//! looks through its queued spans, the longest idle ones first. Where at least half of the blocks are free and have been since the
+//! tick before, the pages that hold nothing but free blocks go back. No list says which those are: the blocks are as free as before,
+//! and their next use fetches the page again. The span moves to the end of its queue, so that the others are used first, and this one
+//! may become empty.
+//!
+//! Rejected: to bring the survivors together, as nobody may move a block; spans of a page each, as that is a header for each page.
+
+use crate::heap::Heap;
+use crate::mailbox::HeapState;
+use crate::purge::Tick;
+use crate::size_class::{CLASS_COUNT, CLASSES, Geometry, PAGE_BYTES, SLICE_BYTES};
+use crate::span::SpanHeader;
+use crate::thread_heap::ThreadHeap;
+use crate::word::BLOCKS_PER_WORD;
+use core::cell::Cell;
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use hk_os::{Os, Purged};
+
+/// Spans that a thread looks at in one tick: some 50 us in eight ticks a second.
+const SPANS_PER_TICK: u32 = 1024;
+/// Most system calls in one call of malloc or free, and most pages (4 MiB) that they give back, but for the last span: a bound on its
+/// time.
+const RUNS_PER_CALL_MAX: u32 = 64;
+const PAGES_PER_CALL_MAX: u32 = 1024;
+/// Thread heaps looked at in one tick for one that is an orphan.
+const ORPHANS_PER_TICK: u32 = 8;
+/// Heaps of fewer spans (1 MiB) are left alone: what there is to gain is less than a program notices.
+const SPAN_COUNT_MIN: u32 = 16;
+/// Pages of a span that have to be free for the calls to be worth their while: a quarter.
+const PAGES_SHARE: u32 = 4;
+
+/// How far a thread heap is in its look at the queues.
+#[derive(Debug)]
+pub(crate) struct IdleLook {
+    /// The tick that it is about.
+    tick: Cell<u32>,
+    class: Cell<usize>,
+    classes_left: Cell<usize>,
+    spans_left: Cell<u32>,
+}
+
+/// What one call may still do.
+struct Allowance {
+    runs: u32,
+    pages: u32,
+}
+
+impl IdleLook {
+    pub(crate) const fn new() -> Self {
+        IdleLook {
+            tick: Cell::new(0),
+            class: Cell::new(0),
+            classes_left: Cell::new(0),
+            spans_left: Cell::new(0),
+        }
+    }
+
+    fn begin(&self, tick: u32) {
+        if self.tick.replace(tick) != tick {
+            self.classes_left.set(CLASS_COUNT);
+            self.spans_left.set(SPANS_PER_TICK);
+        }
+    }
+
+    /// The class whose queue is to be looked at now.
+    fn class(&self) -> Option<usize> {
+        (self.classes_left.get() > 0 && self.spans_left.get() > 0).then(|| self.class.get())
+    }
+
+    fn next_class(&self) {
+        self.class.set((self.class.get() + 1) % CLASS_COUNT);
+        self.classes_left.set(self.classes_left.get() - 1);
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// Gives pages of the heap's idle spans back, as many as one call may. The heap is busy.
+    pub(crate) fn purge_idle_pages(&self, heap: &ThreadHeap) -> Tick {
+        let tick = self.tick_count.load(Ordering::Relaxed);
+        let look = &heap.idle_look;
+        if heap.span_count.get() < SPAN_COUNT_MIN {
+            return Tick::Idle;
+        }
+        look.begin(tick);
+        let mut allowance = Allowance { runs: RUNS_PER_CALL_MAX, pages: PAGES_PER_CALL_MAX };
+        while let Some(class) = look.class() {
+            let queue = &heap.queues[class];
+            let first = queue.first.get().checked_sub(1).map(|span| span as usize);
+            let Some(span) = first.filter(|&span| self.header(span).idle.is_due(tick)) else {
+                look.next_class();
+                continue;
+            };
+            if allowance.is_used_up() {
+                return Tick::More;
+            }
+            look.spans_left.set(look.spans_left.get() - 1);
+            let header = self.header(span);
+            header.idle.note_look(tick);
+            self.queue_unlink(queue, span);
+            self.queue_append(queue, span);
+            self.purge_if_idle(header, &CLASSES[class], tick, &mut allowance);
+        }
+        if allowance.runs < RUNS_PER_CALL_MAX { Tick::Spent } else { Tick::Idle }
+    }
+
+    /// The same for heaps whose threads have ended, a few in each tick, by whoever comes first. The caller's heap is busy.
+    pub(crate) fn purge_orphans_pages(&self) {
+        let tick = self.tick_count.load(Ordering::Relaxed);
+        // Relaxed: the exchange only elects who does it.
+        let before = self.orphans_tick.load(Ordering::Relaxed);
+        let exchange =
+            || self.orphans_tick.compare_exchange(before, tick, Ordering::Relaxed, Ordering::Relaxed);
+        if before == tick || exchange().is_err() {
+            return;
+        }
+        let heap_count = self.heap_count();
+        for _ in 0..ORPHANS_PER_TICK.min(heap_count) {
+            let index = self.orphans_cursor.load(Ordering::Relaxed) % heap_count;
+            let looked = self.purge_orphan_pages(index);
+            if looked != Tick::More {
+                self.orphans_cursor.store(index + 1, Ordering::Relaxed);
+            }
+            if looked != Tick::Idle {
+                return;
+            }
+        }
+    }
+
+    fn purge_orphan_pages(&self, index: u32) -> Tick {
+        let heap = self.tables().heap(index as usize);
+        let mailbox = &heap.shared.mailbox;
+        if !mailbox.transfer(HeapState::Orphan, HeapState::Busy, self.generation()) {
+            return Tick::Idle;
+        }
+        let looked = self.purge_idle_pages(heap);
+        let done = mailbox.transfer(HeapState::Busy, HeapState::Orphan, self.generation());
+        debug_assert!(done, "a busy heap changed hands");
+        // What was pushed meanwhile is ours to look after.
+        self.drain_if_ownerless(index);
+        looked
+    }
+
+    fn purge_if_idle(&self, header: &SpanHeader, geometry: &Geometry, tick: u32, allowance: &mut Allowance) {
+        let used = header.tally.used();
+        if used > geometry.block_count / 2 || !header.idle.is_worth_it(tick, used, geometry.share) {
+            return;
+        }
+        let free = self.free_pages(header, geometry);
+        if free.count_ones() >= page_count(geometry) / PAGES_SHARE {
+            self.purge_pages(header, free, allowance);
+        }
+        header.idle.note_purge(used);
+    }
+
+    /// Gives all pages of free blocks in the heap's queued spans back at once. True if there were any.
+    pub fn trim_spans(&self, heap: &ThreadHeap) -> bool {
+        let mut some = false;
+        heap.set_busy(true);
+        for (queue, geometry) in heap.queues.iter().zip(&CLASSES) {
+            let mut at = queue.first.get();
+            while let Some(span) = at.checked_sub(1) {
+                let header = self.header(span as usize);
+                at = header.next.load(Ordering::Relaxed);
+                let used = header.tally.used();
+                if header.idle.has_more_free(used, 1) {
+                    let free = self.free_pages(header, geometry);
+                    self.purge_pages(header, free, &mut Allowance { runs: u32::MAX, pages: u32::MAX });
+                    header.idle.note_purge(used);
+                    some |= free != 0;
+                }
+            }
+        }
+        heap.set_busy(false);
+        some
+    }
+
+    fn purge_pages(&self, header: &SpanHeader, pages: u64, allowance: &mut Allowance) {
+        for run in runs_of(pages) {
+            allowance.take(run.len() as u32);
+            let start = self.block_place(header.start.load(Ordering::Relaxed) + run.start * PAGE_BYTES);
+            let Some(start) = NonNull::new(start) else { return };
+            // SAFETY: pages of the heap's own span in which no block is live or available, nor can become so before the owner, who is
+            // here, exposes it.
+            if unsafe { self.os.purge(start, run.len() * PAGE_BYTES) } == Purged::Kept {
+                return;
+            }
+        }
+    }
+
+    /// The pages of a span in which no byte belongs to a block that is not free.
+    fn free_pages(&self, header: &SpanHeader, geometry: &Geometry) -> u64 {
+        let mut pages = 0;
+        for page in 0..page_count(geometry) as usize {
+            let first = page * PAGE_BYTES / geometry.block_bytes as usize;
+            let end = ((page + 1) * PAGE_BYTES).div_ceil(geometry.block_bytes as usize);
+            let blocks = first..end.min(geometry.block_count as usize);
+            pages |= u64::from(self.are_free(header, blocks)) << page;
+        }
+        pages
+    }
+
+    fn are_free(&self, header: &SpanHeader, blocks: Range<usize>) -> bool {
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let bit = at % BLOCKS_PER_WORD;
+            let count = (BLOCKS_PER_WORD - bit).min(blocks.end - at);
+            let mask = (u64::MAX >> (BLOCKS_PER_WORD - count)) << bit;
+            if !self.word(header, (at / BLOCKS_PER_WORD) as u32).freed() & mask != 0 {
+                return false;
+            }
+            at += count;
+        }
+        true
+    }
+}
+
+impl Allowance {
+    fn take(&mut self, pages: u32) {
+        self.runs = self.runs.saturating_sub(1);
+        self.pages = self.pages.saturating_sub(pages);
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.runs == 0 || self.pages == 0
+    }
+}
+
+fn page_count(geometry: &Geometry) -> u32 {
+    geometry.slices * (SLICE_BYTES / PAGE_BYTES) as u32
+}
+
+/// Runs of set bits, from the lowest.
+fn runs_of(bits: u64) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    core::iter::from_fn(move || {
+        let rest = bits.checked_shr(at).unwrap_or(0);
+        if rest == 0 {
+            return None;
+        }
+        let start = at + rest.trailing_zeros();
+        let end = start + (bits >> start).trailing_ones();
+        at = end;
+        Some(start as usize..end as usize)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn runs_of_bits() {
+        let runs = |bits| runs_of(bits).collect::<Vec<_>>();
+        assert_eq!(runs(0), []);
+        assert_eq!(runs(!0).first(), Some(&(0..64)));
+        assert_eq!(runs(1 | 6 << 2 | 1 << 63), [0..1, 3..5, 63..64]);
+    }
+
+    #[test]
+    fn pages_of_all_classes_fit_a_mask() {
+        assert!(CLASSES.iter().all(|geometry| page_count(geometry) <= u64::BITS));
+    }
+}
