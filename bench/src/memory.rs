@@ -38,6 +38,11 @@ const FOLLOWED: &[(&str, &str, &str)] = &[
         "memory-peak-trickle.svg",
         "A peak of small blocks is freed, then the program does a little",
     ),
+    (
+        "peak-scattered",
+        "memory-peak-scattered.svg",
+        "A peak of small blocks is freed but for a few, then the program does a little",
+    ),
     ("fragment", "memory-fragment.svg", "Blocks of changing sizes come and go"),
 ];
 

@@ -15,8 +15,16 @@ use crate::workloads::{Job, RUST_WORKLOADS, Workload};
 use crate::{measure, report};
 
 const PROGRAM: &str = "hk-bench-rust";
-/// The base first.
-const FEATURES: &[&str] = &["mimalloc", "system", "jemalloc", "snmalloc", "rpmalloc", "heapkeeper"];
+/// What chooses each allocator, and where its type comes from. The base first.
+const FEATURES: &[(&str, &str)] = &[
+    ("mimalloc", "mimalloc"),
+    ("system", "std"),
+    ("jemalloc", "tikv_jemallocator"),
+    ("tcmalloc", "tcmalloc_better"),
+    ("snmalloc", "snmalloc_rs"),
+    ("rpmalloc", "rpmalloc"),
+    ("heapkeeper", "heapkeeper"),
+];
 
 /// Rows and columns, and why any column is missing.
 pub struct Programs {
@@ -41,16 +49,19 @@ pub fn prepare(args: &Args, cache: &Cache) -> Result<Option<Programs>, String> {
     };
     let ready = wanted.into_iter().map(|row| (row, job(row))).collect();
     let (mut allocators, mut missing) = (Vec::new(), Vec::new());
-    for &feature in FEATURES.iter().filter(|name| **name == "system" || args.wants_allocator(name)) {
+    for &(feature, origin) in
+        FEATURES.iter().filter(|(name, _)| *name == "system" || args.wants_allocator(name))
+    {
         eprintln!("building {PROGRAM} on {feature}");
-        match build(&source, feature, cache) {
+        let built = build(&source, feature, cache);
+        match built.and_then(|folder| prove(&folder, origin).map(|()| folder)) {
             Ok(folder) => allocators.push(column(feature, &folder)),
-            Err(why) if feature == FEATURES[0] => return Err(format!("{PROGRAM} on {feature}: {why}")),
+            Err(why) if feature == FEATURES[0].0 => return Err(format!("{PROGRAM} on {feature}: {why}")),
             Err(why) => missing.push(format!("{PROGRAM} on {feature}: {why}")),
         }
     }
     let twin = cache.path("rust/twin");
-    copy(&cache.path(format!("rust/{}/release/{PROGRAM}", FEATURES[0])), &twin)?;
+    copy(&cache.path(format!("rust/{}/release/{PROGRAM}", FEATURES[0].0)), &twin)?;
     allocators.insert(1, column(TWIN, &twin));
     Ok(Some(Programs { ready, allocators, missing }))
 }
@@ -63,6 +74,16 @@ pub fn measure(programs: Option<&Programs>, launcher: &Launcher, args: &Args) ->
     let failures = report::failures(&rows, allocators);
     let text = format!("\nRust programs, by their global allocator\n\n{tables}{failures}");
     (text, report::runs_csv(&rows, allocators))
+}
+
+/// The program itself says what it allocates with.
+fn prove(folder: &Path, origin: &str) -> Result<(), String> {
+    let answer = run_quietly(Command::new(folder.join(PROGRAM)).arg("allocator"))?;
+    let name = String::from_utf8_lossy(&answer).trim().to_owned();
+    match name.split("::").next() {
+        Some(first) if first == origin || (origin == "std" && first == "alloc") => Ok(()),
+        _ => Err(format!("it is on {name}, which is not of {origin}")),
+    }
 }
 
 /// In a target folder of its own for each, so that none is built again.

@@ -126,6 +126,8 @@ pub const WORKLOADS: &[Workload] = &[
     real("lua", "lua5.4", "lua5.4", true, lua),
     real("perl", "perl", "perl", true, perl),
     real("cc1plus", "g++", "g++", true, cc1plus),
+    // Debian's, as the Rust project's own brings an allocator that no preload replaces.
+    real("rustc", "rustc", "/usr/bin/rustc", false, rustc),
     real("sqlite", "sqlite3", "sqlite3", true, sqlite),
     real("git", "git", "git", false, git),
     real("ghostscript", "ghostscript", "gs", false, ghostscript),
@@ -151,6 +153,7 @@ pub const WORKLOADS: &[Workload] = &[
     own!("hours", "hours", false),
     own!("peak-idle", "peak", true, "idle"),
     own!("peak-trickle", "peak", false, "trickle"),
+    own!("peak-scattered", "peak", false, "scattered"),
     own!(Scaling, "scale-2", "scale", false, "2"),
     own!(Scaling, "scale-8", "scale", false, "8"),
     own!(Scaling, "scale-32", "scale", false, "32"),
@@ -269,6 +272,22 @@ fn cc1plus(cache: &Cache, program: PathBuf) -> Result<Job, String> {
     let compiler = String::from_utf8_lossy(&asked).trim().to_string();
     let mut job = job([compiler.into(), "-quiet".into(), "-fpreprocessed".into(), "-std=c++17".into()]);
     job.argv.extend(["-O0".into(), preprocessed.into(), "-o".into(), "/dev/null".into()]);
+    Ok(job)
+}
+
+/// A library of two of the Rust programs that the bench has anyway.
+fn rustc(cache: &Cache, program: PathBuf) -> Result<Job, String> {
+    let modules = [
+        ("random", include_str!("../rust/src/random.rs")),
+        ("collections", include_str!("../rust/src/collections.rs")),
+        ("service", include_str!("../rust/src/service.rs")),
+    ];
+    let module =
+        |(name, text): (&str, &str)| format!("pub mod {name} {{\n{}\n}}\n", text.replace("//!", "//"));
+    let source = cache.put("inputs/programs.rs", modules.map(module).concat().as_bytes())?;
+    let mut job = job([program.into(), "--edition=2021".into(), "--crate-type=lib".into()]);
+    job.argv.extend(["--crate-name=programs", "-Ccodegen-units=1", "-o"].map(OsString::from));
+    job.argv.extend([cache.path("run/programs.o").into(), "--emit=obj".into(), source.into()]);
     Ok(job)
 }
 

@@ -2,6 +2,7 @@
 //! checksum that is the same on all.
 //!
 //!   hk-bench-rust service|collections|syntax|tasks
+//!   hk-bench-rust allocator    what it is built with
 
 mod collections;
 mod random;
@@ -24,12 +25,18 @@ static HEAP: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
 #[cfg(feature = "rpmalloc")]
 #[global_allocator]
 static HEAP: rpmalloc::RpMalloc = rpmalloc::RpMalloc;
+#[cfg(feature = "tcmalloc")]
+#[global_allocator]
+static HEAP: tcmalloc_better::TCMalloc = tcmalloc_better::TCMalloc;
 #[cfg(feature = "system")]
 #[global_allocator]
 static HEAP: std::alloc::System = std::alloc::System;
 
 fn main() {
     let program = std::env::args().nth(1).unwrap_or_default();
+    if program == "allocator" {
+        return println!("{}", std::any::type_name_of_val(&HEAP));
+    }
     let sum = match program.as_str() {
         "service" => service::run(),
         "collections" => collections::run(),

@@ -59,6 +59,8 @@ pub mod lock;
 #[cfg(not(hk_loom))]
 pub mod misuse;
 #[cfg(not(hk_loom))]
+mod pace;
+#[cfg(not(hk_loom))]
 mod population;
 #[cfg(not(hk_loom))]
 mod purge;

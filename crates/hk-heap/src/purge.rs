@@ -24,8 +24,12 @@ pub(crate) enum Tick {
 impl<O: Os> Heap<O> {
     /// Looks at the clock, and gives back what was free at the last tick already.
     pub(crate) fn tick(&self) -> Tick {
+        self.tick_at(self.os.now_ms())
+    }
+
+    /// The same for who has read the clock.
+    pub(crate) fn tick_at(&self, now: u64) -> Tick {
         self.free_postponed();
-        let now = self.os.now_ms();
         let next = self.next_tick_ms.load(Ordering::Relaxed);
         if now < next {
             return Tick::Idle;

@@ -7,8 +7,8 @@
 //! 3. or *visits* a span: exposes what is free in all of its words, for one fence, or if that is too little, words that were never
 //!    used, a page at a time. Spans are visited first in first out, so that frees pile up before one is visited again.
 //!
-//! It *polls* when it stays or visits: no more mallocs of a class than a span has blocks pass between two polls. Now and then it looks
-//! then for mail and at the clock; for mail also before it takes memory that was not in use.
+//! All of these *poll*: no more mallocs of a class than a word has blocks pass between two polls. Now and then a poll looks for mail and
+//! at the clock ([`crate::pace`]); for mail also before memory is taken that was not in use.
 
 use crate::figures::ERROR_BYTES_PER_HEAP;
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
@@ -25,11 +25,6 @@ use core::ops::Range;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
-
-/// Polls between two looks at the clock.
-const POLLS_PER_CLOCK: u32 = 32;
-/// Polls between two looks at the mailbox: a multiple.
-const POLLS_PER_MAIL: u32 = 128;
 
 impl<O: Os> Heap<O> {
     /// A block of at least `bytes` at a multiple of `align` (a power of two), or null if there is no memory.
@@ -259,23 +254,27 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// What has to be looked at now and then: mail, and the clock. Mail not at each poll: the more frees of a span pile up, the less each
-    /// of them costs.
+    /// What has to be looked at now and then: mail, and the clock. See [`crate::pace`].
     #[inline]
     fn poll(&self, heap: &ThreadHeap) {
-        let polls = heap.polls.get() + 1;
-        if !polls.is_multiple_of(POLLS_PER_CLOCK) {
-            return heap.polls.set(polls);
+        if heap.pace.is_due() {
+            self.look(heap);
         }
-        if polls.is_multiple_of(POLLS_PER_MAIL) {
+    }
+
+    #[inline(never)]
+    fn look(&self, heap: &ThreadHeap) {
+        let now = self.os.now_ms();
+        if heap.pace.note_look(now) {
             self.drain_if_mail(heap);
         }
-        // What one call may not give back, the next one does.
-        let has_more = self.tick() != Tick::Idle || self.purge_idle_pages(heap) != Tick::Idle;
-        if !has_more {
+        let gave_back = self.tick_at(now) != Tick::Idle || self.purge_idle_pages(heap) != Tick::Idle;
+        if gave_back {
+            // What one call may not give back, the next one does.
+            heap.pace.hurry();
+        } else {
             self.purge_orphans_pages();
         }
-        heap.polls.set(if has_more { polls - 1 } else { polls % POLLS_PER_MAIL });
     }
 
     /// True if there was mail.

@@ -3,6 +3,7 @@
 use crate::bin::{Bin, Cursor};
 use crate::idle_pages::IdleLook;
 use crate::mailbox::{HeapIndex, Mailbox};
+use crate::pace::Pace;
 use crate::size_class::{CLASS_COUNT, TABLE_BYTES_MAX, UNIT_BYTES, class_of_units};
 use crate::span::SpanHeader;
 use crate::word::Word;
@@ -80,8 +81,7 @@ pub struct ThreadHeap {
     pub(crate) cursors: [Cursor; CLASS_COUNT],
     pub(crate) queues: [Queue; CLASS_COUNT],
     pub(crate) index: Cell<HeapIndex>,
-    /// Refills since the clock was read.
-    pub(crate) polls: Cell<u32>,
+    pub(crate) pace: Pace,
     /// Spans of its own.
     pub(crate) span_count: Cell<u32>,
     pub(crate) idle_look: IdleLook,
@@ -132,7 +132,7 @@ impl ThreadHeap {
             cursors,
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
-            polls: Cell::new(0),
+            pace: Pace::new(),
             span_count: Cell::new(0),
             idle_look: IdleLook::new(),
             live_delta: Cell::new(0),
@@ -200,7 +200,7 @@ impl ThreadHeap {
     pub(crate) fn take_next(&self, class: usize) -> Option<*mut u8> {
         debug_assert!(self.is_busy() && !self.is_sentinel());
         let (bin, cursor) = (&self.bins[class], &self.cursors[class]);
-        if cursor.stays(bin) || !cursor.step(bin) {
+        if !self.pace.passes() || cursor.stays(bin) || !cursor.step(bin) {
             return None;
         }
         let block = bin.take()?;
