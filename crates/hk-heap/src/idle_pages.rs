@@ -11,7 +11,7 @@
 use crate::heap::Heap;
 use crate::mailbox::HeapState;
 use crate::purge::Tick;
-use crate::size_class::{CLASS_COUNT, CLASSES, Geometry, PAGE_BYTES, SLICE_BYTES};
+use crate::size_class::{CLASS_COUNT, CLASSES, Geometry, PAGE_BYTES, SLICE_BYTES, SLICE_SHIFT};
 use crate::span::SpanHeader;
 use crate::thread_heap::ThreadHeap;
 use crate::word::BLOCKS_PER_WORD;
@@ -190,6 +190,9 @@ impl<O: Os> Heap<O> {
                 return;
             }
         }
+        let first = (header.start.load(Ordering::Relaxed) >> SLICE_SHIFT) - self.tables().base_slice();
+        let _guard = self.lock();
+        self.slices.note_holes(self.tables(), first..first + header.slices.load(Ordering::Relaxed) as usize);
     }
 
     /// The pages of a span in which no byte belongs to a block that is not free.

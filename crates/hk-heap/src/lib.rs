@@ -49,6 +49,8 @@ mod fork;
 #[cfg(not(hk_loom))]
 pub mod heap;
 #[cfg(not(hk_loom))]
+mod holes;
+#[cfg(not(hk_loom))]
 mod idle;
 #[cfg(not(hk_loom))]
 mod idle_pages;

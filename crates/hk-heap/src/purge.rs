@@ -1,6 +1,7 @@
 //! Memory goes back to the system: some time after it was freed, or at once when the program asks.
 
 use crate::heap::Heap;
+use crate::size_class::SLICE_BYTES;
 use crate::slices::{Which, purge_run};
 use core::sync::atomic::Ordering;
 use hk_os::Os;
@@ -64,6 +65,21 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// Has the system split a huge page of which a part went back. False if there is none.
+    pub(crate) fn split_holed(&self) -> bool {
+        let tables = self.tables();
+        let Some(slices) = ({
+            let _guard = self.lock();
+            self.slices.take_holed(tables)
+        }) else {
+            return false;
+        };
+        let start = tables.slice_start(slices.start);
+        // SAFETY: below the top, so committed.
+        unsafe { self.os.split_huge(start, slices.len() * SLICE_BYTES) };
+        true
+    }
+
     /// Gives all free memory back at once. True if there was any.
     pub fn trim(&self) -> bool {
         if !self.is_started() {
@@ -71,7 +87,9 @@ impl<O: Os> Heap<O> {
         }
         self.free_postponed();
         self.end_rest();
-        self.purge(usize::MAX, Which::Any) > 0
+        let purged = self.purge(usize::MAX, Which::Any) > 0;
+        while self.split_holed() {}
+        purged
     }
 
     fn end_rest(&self) {

@@ -269,7 +269,7 @@ impl<O: Os> Heap<O> {
             self.drain_if_mail(heap);
         }
         let gave_back = self.tick_at(now) != Tick::Idle || self.purge_idle_pages(heap) != Tick::Idle;
-        if gave_back {
+        if gave_back || self.split_holed() {
             // What one call may not give back, the next one does.
             heap.pace.hurry();
         } else {

@@ -15,6 +15,7 @@
 //!
 //! Everything here is called under the central lock, but for [`SliceMap::top`].
 
+use crate::holes::Holes;
 use crate::purging::{InHand, Purging};
 use crate::resting::Resting;
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
@@ -31,6 +32,8 @@ pub struct Group {
     free: Cell<u64>,
     dirty: Cell<u64>,
     aged: Cell<u64>,
+    /// Slices of which a part went back: see [`crate::holes`].
+    pub(crate) holed: Cell<u64>,
 }
 
 /// A run of slices.
@@ -70,6 +73,7 @@ pub struct SliceMap {
     failed_count: Cell<usize>,
     resting: Resting,
     purging: Purging,
+    holes: Holes,
     /// More free dirty slices than this, and than are used, go back without waiting for a tick: a program that
     /// frees its peak and then sleeps has no later call to do it in.
     pressed_slices: Cell<usize>,
@@ -86,7 +90,7 @@ pub struct SliceMap {
 }
 
 /// Slices of a huge page.
-const HUGE_SLICES: usize = HUGE_BYTES / SLICE_BYTES;
+pub(crate) const HUGE_SLICES: usize = HUGE_BYTES / SLICE_BYTES;
 /// Huge pages are for heaps that use at least so much (8 MiB): one that is mostly unused is then a quarter, and the next one comes when it is full.
 const HUGE_FROM_SLICES: usize = (8 << 20) / SLICE_BYTES;
 
@@ -111,6 +115,7 @@ impl SliceMap {
             failed_count: Cell::new(usize::MAX),
             resting: Resting::new(),
             purging: Purging::new(),
+            holes: Holes::new(),
             pressed_slices: Cell::new(PRESSED_SLICES_FIRST),
             pressed_in_vain: Cell::new(0),
             pressed_out: Cell::new(0),
@@ -371,6 +376,7 @@ impl SliceMap {
             group.aged.set(0);
             free += group.free.get().count_ones() as usize;
         }
+        self.holes.recount(tables, self.top());
         self.free_count.set(free);
         self.dirty_count.set(free);
         self.lowest_group.set(0);
@@ -444,6 +450,26 @@ impl SliceMap {
     pub(crate) fn finish_purge(&self, tables: &Tables, in_hand: InHand, purged: Purged) {
         if self.purging.end(in_hand) {
             self.put_back(tables, Run { zero: purged == Purged::Zeroed, ..in_hand.run });
+            if purged == Purged::Zeroed {
+                self.note_holes(tables, in_hand.run.start..in_hand.run.start + in_hand.run.count);
+            }
+        }
+    }
+
+    /// Something of these slices went back.
+    pub(crate) fn note_holes(&self, tables: &Tables, slices: Range<usize>) {
+        if self.used_peak.get() >= HUGE_FROM_SLICES {
+            self.holes.note(tables, slices);
+        }
+    }
+
+    /// The slices of a huge page of which a part went back, and a part did not.
+    pub(crate) fn take_holed(&self, tables: &Tables) -> Option<Range<usize>> {
+        loop {
+            let slices = self.holes.take(tables, self.top())?;
+            if !slices.clone().all(|slice| self.is_free_and_clean(tables, slice)) {
+                return Some(slices);
+            }
         }
     }
 
@@ -474,6 +500,7 @@ impl SliceMap {
         assert_eq!(free, self.free_count.get(), "free slices");
         assert_eq!(dirty, self.dirty_count.get(), "dirty slices");
         self.resting.verify();
+        self.holes.verify(tables, self.top());
     }
 }
 

@@ -298,6 +298,11 @@ impl Tables {
         unsafe { self.base().add(slice << SLICE_SHIFT) }
     }
 
+    /// Number of slice 0 counted from address 0: the reservation begins in the midst of a huge page.
+    pub(crate) fn base_slice(&self) -> usize {
+        self.base().as_ptr().addr() >> SLICE_SHIFT
+    }
+
     /// The place of words from `offset` bytes on.
     pub fn word_place(&self, offset: usize) -> *mut Word {
         self.words.start.as_ptr().wrapping_add(offset).cast()

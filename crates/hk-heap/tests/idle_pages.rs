@@ -91,6 +91,9 @@ fn a_peak_with_scattered_survivors_goes_back_but_for_their_pages() {
     assert!(kept.iter().all(Block::is_intact));
     go_on(&heap, thread, 500);
     assert!(heap.os().purged_bytes() - back < MIB, "nothing is given back twice");
+    // Each huge page with holes once, and those that are wholly free not.
+    let split = heap.os().split_bytes();
+    assert!(split > 0 && split <= peak + 4 * MIB, "{split} of {peak}");
     // What went back serves again.
     let more = survivors(&heap, thread, bytes, 10);
     heap.verify();

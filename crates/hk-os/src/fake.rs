@@ -20,6 +20,7 @@ pub struct Fake {
     process: AtomicU32,
     purge_works: bool,
     purged_bytes: AtomicUsize,
+    split_bytes: AtomicUsize,
     populated_bytes: AtomicUsize,
     preferred_bytes: AtomicUsize,
     /// The word that was handed out last.
@@ -36,6 +37,7 @@ impl Fake {
             process: AtomicU32::new(1),
             purge_works: true,
             purged_bytes: AtomicUsize::new(0),
+            split_bytes: AtomicUsize::new(0),
             populated_bytes: AtomicUsize::new(0),
             preferred_bytes: AtomicUsize::new(0),
             wiped: AtomicPtr::new(null_mut()),
@@ -67,6 +69,11 @@ impl Fake {
     /// Bytes given back so far.
     pub fn purged_bytes(&self) -> usize {
         self.purged_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of ranges whose huge pages were to be split so far.
+    pub fn split_bytes(&self) -> usize {
+        self.split_bytes.load(Ordering::SeqCst)
     }
 
     /// Bytes populated by huge pages so far.
@@ -121,6 +128,10 @@ unsafe impl Os for Fake {
 
     unsafe fn prefer_huge(&self, _start: NonNull<u8>, bytes: usize) {
         self.preferred_bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    unsafe fn split_huge(&self, _start: NonNull<u8>, bytes: usize) {
+        self.split_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {

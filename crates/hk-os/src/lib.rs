@@ -77,6 +77,13 @@ pub unsafe trait Os: Sync {
     /// The range is committed.
     unsafe fn prefer_huge(&self, start: NonNull<u8>, bytes: usize);
 
+    /// Has huge pages in the range split of which a part was given back, so that the memory of that part is the system's at once. A hint:
+    /// contents don't change.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn split_huge(&self, start: NonNull<u8>, bytes: usize);
+
     /// A word that is zero, and is made zero again in each fork child, however it was forked, but not in a vfork child. On a page of its
     /// own, for good. None if the system has no such pages.
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32>;

@@ -88,6 +88,11 @@ unsafe impl Os for Passing {
         unsafe { self.fake.prefer_huge(start, bytes) };
     }
 
+    unsafe fn split_huge(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: passed on.
+        unsafe { self.fake.split_huge(start, bytes) };
+    }
+
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
         // It would be leaked, and nothing forks here.
         None

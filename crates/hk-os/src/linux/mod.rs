@@ -138,6 +138,14 @@ unsafe impl Os for Linux {
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
     }
 
+    /// MADV_COLD, Linux 5.4: of a huge page that is mapped in part it has to deactivate the rest, for which the kernel splits it
+    /// (mm/madvise.c, madvise_cold_or_pageout_pte_range).
+    unsafe fn split_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let _errno = Errno::keep();
+        // SAFETY: committed pages by the caller's word; their contents don't change.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_COLD) };
+    }
+
     /// MADV_WIPEONFORK, Linux 4.14.
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
         let _errno = Errno::keep();
