@@ -103,6 +103,8 @@ pub struct Heap<O> {
     /// A [`HugePages`].
     huge_pages: AtomicU8,
     pub(crate) next_tick_ms: AtomicU64,
+    /// When the last tick was counted.
+    pub(crate) counted_tick_ms: AtomicU64,
     /// Ticks so far.
     pub(crate) tick_count: AtomicU32,
     /// The tick in which orphans were looked at last, and the heap that is next.
@@ -143,6 +145,7 @@ impl<O: Os> Heap<O> {
             purge_delay_ms: AtomicU32::new(250),
             huge_pages: AtomicU8::new(HugePages::Small as u8),
             next_tick_ms: AtomicU64::new(0),
+            counted_tick_ms: AtomicU64::new(0),
             tick_count: AtomicU32::new(0),
             orphans_tick: AtomicU32::new(0),
             orphans_cursor: AtomicU32::new(0),

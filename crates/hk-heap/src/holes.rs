@@ -4,39 +4,72 @@
 //! which it does when it is short of memory (its "deferred split"), or when it is told that what is left is seldom used. So what lies
 //! about a hole is told so, once, after all that was to go back has gone: 1 GiB of which 95 % went back in pieces took 1.1 GiB of the
 //! system's memory before that and 0.2 GiB afterwards (Linux 6.18). A split takes some 0.3 ms: one in a call.
+//!
+//! That is for the huge pages that the heap fetched itself ([`crate::slices::SliceMap::open_huge`]): of those which come by the program's
+//! touch (`huge-pages=all`, or a system that gives them to everybody) it does not know, and to declare small pages cold again and again
+//! would cost more than it gains.
 
-use crate::slices::HUGE_SLICES;
+use crate::slices::{Group, HUGE_SLICES};
 use crate::tables::Tables;
 use core::cell::Cell;
 use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Which slices have holes that nobody looked after. Under the central lock; a bit for each slice in its group.
+/// Which slices lie in huge pages, and which of them have holes that nobody looked after. Under the central lock; two bits for each slice in
+/// its group.
 #[derive(Debug)]
 pub(crate) struct Holes {
-    count: Cell<usize>,
+    /// Read without the lock too, to see whether it is worth taking.
+    count: AtomicUsize,
     /// No bit is set in a lower group.
     lowest_group: Cell<usize>,
 }
 
 impl Holes {
     pub(crate) const fn new() -> Self {
-        Holes { count: Cell::new(0), lowest_group: Cell::new(0) }
+        Holes { count: AtomicUsize::new(0), lowest_group: Cell::new(0) }
+    }
+
+    /// Whether there is nothing to look after.
+    pub(crate) fn is_empty(&self) -> bool {
+        // Relaxed: whoever sees an old count comes again.
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Only under the lock, so no read-modify-write.
+    fn add(&self, change: isize) {
+        self.count.store(self.count.load(Ordering::Relaxed).wrapping_add_signed(change), Ordering::Relaxed);
+    }
+
+    /// These slices are a huge page now, without holes.
+    pub(crate) fn note_huge(&self, tables: &Tables, slices: Range<usize>) {
+        for slice in slices {
+            let Group { holed, huge, .. } = tables.group(slice / 64);
+            let bit = 1 << (slice % 64);
+            self.add(-isize::from(holed.get() & bit != 0));
+            holed.set(holed.get() & !bit);
+            huge.set(huge.get() | bit);
+        }
     }
 
     /// Something of these slices went back.
     pub(crate) fn note(&self, tables: &Tables, slices: Range<usize>) {
         for slice in slices {
-            let holed = &tables.group(slice / 64).holed;
+            let group = tables.group(slice / 64);
             let bit = 1 << (slice % 64);
-            self.count.set(self.count.get() + usize::from(holed.get() & bit == 0));
-            holed.set(holed.get() | bit);
+            let new = group.huge.get() & !group.holed.get() & bit;
+            if new == 0 {
+                continue;
+            }
+            self.add(1);
+            group.holed.set(group.holed.get() | new);
             self.lowest_group.set(self.lowest_group.get().min(slice / 64));
         }
     }
 
-    /// The slices of a huge page with holes, which has none from now on.
+    /// The slices of a huge page with holes, which is none any more.
     pub(crate) fn take(&self, tables: &Tables, top: usize) -> Option<Range<usize>> {
-        if self.count.get() == 0 {
+        if self.is_empty() {
             return None;
         }
         let groups = self.lowest_group.get()..top.div_ceil(64);
@@ -44,28 +77,31 @@ impl Holes {
             groups.map(|index| (index, tables.group(index).holed.get())).find(|(_, bits)| *bits != 0)?;
         self.lowest_group.set(index);
         let range = huge_page_of(tables, index * 64 + bits.trailing_zeros() as usize, top);
+        let mut cleared = 0;
         for slice in range.clone() {
-            let holed = &tables.group(slice / 64).holed;
+            let Group { holed, huge, .. } = tables.group(slice / 64);
             let bit = 1 << (slice % 64);
-            self.count.set(self.count.get() - usize::from(holed.get() & bit != 0));
+            cleared += isize::from(holed.get() & bit != 0);
             holed.set(holed.get() & !bit);
+            huge.set(huge.get() & !bit);
         }
+        self.add(-cleared);
         Some(range)
     }
 
     /// Counts anew, in a fork child that caught the lock's holder at work.
     pub(crate) fn recount(&self, tables: &Tables, top: usize) {
         let count = (0..top.div_ceil(64)).map(|index| tables.group(index).holed.get().count_ones() as usize);
-        self.count.set(count.sum());
+        self.count.store(count.sum(), Ordering::Relaxed);
         self.lowest_group.set(0);
     }
 
     /// Checks the count.
     pub(crate) fn verify(&self, tables: &Tables, top: usize) {
-        let before = self.count.get();
+        let before = self.count.load(Ordering::Relaxed);
         let lowest = self.lowest_group.get();
         self.recount(tables, top);
-        assert_eq!(before, self.count.get(), "slices with holes");
+        assert_eq!(before, self.count.load(Ordering::Relaxed), "slices with holes");
         let is_clear = |index: usize| tables.group(index).holed.get() == 0;
         assert!((0..lowest.min(top.div_ceil(64))).all(is_clear), "holes below the lowest");
         self.lowest_group.set(lowest);

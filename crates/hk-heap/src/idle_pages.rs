@@ -1,8 +1,8 @@
 //! Pages of free blocks go back to the system although their span is in use.
 //!
 //! A span with one live block holds 64 KiB: after a peak whose survivors lie scattered, most of the peak. So at each tick a thread
-//! looks through its queued spans, the longest idle ones first. Where at least half of the blocks are free and have been since the
-//! tick before, the pages that hold nothing but free blocks go back. No list says which those are: the blocks are as free as before,
+//! looks through its queued spans, the longest queued ones first. Where at least half of the blocks are free and have been for two
+//! ticks, the pages that hold nothing but free blocks go back. No list says which those are: the blocks are as free as before,
 //! and their next use fetches the page again. The span moves to the end of its queue, so that the others are used first, and this one
 //! may become empty.
 //!
@@ -12,7 +12,7 @@ use crate::heap::Heap;
 use crate::mailbox::HeapState;
 use crate::purge::Tick;
 use crate::size_class::{CLASS_COUNT, CLASSES, Geometry, PAGE_BYTES, SLICE_BYTES, SLICE_SHIFT};
-use crate::span::SpanHeader;
+use crate::span::{Listing, SliceState, SpanHeader};
 use crate::thread_heap::ThreadHeap;
 use crate::word::BLOCKS_PER_WORD;
 use core::cell::Cell;
@@ -21,18 +21,17 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use hk_os::{Os, Purged};
 
-/// Spans that a thread looks at in one tick: some 50 us in eight ticks a second.
+/// Elsewhere the system's pages may be larger, and a purge of a part would take the rest with it.
+const PAGES_ARE_SMALL: bool = cfg!(target_arch = "x86_64");
+/// Spans that a thread looks at in one tick, and of one class, so that no class keeps the others from their turn.
 const SPANS_PER_TICK: u32 = 1024;
-/// Most system calls in one call of malloc or free, and most pages (4 MiB) that they give back, but for the last span: a bound on its
-/// time.
-const RUNS_PER_CALL_MAX: u32 = 64;
-const PAGES_PER_CALL_MAX: u32 = 1024;
-/// Thread heaps looked at in one tick for one that is an orphan.
-const ORPHANS_PER_TICK: u32 = 8;
+const SPANS_PER_CLASS: u32 = 256;
 /// Heaps of fewer spans (1 MiB) are left alone: what there is to gain is less than a program notices.
 const SPAN_COUNT_MIN: u32 = 16;
 /// Pages of a span that have to be free for the calls to be worth their while: a quarter.
 const PAGES_SHARE: u32 = 4;
+/// Thread heaps looked at in one tick for those that are orphans.
+const ORPHANS_PER_TICK: u32 = 8;
 
 /// How far a thread heap is in its look at the queues.
 #[derive(Debug)]
@@ -40,14 +39,21 @@ pub(crate) struct IdleLook {
     /// The tick that it is about.
     tick: Cell<u32>,
     class: Cell<usize>,
+    /// The span of that class to look at next + 1; 0 for the queue's first.
+    span: Cell<u32>,
     classes_left: Cell<usize>,
     spans_left: Cell<u32>,
+    spans_left_of_class: Cell<u32>,
 }
 
-/// What one call may still do.
+/// What one call of malloc or free may still do: a bound on its time. The last span may take it a little further.
 struct Allowance {
+    spans: u32,
+    /// System calls.
     runs: u32,
+    /// Pages that they give back.
     pages: u32,
+    gave_back: bool,
 }
 
 impl IdleLook {
@@ -55,8 +61,10 @@ impl IdleLook {
         IdleLook {
             tick: Cell::new(0),
             class: Cell::new(0),
+            span: Cell::new(0),
             classes_left: Cell::new(0),
             spans_left: Cell::new(0),
+            spans_left_of_class: Cell::new(0),
         }
     }
 
@@ -64,7 +72,13 @@ impl IdleLook {
         if self.tick.replace(tick) != tick {
             self.classes_left.set(CLASS_COUNT);
             self.spans_left.set(SPANS_PER_TICK);
+            self.begin_class();
         }
+    }
+
+    fn begin_class(&self) {
+        self.span.set(0);
+        self.spans_left_of_class.set(SPANS_PER_CLASS);
     }
 
     /// The class whose queue is to be looked at now.
@@ -75,37 +89,84 @@ impl IdleLook {
     fn next_class(&self) {
         self.class.set((self.class.get() + 1) % CLASS_COUNT);
         self.classes_left.set(self.classes_left.get() - 1);
+        self.begin_class();
+    }
+
+    /// A span is looked at, and then the one behind it.
+    fn note_span(&self, next: u32) {
+        self.spans_left.set(self.spans_left.get() - 1);
+        self.spans_left_of_class.set(self.spans_left_of_class.get() - 1);
+        self.span.set(next);
+    }
+}
+
+impl Allowance {
+    /// Of the thread's own heap: 4 MiB.
+    const OWN: Self = Allowance { spans: 64, runs: 64, pages: 1024, gave_back: false };
+    /// Of an orphan, which nobody can adopt meanwhile.
+    const ORPHAN: Self = Allowance { spans: 32, runs: 8, pages: 128, gave_back: false };
+
+    fn take(&mut self, pages: u32) {
+        self.runs = self.runs.saturating_sub(1);
+        self.pages = self.pages.saturating_sub(pages);
+        self.gave_back = true;
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.spans == 0 || self.runs == 0 || self.pages == 0
     }
 }
 
 impl<O: Os> Heap<O> {
     /// Gives pages of the heap's idle spans back, as many as one call may. The heap is busy.
     pub(crate) fn purge_idle_pages(&self, heap: &ThreadHeap) -> Tick {
-        let tick = self.tick_count.load(Ordering::Relaxed);
-        let look = &heap.idle_look;
-        if heap.span_count.get() < SPAN_COUNT_MIN {
+        self.purge_idle_pages_of(heap, Allowance::OWN)
+    }
+
+    fn purge_idle_pages_of(&self, heap: &ThreadHeap, mut allowance: Allowance) -> Tick {
+        if !PAGES_ARE_SMALL || heap.span_count.get() < SPAN_COUNT_MIN {
             return Tick::Idle;
         }
+        let tick = self.tick_count.load(Ordering::Relaxed);
+        let look = &heap.idle_look;
         look.begin(tick);
-        let mut allowance = Allowance { runs: RUNS_PER_CALL_MAX, pages: PAGES_PER_CALL_MAX };
         while let Some(class) = look.class() {
-            let queue = &heap.queues[class];
-            let first = queue.first.get().checked_sub(1).map(|span| span as usize);
-            let Some(span) = first.filter(|&span| self.header(span).idle.is_due(tick)) else {
+            let Some(span) = self.next_due(heap, class, tick) else {
                 look.next_class();
                 continue;
             };
             if allowance.is_used_up() {
                 return Tick::More;
             }
-            look.spans_left.set(look.spans_left.get() - 1);
+            allowance.spans -= 1;
             let header = self.header(span);
-            header.idle.note_look(tick);
-            self.queue_unlink(queue, span);
-            self.queue_append(queue, span);
-            self.purge_if_idle(header, &CLASSES[class], tick, &mut allowance);
+            look.note_span(header.next.load(Ordering::Relaxed));
+            if self.purge_if_idle(header, &CLASSES[class], tick, &mut allowance) {
+                self.queue_unlink(&heap.queues[class], span);
+                self.queue_append(&heap.queues[class], span);
+            }
         }
-        if allowance.runs < RUNS_PER_CALL_MAX { Tick::Spent } else { Tick::Idle }
+        if allowance.gave_back { Tick::Spent } else { Tick::Idle }
+    }
+
+    /// The span of a class to look at, if it was not looked at in this tick. Those behind one that was are new in the queue, or were moved
+    /// to its end.
+    fn next_due(&self, heap: &ThreadHeap, class: usize, tick: u32) -> Option<usize> {
+        let look = &heap.idle_look;
+        if look.spans_left_of_class.get() == 0 {
+            return None;
+        }
+        let is_there = |&span: &u32| {
+            let header = self.header(span as usize);
+            header.state() == SliceState::Small
+                && header.is_owned_by(heap)
+                && header.listing() == Listing::Queued
+                && usize::from(header.class.load(Ordering::Relaxed)) == class
+        };
+        // It may have been taken from the queue since.
+        let next = look.span.get().checked_sub(1).filter(is_there);
+        let span = next.or_else(|| heap.queues[class].first.get().checked_sub(1))? as usize;
+        self.header(span).idle.is_due(tick).then_some(span)
     }
 
     /// The same for heaps whose threads have ended, a few in each tick, by whoever comes first. The caller's heap is busy.
@@ -121,45 +182,53 @@ impl<O: Os> Heap<O> {
         let heap_count = self.heap_count();
         for _ in 0..ORPHANS_PER_TICK.min(heap_count) {
             let index = self.orphans_cursor.load(Ordering::Relaxed) % heap_count;
-            let looked = self.purge_orphan_pages(index);
-            if looked != Tick::More {
-                self.orphans_cursor.store(index + 1, Ordering::Relaxed);
-            }
-            if looked != Tick::Idle {
-                return;
-            }
+            self.purge_orphan_pages(index);
+            self.orphans_cursor.store(index + 1, Ordering::Relaxed);
         }
     }
 
-    fn purge_orphan_pages(&self, index: u32) -> Tick {
+    fn purge_orphan_pages(&self, index: u32) {
         let heap = self.tables().heap(index as usize);
         let mailbox = &heap.shared.mailbox;
-        if !mailbox.transfer(HeapState::Orphan, HeapState::Busy, self.generation()) {
-            return Tick::Idle;
-        }
-        let looked = self.purge_idle_pages(heap);
-        let done = mailbox.transfer(HeapState::Busy, HeapState::Orphan, self.generation());
-        debug_assert!(done, "a busy heap changed hands");
-        // What was pushed meanwhile is ours to look after.
-        self.drain_if_ownerless(index);
-        looked
-    }
-
-    fn purge_if_idle(&self, header: &SpanHeader, geometry: &Geometry, tick: u32, allowance: &mut Allowance) {
-        let used = header.tally.used();
-        if used > geometry.block_count / 2 || !header.idle.is_worth_it(tick, used, geometry.share) {
+        if mailbox.state(self.generation()) != HeapState::Orphan {
             return;
         }
-        let free = self.free_pages(header, geometry);
-        if free.count_ones() >= page_count(geometry) / PAGES_SHARE {
-            self.purge_pages(header, free, allowance);
+        // A handler that forks would leave its child an orphan in the midst of this, and one that leaves by longjmp everybody.
+        let mask = self.os.block_signals();
+        if mailbox.transfer(HeapState::Orphan, HeapState::Busy, self.generation()) {
+            self.purge_idle_pages_of(heap, Allowance::ORPHAN);
+            let done = mailbox.transfer(HeapState::Busy, HeapState::Orphan, self.generation());
+            debug_assert!(done, "a busy heap changed hands");
+        }
+        self.os.restore_signals(mask);
+        // What was pushed meanwhile is ours to look after.
+        self.drain_if_ownerless(index);
+    }
+
+    /// True if pages went back.
+    fn purge_if_idle(
+        &self,
+        header: &SpanHeader,
+        geometry: &Geometry,
+        tick: u32,
+        allowance: &mut Allowance,
+    ) -> bool {
+        let used = header.tally.used();
+        let is_idle = header.idle.note_look(tick, used <= geometry.block_count / 2);
+        if !is_idle || !header.idle.has_more_free(used, geometry.share) {
+            return false;
         }
         header.idle.note_purge(used);
+        let free = self.free_pages(header, geometry);
+        free.count_ones() >= page_count(geometry) / PAGES_SHARE && self.purge_pages(header, free, allowance)
     }
 
     /// Gives all pages of free blocks in the heap's queued spans back at once. True if there were any.
     pub fn trim_spans(&self, heap: &ThreadHeap) -> bool {
         let mut some = false;
+        if !PAGES_ARE_SMALL {
+            return some;
+        }
         heap.set_busy(true);
         for (queue, geometry) in heap.queues.iter().zip(&CLASSES) {
             let mut at = queue.first.get();
@@ -168,10 +237,11 @@ impl<O: Os> Heap<O> {
                 at = header.next.load(Ordering::Relaxed);
                 let used = header.tally.used();
                 if header.idle.has_more_free(used, 1) {
-                    let free = self.free_pages(header, geometry);
-                    self.purge_pages(header, free, &mut Allowance { runs: u32::MAX, pages: u32::MAX });
                     header.idle.note_purge(used);
-                    some |= free != 0;
+                    let free = self.free_pages(header, geometry);
+                    let mut all =
+                        Allowance { spans: u32::MAX, runs: u32::MAX, pages: u32::MAX, gave_back: false };
+                    some |= self.purge_pages(header, free, &mut all);
                 }
             }
         }
@@ -179,20 +249,27 @@ impl<O: Os> Heap<O> {
         some
     }
 
-    fn purge_pages(&self, header: &SpanHeader, pages: u64, allowance: &mut Allowance) {
+    /// Gives these pages of a span back; false if the system keeps them, or there are none.
+    fn purge_pages(&self, header: &SpanHeader, pages: u64, allowance: &mut Allowance) -> bool {
+        let mut some = false;
         for run in runs_of(pages) {
             allowance.take(run.len() as u32);
             let start = self.block_place(header.start.load(Ordering::Relaxed) + run.start * PAGE_BYTES);
-            let Some(start) = NonNull::new(start) else { return };
+            let Some(start) = NonNull::new(start) else { break };
             // SAFETY: pages of the heap's own span in which no block is live or available, nor can become so before the owner, who is
             // here, exposes it.
             if unsafe { self.os.purge(start, run.len() * PAGE_BYTES) } == Purged::Kept {
-                return;
+                break;
             }
+            some = true;
         }
-        let first = (header.start.load(Ordering::Relaxed) >> SLICE_SHIFT) - self.tables().base_slice();
-        let _guard = self.lock();
-        self.slices.note_holes(self.tables(), first..first + header.slices.load(Ordering::Relaxed) as usize);
+        if some {
+            let first = (header.start.load(Ordering::Relaxed) >> SLICE_SHIFT) - self.tables().base_slice();
+            let slices = first..first + header.slices.load(Ordering::Relaxed) as usize;
+            let _guard = self.lock();
+            self.slices.note_holes(self.tables(), slices);
+        }
+        some
     }
 
     /// The pages of a span in which no byte belongs to a block that is not free.
@@ -219,17 +296,6 @@ impl<O: Os> Heap<O> {
             at += count;
         }
         true
-    }
-}
-
-impl Allowance {
-    fn take(&mut self, pages: u32) {
-        self.runs = self.runs.saturating_sub(1);
-        self.pages = self.pages.saturating_sub(pages);
-    }
-
-    fn is_used_up(&self) -> bool {
-        self.runs == 0 || self.pages == 0
     }
 }
 

@@ -8,6 +8,8 @@ use hk_os::Os;
 
 /// Most slices that one call of malloc or free gives back (4 MiB, 1024 pages): a bound on its time.
 const SLICES_PER_CALL_MAX: usize = 64;
+/// Ticks that are closer are counted as one: with a delay of 0 each look at the clock is a tick.
+const TICK_MS_MIN: u64 = 16;
 /// Most slices of one system call where the program asked for all to go back.
 const SLICES_PER_SYSTEM_CALL_MAX: usize = 512;
 
@@ -48,8 +50,11 @@ impl<O: Os> Heap<O> {
             self.next_tick_ms.store(now, Ordering::Relaxed);
             return Tick::More;
         }
-        // Relaxed: it only says that time has passed.
-        self.tick_count.fetch_add(1, Ordering::Relaxed);
+        // Relaxed: it only says that time has passed; and only who won the tick writes.
+        if now >= self.counted_tick_ms.load(Ordering::Relaxed) + TICK_MS_MIN {
+            self.counted_tick_ms.store(now, Ordering::Relaxed);
+            self.tick_count.fetch_add(1, Ordering::Relaxed);
+        }
         let _guard = self.lock();
         self.slices.age(self.tables());
         if purged > 0 { Tick::Spent } else { Tick::Idle }
@@ -67,6 +72,9 @@ impl<O: Os> Heap<O> {
 
     /// Has the system split a huge page of which a part went back. False if there is none.
     pub(crate) fn split_holed(&self) -> bool {
+        if !self.slices.has_holed() {
+            return false;
+        }
         let tables = self.tables();
         let Some(slices) = ({
             let _guard = self.lock();

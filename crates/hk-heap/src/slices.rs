@@ -32,7 +32,8 @@ pub struct Group {
     free: Cell<u64>,
     dirty: Cell<u64>,
     aged: Cell<u64>,
-    /// Slices of which a part went back: see [`crate::holes`].
+    /// Slices that lie in huge pages, and those of them of which a part went back: see [`crate::holes`].
+    pub(crate) huge: Cell<u64>,
     pub(crate) holed: Cell<u64>,
 }
 
@@ -214,6 +215,7 @@ impl SliceMap {
             group.dirty.set(group.dirty.get() | 1 << (slice % 64));
             self.dirty_count.set(self.dirty_count.get() + 1);
         }
+        self.holes.note_huge(tables, start..end);
         self.note_taken_back(end.min(top).saturating_sub(start.max(run.start + run.count)));
         Some(Run { start, count: HUGE_SLICES, zero: true })
     }
@@ -458,19 +460,17 @@ impl SliceMap {
 
     /// Something of these slices went back.
     pub(crate) fn note_holes(&self, tables: &Tables, slices: Range<usize>) {
-        if self.used_peak.get() >= HUGE_FROM_SLICES {
-            self.holes.note(tables, slices);
-        }
+        self.holes.note(tables, slices);
     }
 
-    /// The slices of a huge page of which a part went back, and a part did not.
+    /// Whether [`SliceMap::take_holed`] is worth the lock.
+    pub(crate) fn has_holed(&self) -> bool {
+        !self.holes.is_empty()
+    }
+
+    /// The slices of a huge page of which a part went back.
     pub(crate) fn take_holed(&self, tables: &Tables) -> Option<Range<usize>> {
-        loop {
-            let slices = self.holes.take(tables, self.top())?;
-            if !slices.clone().all(|slice| self.is_free_and_clean(tables, slice)) {
-                return Some(slices);
-            }
-        }
+        self.holes.take(tables, self.top())
     }
 
     /// What is free and dirty now is aged at the next tick.

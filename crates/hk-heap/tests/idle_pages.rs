@@ -42,9 +42,14 @@ impl Block {
 
 /// A peak of `bytes` of each size, of which one block in `keep` survives.
 fn survivors(heap: &Heap<Fake>, thread: &ThreadHeap, bytes: usize, keep: usize) -> Vec<Block> {
+    survivors_of(heap, thread, &SIZES.map(|size| (size, bytes)), keep)
+}
+
+/// A peak of so many bytes of each size.
+fn survivors_of(heap: &Heap<Fake>, thread: &ThreadHeap, sizes: &[(usize, usize)], keep: usize) -> Vec<Block> {
     let mut kept = Vec::new();
     let mut blocks = Vec::new();
-    for size in SIZES {
+    for &(size, bytes) in sizes {
         blocks.extend((0..bytes / size).map(|nth| Block::new(heap, thread, size, (nth * 7 + size) as u8)));
     }
     for (nth, block) in blocks.into_iter().enumerate() {
@@ -101,6 +106,25 @@ fn a_peak_with_scattered_survivors_goes_back_but_for_their_pages() {
     for block in more.into_iter().chain(kept) {
         heap.free(thread, block.place).expect("a live block");
     }
+    heap.verify();
+}
+
+#[test]
+fn a_size_with_very_many_spans_keeps_no_other_from_its_turn() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let many = if cfg!(miri) { 2 * MIB } else { 80 * MIB };
+    // Half of the blocks of the one size live on, so that all its spans stay and none has a free page.
+    let blocks: Vec<Block> = (0..many / 512).map(|nth| Block::new(&heap, thread, 512, nth as u8)).collect();
+    let (kept, freed): (Vec<_>, Vec<_>) = blocks.into_iter().enumerate().partition(|(nth, _)| nth % 2 == 0);
+    for (_, block) in freed {
+        heap.free(thread, block.place).expect("a live block");
+    }
+    let others = survivors_of(&heap, thread, &[(4000, 6 * MIB), (600, 6 * MIB)], 1000);
+    go_on(&heap, thread, 1500);
+    let back = heap.os().purged_bytes();
+    assert!(back >= 10 * MIB, "{back} of 12 MiB");
+    assert!(kept.iter().map(|(_, block)| block).chain(&others).all(Block::is_intact));
     heap.verify();
 }
 
