@@ -9,7 +9,7 @@
 //! touch (`huge-pages=all`, or a system that gives them to everybody) it does not know, and to declare small pages cold again and again
 //! would cost more than it gains.
 
-use crate::slices::{Group, HUGE_SLICES};
+use crate::slices::{Group, HUGE_SLICES, for_each_group};
 use crate::tables::Tables;
 use core::cell::Cell;
 use core::ops::Range;
@@ -43,28 +43,30 @@ impl Holes {
 
     /// These slices are a huge page now, without holes.
     pub(crate) fn note_huge(&self, tables: &Tables, slices: Range<usize>) {
-        for slice in slices {
-            let Group { holed, huge, .. } = tables.group(slice / 64);
-            let bit = 1 << (slice % 64);
-            self.add(-isize::from(holed.get() & bit != 0));
-            holed.set(holed.get() & !bit);
-            huge.set(huge.get() | bit);
-        }
+        for_each_group(slices.start, slices.len(), |index, mask| {
+            self.clear(tables.group(index), mask);
+            let huge = &tables.group(index).huge;
+            huge.set(huge.get() | mask);
+        });
+    }
+
+    /// Nothing is to be looked after in these slices of a group.
+    fn clear(&self, group: &Group, mask: u64) {
+        self.add(-((group.holed.get() & mask).count_ones() as isize));
+        group.holed.set(group.holed.get() & !mask);
     }
 
     /// Something of these slices went back.
     pub(crate) fn note(&self, tables: &Tables, slices: Range<usize>) {
-        for slice in slices {
-            let group = tables.group(slice / 64);
-            let bit = 1 << (slice % 64);
-            let new = group.huge.get() & !group.holed.get() & bit;
-            if new == 0 {
-                continue;
+        for_each_group(slices.start, slices.len(), |index, mask| {
+            let group = tables.group(index);
+            let new = group.huge.get() & !group.holed.get() & mask;
+            if new != 0 {
+                self.add(new.count_ones() as isize);
+                group.holed.set(group.holed.get() | new);
+                self.lowest_group.set(self.lowest_group.get().min(index));
             }
-            self.add(1);
-            group.holed.set(group.holed.get() | new);
-            self.lowest_group.set(self.lowest_group.get().min(slice / 64));
-        }
+        });
     }
 
     /// The slices of a huge page with holes, which is none any more.
@@ -77,15 +79,11 @@ impl Holes {
             groups.map(|index| (index, tables.group(index).holed.get())).find(|(_, bits)| *bits != 0)?;
         self.lowest_group.set(index);
         let range = huge_page_of(tables, index * 64 + bits.trailing_zeros() as usize, top);
-        let mut cleared = 0;
-        for slice in range.clone() {
-            let Group { holed, huge, .. } = tables.group(slice / 64);
-            let bit = 1 << (slice % 64);
-            cleared += isize::from(holed.get() & bit != 0);
-            holed.set(holed.get() & !bit);
-            huge.set(huge.get() & !bit);
-        }
-        self.add(-cleared);
+        for_each_group(range.start, range.len(), |index, mask| {
+            self.clear(tables.group(index), mask);
+            let huge = &tables.group(index).huge;
+            huge.set(huge.get() & !mask);
+        });
         Some(range)
     }
 

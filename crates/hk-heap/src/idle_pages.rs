@@ -11,7 +11,7 @@
 use crate::heap::Heap;
 use crate::mailbox::HeapState;
 use crate::purge::Tick;
-use crate::size_class::{CLASS_COUNT, CLASSES, Geometry, PAGE_BYTES, SLICE_BYTES, SLICE_SHIFT};
+use crate::size_class::{CLASS_COUNT, CLASSES, Geometry, PAGE_BYTES, SLICE_BYTES};
 use crate::span::{Listing, SliceState, SpanHeader};
 use crate::thread_heap::ThreadHeap;
 use crate::word::BLOCKS_PER_WORD;
@@ -141,7 +141,7 @@ impl<O: Os> Heap<O> {
             allowance.spans -= 1;
             let header = self.header(span);
             look.note_span(header.next.load(Ordering::Relaxed));
-            if self.purge_if_idle(header, &CLASSES[class], tick, &mut allowance) {
+            if self.purge_if_idle(span, &CLASSES[class], tick, &mut allowance) {
                 self.queue_unlink(&heap.queues[class], span);
                 self.queue_append(&heap.queues[class], span);
             }
@@ -206,13 +206,8 @@ impl<O: Os> Heap<O> {
     }
 
     /// True if pages went back.
-    fn purge_if_idle(
-        &self,
-        header: &SpanHeader,
-        geometry: &Geometry,
-        tick: u32,
-        allowance: &mut Allowance,
-    ) -> bool {
+    fn purge_if_idle(&self, span: usize, geometry: &Geometry, tick: u32, allowance: &mut Allowance) -> bool {
+        let header = self.header(span);
         let used = header.tally.used();
         let is_idle = header.idle.note_look(tick, used <= geometry.block_count / 2);
         if !is_idle || !header.idle.has_more_free(used, geometry.share) {
@@ -220,7 +215,7 @@ impl<O: Os> Heap<O> {
         }
         header.idle.note_purge(used);
         let free = self.free_pages(header, geometry);
-        free.count_ones() >= page_count(geometry) / PAGES_SHARE && self.purge_pages(header, free, allowance)
+        free.count_ones() >= page_count(geometry) / PAGES_SHARE && self.purge_pages(span, free, allowance)
     }
 
     /// Gives all pages of free blocks in the heap's queued spans back at once. True if there were any.
@@ -233,7 +228,8 @@ impl<O: Os> Heap<O> {
         for (queue, geometry) in heap.queues.iter().zip(&CLASSES) {
             let mut at = queue.first.get();
             while let Some(span) = at.checked_sub(1) {
-                let header = self.header(span as usize);
+                let span = span as usize;
+                let header = self.header(span);
                 at = header.next.load(Ordering::Relaxed);
                 let used = header.tally.used();
                 if header.idle.has_more_free(used, 1) {
@@ -241,7 +237,7 @@ impl<O: Os> Heap<O> {
                     let free = self.free_pages(header, geometry);
                     let mut all =
                         Allowance { spans: u32::MAX, runs: u32::MAX, pages: u32::MAX, gave_back: false };
-                    some |= self.purge_pages(header, free, &mut all);
+                    some |= self.purge_pages(span, free, &mut all);
                 }
             }
         }
@@ -250,7 +246,8 @@ impl<O: Os> Heap<O> {
     }
 
     /// Gives these pages of a span back; false if the system keeps them, or there are none.
-    fn purge_pages(&self, header: &SpanHeader, pages: u64, allowance: &mut Allowance) -> bool {
+    fn purge_pages(&self, span: usize, pages: u64, allowance: &mut Allowance) -> bool {
+        let header = self.header(span);
         let mut some = false;
         for run in runs_of(pages) {
             allowance.take(run.len() as u32);
@@ -264,10 +261,9 @@ impl<O: Os> Heap<O> {
             some = true;
         }
         if some {
-            let first = (header.start.load(Ordering::Relaxed) >> SLICE_SHIFT) - self.tables().base_slice();
-            let slices = first..first + header.slices.load(Ordering::Relaxed) as usize;
+            let slices = header.slices.load(Ordering::Relaxed) as usize;
             let _guard = self.lock();
-            self.slices.note_holes(self.tables(), slices);
+            self.slices.note_holes(self.tables(), span..span + slices);
         }
         some
     }

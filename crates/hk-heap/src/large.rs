@@ -6,7 +6,7 @@
 
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::release::BlockRef;
-use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
+use crate::size_class::SLICE_BYTES;
 use crate::slices::Run;
 use crate::thread_heap::ThreadHeap;
 use core::ptr::null_mut;
@@ -43,7 +43,7 @@ impl<O: Os> Heap<O> {
         let align_slices = align.div_ceil(SLICE_BYTES);
         let _guard = self.lock();
         let tables = self.tables();
-        let base_slice = tables.base().as_ptr().addr() >> SLICE_SHIFT;
+        let base_slice = tables.base_slice();
         // Slices are numbered from the base, which is not aligned to more than a slice: search with slack.
         let slack = align_slices - 1;
         let run = self.slices.allocate(tables, &self.os, slices + slack, 1)?;

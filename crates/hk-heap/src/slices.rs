@@ -18,7 +18,7 @@
 use crate::holes::Holes;
 use crate::purging::{InHand, Purging};
 use crate::resting::Resting;
-use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
+use crate::size_class::SLICE_BYTES;
 use crate::tables::{HUGE_BYTES, Tables};
 use core::cell::Cell;
 use core::ops::Range;
@@ -195,7 +195,7 @@ impl SliceMap {
         if !run.zero || self.used_peak.get() < HUGE_FROM_SLICES {
             return None;
         }
-        let base = tables.base().as_ptr().addr() >> SLICE_SHIFT;
+        let base = tables.base_slice();
         let last = base + run.start + run.count - 1;
         let start = (last / HUGE_SLICES * HUGE_SLICES).checked_sub(base)?;
         let end = start + HUGE_SLICES;
@@ -526,13 +526,14 @@ fn ripe(tables: &Tables, index: usize, which: Which) -> u64 {
 
 /// What of the slices `start..end` is the range of whole huge pages.
 fn whole_pages(tables: &Tables, start: usize, end: usize) -> Range<usize> {
-    let base = tables.base().as_ptr().addr() >> SLICE_SHIFT;
+    let base = tables.base_slice();
     let first = (base + start).next_multiple_of(HUGE_SLICES);
     let last = (base + end) / HUGE_SLICES * HUGE_SLICES;
     if first < last { first - base..last - base } else { 0..0 }
 }
 
-fn for_each_group(start: usize, count: usize, mut visit: impl FnMut(usize, u64)) {
+/// Calls `visit` with each group that some slices lie in, and their bits in it.
+pub(crate) fn for_each_group(start: usize, count: usize, mut visit: impl FnMut(usize, u64)) {
     let mut slice = start;
     let end = start + count;
     while slice < end {
