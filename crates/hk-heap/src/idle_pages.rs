@@ -70,6 +70,10 @@ impl IdleLook {
 
     fn begin(&self, tick: u32) {
         if self.tick.replace(tick) != tick {
+            if self.spans_left.get() == 0 || self.span.get() != 0 {
+                // The last tick ended in the midst of this class; the others are to have their turn.
+                self.class.set((self.class.get() + 1) % CLASS_COUNT);
+            }
             self.classes_left.set(CLASS_COUNT);
             self.spans_left.set(SPANS_PER_TICK);
             self.begin_class();

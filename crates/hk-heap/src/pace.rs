@@ -38,9 +38,7 @@ impl Pace {
     /// Whether this poll is to look.
     #[inline(always)]
     pub(crate) fn is_due(&self) -> bool {
-        let left = self.polls_left.get().wrapping_sub(1);
-        self.polls_left.set(left);
-        left == 0
+        !self.passes()
     }
 
     /// A poll that cannot look itself: false if this one is to.
