@@ -9,7 +9,7 @@
 //! touch (`huge-pages=all`, or a system that gives them to everybody) it does not know, and to declare small pages cold again and again
 //! would cost more than it gains.
 
-use crate::slices::{Group, HUGE_SLICES, for_each_group};
+use crate::slices::{Group, HUGE_SLICES, for_each_group, whole_pages};
 use crate::tables::Tables;
 use core::cell::Cell;
 use core::ops::Range;
@@ -69,22 +69,41 @@ impl Holes {
         });
     }
 
-    /// The slices of a huge page with holes, which is none any more.
-    pub(crate) fn take(&self, tables: &Tables, top: usize) -> Option<Range<usize>> {
-        if self.is_empty() {
-            return None;
+    /// All of these slices went back. Of a huge page that lay in them nothing is left to be looked after.
+    pub(crate) fn note_gone(&self, tables: &Tables, slices: Range<usize>) {
+        let whole = whole_pages(tables, slices.start, slices.end);
+        if whole.is_empty() {
+            return self.note(tables, slices);
         }
-        let groups = self.lowest_group.get()..top.div_ceil(64);
-        let (index, bits) =
-            groups.map(|index| (index, tables.group(index).holed.get())).find(|(_, bits)| *bits != 0)?;
-        self.lowest_group.set(index);
-        let range = huge_page_of(tables, index * 64 + bits.trailing_zeros() as usize, top);
-        for_each_group(range.start, range.len(), |index, mask| {
+        self.forget(tables, whole.clone());
+        self.note(tables, slices.start..whole.start);
+        self.note(tables, whole.end..slices.end);
+    }
+
+    /// These slices are no huge page any more.
+    fn forget(&self, tables: &Tables, slices: Range<usize>) {
+        for_each_group(slices.start, slices.len(), |index, mask| {
             self.clear(tables.group(index), mask);
             let huge = &tables.group(index).huge;
             huge.set(huge.get() & !mask);
         });
-        Some(range)
+    }
+
+    /// The slices of a huge page with holes, which is none any more. Those of which nothing is left, as it went back in parts, are passed
+    /// over.
+    pub(crate) fn take(&self, tables: &Tables, top: usize) -> Option<Range<usize>> {
+        while !self.is_empty() {
+            let groups = self.lowest_group.get()..top.div_ceil(64);
+            let (index, bits) =
+                groups.map(|index| (index, tables.group(index).holed.get())).find(|(_, bits)| *bits != 0)?;
+            self.lowest_group.set(index);
+            let range = huge_page_of(tables, index * 64 + bits.trailing_zeros() as usize, top);
+            self.forget(tables, range.clone());
+            if !range.clone().all(|slice| tables.group(slice / 64).is_clean(slice)) {
+                return Some(range);
+            }
+        }
+        None
     }
 
     /// Counts anew, in a fork child that caught the lock's holder at work.

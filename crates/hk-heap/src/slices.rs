@@ -37,6 +37,18 @@ pub struct Group {
     pub(crate) holed: Cell<u64>,
 }
 
+impl Group {
+    /// Whether a slice, of this group, is free and holds no memory.
+    pub(crate) fn is_clean(&self, slice: usize) -> bool {
+        (self.free.get() & !self.dirty.get()) >> (slice % 64) & 1 != 0
+    }
+
+    /// Whether a slice, of this group, held memory when it was taken.
+    fn was_dirty(&self, slice: usize) -> bool {
+        self.dirty.get() >> (slice % 64) & 1 != 0
+    }
+}
+
 /// A run of slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -192,7 +204,7 @@ impl SliceMap {
     /// touch only some pages.
     pub fn open_huge(&self, tables: &Tables, os: &impl Os, run: Run) -> Option<Run> {
         // The most, not what is used now: a heap that grows again fetches at once what it gave back.
-        if !run.zero || self.used_peak.get() < HUGE_FROM_SLICES {
+        if self.used_peak.get() < HUGE_FROM_SLICES {
             return None;
         }
         let base = tables.base_slice();
@@ -200,17 +212,20 @@ impl SliceMap {
         let start = (last / HUGE_SLICES * HUGE_SLICES).checked_sub(base)?;
         let end = start + HUGE_SLICES;
         let top = self.top();
-        let others_are_clean = (start..end.min(top)).all(|slice| {
-            (run.start..run.start + run.count).contains(&slice) || self.is_free_and_clean(tables, slice)
+        let run_slices = run.start..run.start + run.count;
+        // The run may begin in another huge page, which is not clean.
+        let is_clean = (start..end.min(top)).all(|slice| {
+            let group = tables.group(slice / 64);
+            if run_slices.contains(&slice) { !group.was_dirty(slice) } else { group.is_clean(slice) }
         });
-        if !others_are_clean || end > tables.slice_count() || !tables.ensure_slices(os, end) {
+        if !is_clean || end > tables.slice_count() || !tables.ensure_slices(os, end) {
             return None;
         }
         if end > top {
             let extended = self.extend(tables, os, end - top, 1)?;
             self.put_back(tables, extended);
         }
-        for slice in (start..end).filter(|slice| !(run.start..run.start + run.count).contains(slice)) {
+        for slice in (start..end).filter(|slice| !run_slices.contains(slice)) {
             let group = tables.group(slice / 64);
             group.dirty.set(group.dirty.get() | 1 << (slice % 64));
             self.dirty_count.set(self.dirty_count.get() + 1);
@@ -218,11 +233,6 @@ impl SliceMap {
         self.holes.note_huge(tables, start..end);
         self.note_taken_back(end.min(top).saturating_sub(start.max(run.start + run.count)));
         Some(Run { start, count: HUGE_SLICES, zero: true })
-    }
-
-    fn is_free_and_clean(&self, tables: &Tables, slice: usize) -> bool {
-        let group = tables.group(slice / 64);
-        (group.free.get() & !group.dirty.get()) >> (slice % 64) & 1 != 0
     }
 
     fn find_free(&self, tables: &Tables, count: usize, align: usize) -> Option<usize> {
@@ -453,12 +463,12 @@ impl SliceMap {
         if self.purging.end(in_hand) {
             self.put_back(tables, Run { zero: purged == Purged::Zeroed, ..in_hand.run });
             if purged == Purged::Zeroed {
-                self.note_holes(tables, in_hand.run.start..in_hand.run.start + in_hand.run.count);
+                self.holes.note_gone(tables, in_hand.run.start..in_hand.run.start + in_hand.run.count);
             }
         }
     }
 
-    /// Something of these slices went back.
+    /// Pages of these slices, which are in use, went back.
     pub(crate) fn note_holes(&self, tables: &Tables, slices: Range<usize>) {
         self.holes.note(tables, slices);
     }
@@ -525,7 +535,7 @@ fn ripe(tables: &Tables, index: usize, which: Which) -> u64 {
 }
 
 /// What of the slices `start..end` is the range of whole huge pages.
-fn whole_pages(tables: &Tables, start: usize, end: usize) -> Range<usize> {
+pub(crate) fn whole_pages(tables: &Tables, start: usize, end: usize) -> Range<usize> {
     let base = tables.base_slice();
     let first = (base + start).next_multiple_of(HUGE_SLICES);
     let last = (base + end) / HUGE_SLICES * HUGE_SLICES;
