@@ -7,7 +7,7 @@
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::release::BlockRef;
 use crate::size_class::SLICE_BYTES;
-use crate::slices::Run;
+use crate::slices::{Run, next_huge, populate_run};
 use crate::thread_heap::ThreadHeap;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
@@ -73,6 +73,26 @@ impl<O: Os> Heap<O> {
         self.note_spans();
         self.figures().add_live((slices * SLICE_BYTES) as i64);
         Some((start, run.zero))
+    }
+
+    /// Fetches memory in huge pages for the first `bytes` of a new block of more than a class, which are about to be written. Of such a
+    /// block otherwise nobody knows how much of it the program will touch.
+    pub(crate) fn fetch_ahead(&self, block: *mut u8, bytes: usize) {
+        let tables = self.tables();
+        let Some(offset) = self.offset_of(block.addr()) else { return };
+        let start = offset / SLICE_BYTES;
+        let run = Run { start, count: tables.header(start).slices.load(Ordering::Relaxed) as usize, zero: false };
+        let mut slice = start;
+        while slice < start + bytes.div_ceil(SLICE_BYTES) {
+            let huge = {
+                let _guard = self.lock();
+                self.slices.open_huge_at(tables, &self.os, run, slice)
+            };
+            if let Some(huge) = huge {
+                populate_run(tables, &self.os, huge);
+            }
+            slice = next_huge(tables, slice);
+        }
     }
 
     /// Gives a large block's span back, or leaves that to a later call if this is a signal handler that interrupted the holder of the

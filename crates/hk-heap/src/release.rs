@@ -266,6 +266,9 @@ impl<O: Os> Heap<O> {
         if moved.is_null() {
             return Ok(null_mut());
         }
+        if bytes > CLASS_BYTES_MAX && self.opens_huge_pages() {
+            self.fetch_ahead(moved, present.min(bytes));
+        }
         // SAFETY: both are blocks of at least that size, one live, one new, so they don't overlap.
         unsafe { core::ptr::copy_nonoverlapping(block, moved, present.min(bytes)) };
         // A racing free of the same block is a misuse by the program; it was or will be reported there.

@@ -203,13 +203,18 @@ impl SliceMap {
     /// its spans (many threads with a few blocks each touch a page of theirs), and never for large blocks, of which a program may
     /// touch only some pages.
     pub fn open_huge(&self, tables: &Tables, os: &impl Os, run: Run) -> Option<Run> {
+        self.open_huge_at(tables, os, run, run.start + run.count - 1)
+    }
+
+    /// The same for the huge page that `slice` of `run` lies in, of whichever use the run is: for one of which the program has touched that
+    /// slice, or is about to.
+    pub fn open_huge_at(&self, tables: &Tables, os: &impl Os, run: Run, slice: usize) -> Option<Run> {
         // The most, not what is used now: a heap that grows again fetches at once what it gave back.
         if self.used_peak.get() < HUGE_FROM_SLICES {
             return None;
         }
         let base = tables.base_slice();
-        let last = base + run.start + run.count - 1;
-        let start = (last / HUGE_SLICES * HUGE_SLICES).checked_sub(base)?;
+        let start = ((base + slice) / HUGE_SLICES * HUGE_SLICES).checked_sub(base)?;
         let end = start + HUGE_SLICES;
         let top = self.top();
         let run_slices = run.start..run.start + run.count;
@@ -540,6 +545,12 @@ pub(crate) fn whole_pages(tables: &Tables, start: usize, end: usize) -> Range<us
     let first = (base + start).next_multiple_of(HUGE_SLICES);
     let last = (base + end) / HUGE_SLICES * HUGE_SLICES;
     if first < last { first - base..last - base } else { 0..0 }
+}
+
+/// The first slice of the huge page behind that of `slice`.
+pub(crate) fn next_huge(tables: &Tables, slice: usize) -> usize {
+    let base = tables.base_slice();
+    (base + slice + 1).next_multiple_of(HUGE_SLICES) - base
 }
 
 /// Calls `visit` with each group that some slices lie in, and their bits in it.
