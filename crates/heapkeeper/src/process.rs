@@ -278,8 +278,16 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
-    /// malloc_usable_size; 0 for null and for what is no live block.
+    /// malloc_usable_size; 0 for null and for what is no live block. Some programs (redis) ask at each malloc and free.
     pub fn usable_bytes(&self, block: *mut u8) -> usize {
+        match self.heap.own_live_bytes(self.current(), block) {
+            Some(bytes) => bytes,
+            None => self.usable_bytes_elsewhere(block),
+        }
+    }
+
+    #[inline(never)]
+    fn usable_bytes_elsewhere(&self, block: *mut u8) -> usize {
         if block.is_null() {
             return 0;
         }
