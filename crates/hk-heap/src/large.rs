@@ -101,10 +101,10 @@ impl<O: Os> Heap<O> {
         if self.is_reentered() {
             self.postpone(span);
         } else if heap.is_busy() {
-            self.free_large(span);
+            self.free_large_and_look(span);
         } else {
             heap.set_busy(true);
-            self.free_large(span);
+            self.free_large_and_look(span);
             heap.set_busy(false);
         }
     }
@@ -143,11 +143,18 @@ impl<O: Os> Heap<O> {
         popped.ok().map(|first| first as usize - 1)
     }
 
-    fn free_large(&self, span: usize) {
+    fn free_large_and_look(&self, span: usize) {
+        let pressed = self.free_large(span);
+        self.after_large(pressed);
+    }
+
+    /// As [`Heap::retire`].
+    fn free_large(&self, span: usize) -> bool {
         let header = self.tables().header(span);
         let bytes = header.block_bytes.load(Ordering::Relaxed);
-        self.retire(span);
+        let pressed = self.retire(span);
         self.figures().add_live(-(bytes as i64));
+        pressed
     }
 
     /// Makes a large block hold `bytes` where it is, if it has the room or its neighbour is free.

@@ -23,6 +23,8 @@ pub(crate) struct Pace {
     polls_per_look: Cell<u32>,
     looks: Cell<u32>,
     looked_ms: Cell<u64>,
+    /// Very much memory was free when the heap gave up a span.
+    pressed: Cell<bool>,
 }
 
 impl Pace {
@@ -32,7 +34,22 @@ impl Pace {
             polls_per_look: Cell::new(POLLS_PER_LOOK_MAX),
             looks: Cell::new(0),
             looked_ms: Cell::new(0),
+            pressed: Cell::new(false),
         }
+    }
+
+    /// Very much memory is free: the next poll looks, and so on until that is changed.
+    pub(crate) fn note_pressed(&self) {
+        self.pressed.set(true);
+        self.hurry();
+    }
+
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.pressed.get()
+    }
+
+    pub(crate) fn forget_pressed(&self) {
+        self.pressed.set(false);
     }
 
     /// Whether this poll is to look.

@@ -3,6 +3,7 @@
 use crate::heap::Heap;
 use crate::size_class::SLICE_BYTES;
 use crate::slices::{Which, purge_run};
+use crate::thread_heap::ThreadHeap;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
@@ -44,30 +45,58 @@ impl<O: Os> Heap<O> {
         if won.is_err() {
             return Tick::Idle;
         }
+        self.count_tick(now);
         let purged = self.purge(SLICES_PER_CALL_MAX, if delay == 0 { Which::Any } else { Which::Aged });
         if purged >= SLICES_PER_CALL_MAX {
             // What is left is due already. Relaxed: as above.
             self.next_tick_ms.store(now, Ordering::Relaxed);
             return Tick::More;
         }
-        // Relaxed: it only says that time has passed; and only who won the tick writes.
-        if now >= self.counted_tick_ms.load(Ordering::Relaxed) + TICK_MS_MIN {
-            self.counted_tick_ms.store(now, Ordering::Relaxed);
-            self.tick_count.fetch_add(1, Ordering::Relaxed);
-        }
         let _guard = self.lock();
         self.slices.age(self.tables());
         if purged > 0 { Tick::Spent } else { Tick::Idle }
     }
 
-    /// After a span was given up: looks at the clock, and gives a little back if very much is free.
-    pub(crate) fn after_retire(&self, pressed: bool) {
-        self.tick();
-        if pressed {
-            let purged = self.purge(SLICES_PER_CALL_MAX, Which::Whole);
-            let _guard = self.lock();
-            self.slices.note_pressed_out(purged);
+    /// Counts a tick, whatever there is left to do about it.
+    fn count_tick(&self, now: u64) {
+        let counted = self.counted_tick_ms.load(Ordering::Relaxed);
+        // Relaxed: the count only says that time has passed; and the exchange elects one of several that came at once.
+        let is_counted = || {
+            self.counted_tick_ms.compare_exchange(counted, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        if now >= counted + TICK_MS_MIN && is_counted() {
+            self.tick_count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// After a large block was given up: looks at the clock, or gives a little back if very much is free.
+    pub(crate) fn after_large(&self, pressed: bool) {
+        if self.tick() == Tick::Idle && pressed {
+            self.purge_pressed();
+        }
+    }
+
+    /// Gives a little back if very much was free when the heap gave up a span. True if it did.
+    pub(crate) fn purge_if_pressed(&self, heap: &ThreadHeap) -> bool {
+        if !heap.pace.is_pressed() {
+            return false;
+        }
+        let is_pressed = {
+            let _guard = self.lock();
+            self.slices.is_pressed()
+        };
+        let gave_back = is_pressed && self.purge_pressed();
+        if !gave_back {
+            heap.pace.forget_pressed();
+        }
+        gave_back
+    }
+
+    fn purge_pressed(&self) -> bool {
+        let purged = self.purge(SLICES_PER_CALL_MAX, Which::Whole);
+        let _guard = self.lock();
+        self.slices.note_pressed_out(purged);
+        purged > 0
     }
 
     /// Has the system split a huge page of which a part went back. False if there is none.
