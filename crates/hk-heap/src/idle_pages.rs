@@ -68,16 +68,12 @@ impl IdleLook {
         }
     }
 
+    /// A new tick has all its turns before it, from the class on that has not had its own.
     fn begin(&self, tick: u32) {
-        if self.tick.replace(tick) != tick {
-            if self.spans_left.get() == 0 || self.span.get() != 0 {
-                // The last tick ended in the midst of this class; the others are to have their turn.
-                self.class.set((self.class.get() + 1) % CLASS_COUNT);
-            }
-            self.classes_left.set(CLASS_COUNT);
-            self.spans_left.set(SPANS_PER_TICK);
-            self.begin_class();
-        }
+        self.tick.set(tick);
+        self.classes_left.set(CLASS_COUNT);
+        self.spans_left.set(SPANS_PER_TICK);
+        self.begin_class();
     }
 
     fn begin_class(&self) {
@@ -92,7 +88,7 @@ impl IdleLook {
 
     fn next_class(&self) {
         self.class.set((self.class.get() + 1) % CLASS_COUNT);
-        self.classes_left.set(self.classes_left.get() - 1);
+        self.classes_left.set(self.classes_left.get().saturating_sub(1));
         self.begin_class();
     }
 
@@ -133,10 +129,16 @@ impl<O: Os> Heap<O> {
         }
         let tick = self.tick_count.load(Ordering::Relaxed);
         let look = &heap.idle_look;
-        look.begin(tick);
+        if look.tick.get() != tick {
+            if look.span.get() != 0 {
+                // The last tick ended in the midst of a class.
+                self.end_class(heap);
+            }
+            look.begin(tick);
+        }
         while let Some(class) = look.class() {
             let Some(span) = self.next_due(heap, class, tick) else {
-                look.next_class();
+                self.end_class(heap);
                 continue;
             };
             if allowance.is_used_up() {
@@ -156,10 +158,16 @@ impl<O: Os> Heap<O> {
     /// The span of a class to look at, if it was not looked at in this tick. Those behind one that was are new in the queue, or were moved
     /// to its end.
     fn next_due(&self, heap: &ThreadHeap, class: usize, tick: u32) -> Option<usize> {
-        let look = &heap.idle_look;
-        if look.spans_left_of_class.get() == 0 {
+        if heap.idle_look.spans_left_of_class.get() == 0 {
             return None;
         }
+        let span =
+            self.next_noted(heap, class).or_else(|| heap.queues[class].first.get().checked_sub(1))? as usize;
+        self.header(span).idle.is_due(tick).then_some(span)
+    }
+
+    /// The span behind the one that was looked at last, if it is still in the queue.
+    fn next_noted(&self, heap: &ThreadHeap, class: usize) -> Option<u32> {
         let is_there = |&span: &u32| {
             let header = self.header(span as usize);
             header.state() == SliceState::Small
@@ -167,10 +175,20 @@ impl<O: Os> Heap<O> {
                 && header.listing() == Listing::Queued
                 && usize::from(header.class.load(Ordering::Relaxed)) == class
         };
-        // It may have been taken from the queue since.
-        let next = look.span.get().checked_sub(1).filter(is_there);
-        let span = next.or_else(|| heap.queues[class].first.get().checked_sub(1))? as usize;
-        self.header(span).idle.is_due(tick).then_some(span)
+        heap.idle_look.span.get().checked_sub(1).filter(is_there)
+    }
+
+    /// The look goes on to the next class. If it did not come to the end of this one's queue, those that it saw go behind the others, or
+    /// it would see the same ones again at each tick.
+    fn end_class(&self, heap: &ThreadHeap) {
+        let look = &heap.idle_look;
+        let class = look.class.get();
+        if let Some(span) = self.next_noted(heap, class)
+            && self.header(span as usize).idle.is_due(look.tick.get())
+        {
+            self.queue_rotate(&heap.queues[class], span as usize);
+        }
+        look.next_class();
     }
 
     /// The same for heaps whose threads have ended, a few in each tick, by whoever comes first. The caller's heap is busy.

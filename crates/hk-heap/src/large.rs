@@ -81,7 +81,8 @@ impl<O: Os> Heap<O> {
         let tables = self.tables();
         let Some(offset) = self.offset_of(block.addr()) else { return };
         let start = offset / SLICE_BYTES;
-        let run = Run { start, count: tables.header(start).slices.load(Ordering::Relaxed) as usize, zero: false };
+        let run =
+            Run { start, count: tables.header(start).slices.load(Ordering::Relaxed) as usize, zero: false };
         let mut slice = start;
         while slice < start + bytes.div_ceil(SLICE_BYTES) {
             let huge = {

@@ -442,6 +442,24 @@ impl<O: Os> Heap<O> {
         queue.last.set(span as u32 + 1);
     }
 
+    /// A span of the queue becomes its first, and those before it, in their order, its last.
+    pub(crate) fn queue_rotate(&self, queue: &Queue, span: usize) {
+        let header = self.header(span);
+        debug_assert_eq!(header.listing(), Listing::Queued);
+        let previous = header.previous.load(Ordering::Relaxed);
+        let (Some(before), Some(last), Some(first)) =
+            (previous.checked_sub(1), queue.last.get().checked_sub(1), queue.first.get().checked_sub(1))
+        else {
+            return;
+        };
+        self.header(last as usize).next.store(first + 1, Ordering::Relaxed);
+        self.header(first as usize).previous.store(last + 1, Ordering::Relaxed);
+        self.header(before as usize).next.store(0, Ordering::Relaxed);
+        header.previous.store(0, Ordering::Relaxed);
+        queue.first.set(span as u32 + 1);
+        queue.last.set(previous);
+    }
+
     fn queue_pop(&self, queue: &Queue) -> Option<usize> {
         let first = queue.first.get().checked_sub(1)? as usize;
         self.queue_unlink(queue, first);

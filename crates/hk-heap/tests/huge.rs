@@ -1,5 +1,6 @@
 //! A large heap opens huge pages, once each, and gives their memory back as any other.
 #![cfg(not(hk_loom))]
+#![allow(unsafe_code, reason = "writes and reads the blocks")]
 
 use hk_heap::{Heap, HugePages, Options, ThreadHeap};
 use hk_os::Fake;
@@ -65,8 +66,9 @@ fn what_a_huge_page_has_left_goes_back() {
     let heap = heap();
     let thread = heap.attach().unwrap();
     let mut blocks = fill(&heap, thread, 40 * MIB, 1024);
-    while heap.os().populated_bytes() == 0 {
-        blocks.extend(fill(&heap, thread, MIB, 1024));
+    let before = heap.os().populated_bytes();
+    while heap.os().populated_bytes() == before {
+        blocks.extend(fill(&heap, thread, MIB / 16, 1024));
     }
     assert!(heap.trim(), "the last huge page is not used up");
     assert!(!heap.trim());
@@ -129,5 +131,67 @@ fn a_heap_of_huge_pages_asks_for_all_that_it_may_touch() {
     blocks.extend(fill(&heap, thread, 96 * MIB, MIB));
     assert_eq!(heap.os().preferred_bytes(), asked, "no more of them from now on");
     empty(&heap, thread, blocks);
+    heap.verify();
+}
+
+#[test]
+fn a_span_that_begins_in_another_huge_page_opens_its_own() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    // A span of these has five slices, and a huge page 32.
+    let size = 20 << 10;
+    let blocks = fill(&heap, thread, 64 * MIB, size);
+    empty(&heap, thread, blocks);
+    heap.trim();
+    let before = heap.os().populated_bytes();
+    let blocks = fill(&heap, thread, 40 * MIB, size);
+    let fetched = heap.os().populated_bytes() - before;
+    // Some spans stay with their class.
+    assert!((28 * MIB..=44 * MIB).contains(&fetched), "{fetched} of 40 MiB");
+    empty(&heap, thread, blocks);
+    heap.verify();
+}
+
+#[test]
+fn huge_pages_that_go_back_whole_are_not_split() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let blocks = fill(&heap, thread, 64 * MIB, 1024);
+    let fetched = heap.os().populated_bytes();
+    let before = heap.os().purged_bytes();
+    empty(&heap, thread, blocks);
+    for _ in 0..400 {
+        heap.os().advance_ms(20);
+        let blocks = fill(&heap, thread, 64 << 10, 100);
+        empty(&heap, thread, blocks);
+    }
+    let back = heap.os().purged_bytes() - before;
+    assert!(back > 56 * MIB, "{back} of 64 MiB");
+    let split = heap.os().split_bytes();
+    assert!(split <= 2 * HUGE_BYTES, "{split} of {fetched}: no more than where something is left");
+    heap.verify();
+}
+
+#[test]
+fn what_realloc_copies_is_fetched_first_and_no_more() {
+    let heap = heap();
+    let thread = heap.attach().unwrap();
+    let small = fill(&heap, thread, 9 * MIB, 8192);
+    let before = heap.os().populated_bytes();
+    let block = heap.allocate(thread, 5 * MIB);
+    assert_eq!(heap.os().populated_bytes(), before, "nobody knows how much of a new block is touched");
+    // SAFETY: a new block of that size.
+    unsafe { block.write_bytes(7, 5 * MIB) };
+    let behind = heap.allocate(thread, 3 * MIB);
+    // SAFETY: a live block of ours.
+    let moved = unsafe { heap.reallocate(thread, block, 60 * MIB) }.expect("a live block");
+    assert_ne!(moved, block);
+    let fetched = heap.os().populated_bytes() - before;
+    assert!((4 * MIB..=5 * MIB + 2 * HUGE_BYTES).contains(&fetched), "{fetched} for 5 of 60 MiB");
+    // SAFETY: what was written, and is now there.
+    assert!(unsafe { core::slice::from_raw_parts(moved, 5 * MIB) }.iter().all(|&byte| byte == 7));
+    heap.verify();
+    empty(&heap, thread, [moved, behind].into_iter().chain(small).collect());
+    heap.trim();
     heap.verify();
 }

@@ -43,3 +43,26 @@ fn a_call_gives_back_no_more_than_its_bound_and_the_next_ones_the_rest() {
     }
     heap.verify();
 }
+
+#[test]
+fn mail_that_empties_many_spans_gives_back_no_more_than_any_call() {
+    let heap = Heap::new(Fake::new(512 << 20));
+    heap.start(&Options { reserve_bytes_max: 256 << 20, ..Options::default() }).unwrap();
+    let (owner, other) = (heap.attach().unwrap(), heap.attach().unwrap());
+    let blocks: Vec<*mut u8> = (0..(80 << 20) / 1024).map(|_| heap.allocate(owner, 1024)).collect();
+    for block in blocks {
+        heap.free(other, block).expect("a live block");
+    }
+    let (mut before, start) = (heap.os().purged_bytes(), heap.os().purged_bytes());
+    for _ in 0..20_000 {
+        let block = heap.allocate(owner, 100);
+        let now = heap.os().purged_bytes();
+        assert!((now - before) as u64 <= CALL_MAX, "{} bytes in one call", now - before);
+        before = now;
+        heap.free(owner, block).expect("a live block");
+    }
+    // Without a tick: what is more than is used, and than 32 MiB.
+    let back = (before - start) as u64;
+    assert!(back >= 40 * MIB, "{back} of 80 MiB");
+    heap.verify();
+}
