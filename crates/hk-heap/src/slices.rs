@@ -104,8 +104,8 @@ pub struct SliceMap {
 
 /// Slices of a huge page.
 pub(crate) const HUGE_SLICES: usize = HUGE_BYTES / SLICE_BYTES;
-/// Huge pages are for heaps that use at least so much (8 MiB): one that is mostly unused is then a quarter, and the next one comes when it is full.
-const HUGE_FROM_SLICES: usize = (8 << 20) / SLICE_BYTES;
+/// Huge pages are for heaps that use at least so much (4 MiB): one that is mostly unused is then a third, and the next one comes when it is full.
+const HUGE_FROM_SLICES: usize = (4 << 20) / SLICE_BYTES;
 
 /// At first 32 MiB; doubled when what went back was wanted again, but never so that not a sixteenth of a peak would go back.
 const PRESSED_SLICES_FIRST: usize = 512;

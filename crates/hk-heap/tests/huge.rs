@@ -31,12 +31,12 @@ fn empty(heap: &Heap<Fake>, thread: &ThreadHeap, blocks: Vec<*mut u8>) {
 fn small_blocks_open_huge_pages_once_the_heap_is_large() {
     let heap = heap();
     let thread = heap.attach().unwrap();
-    let small = fill(&heap, thread, 6 * MIB, 1024);
-    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 6 MiB is not large");
+    let small = fill(&heap, thread, 3 * MIB, 1024);
+    assert_eq!(heap.os().populated_bytes(), 0, "a heap of 3 MiB is not large");
     let more = fill(&heap, thread, 24 * MIB, 1024);
     heap.verify();
     let populated = heap.os().populated_bytes();
-    assert!((18 * MIB..=26 * MIB).contains(&populated), "{populated} of the 30 MiB lie above the first 8");
+    assert!((19 * MIB..=27 * MIB).contains(&populated), "{populated} of the 27 MiB lie above the first 4");
     empty(&heap, thread, more);
     let again = fill(&heap, thread, 20 * MIB, 1024);
     assert_eq!(heap.os().populated_bytes(), populated, "the memory is still there");

@@ -134,7 +134,7 @@ fn map_count_line(count: u64) -> Line {
             fact,
             "the heap needs few, but a program with many threads or mapped files may run out; raise it with sysctl",
         ),
-        false => Line::new(Level::Ok, fact, "the heap needs a handful"),
+        false => Line::new(Level::Ok, fact, "the heap needs a few dozen"),
     }
 }
 
