@@ -132,13 +132,13 @@ impl<O: Os> Heap<O> {
         if look.tick.get() != tick {
             if look.span.get() != 0 {
                 // The last tick ended in the midst of a class.
-                self.end_class(heap);
+                self.end_class(heap, tick);
             }
             look.begin(tick);
         }
         while let Some(class) = look.class() {
             let Some(span) = self.next_due(heap, class, tick) else {
-                self.end_class(heap);
+                self.end_class(heap, tick);
                 continue;
             };
             if allowance.is_used_up() {
@@ -180,11 +180,14 @@ impl<O: Os> Heap<O> {
 
     /// The look goes on to the next class. If it did not come to the end of this one's queue, those that it saw go behind the others, or
     /// it would see the same ones again at each tick.
-    fn end_class(&self, heap: &ThreadHeap) {
+    fn end_class(&self, heap: &ThreadHeap, tick: u32) {
         let look = &heap.idle_look;
         let class = look.class.get();
+        let was_seen_by = |span: u32, tick: u32| !self.header(span as usize).idle.is_due(tick);
+        // In this tick means that it was queued anew.
         if let Some(span) = self.next_noted(heap, class)
-            && self.header(span as usize).idle.is_due(look.tick.get())
+            && !was_seen_by(span, look.tick.get())
+            && !was_seen_by(span, tick)
         {
             self.queue_rotate(&heap.queues[class], span as usize);
         }

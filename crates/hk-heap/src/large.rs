@@ -75,25 +75,29 @@ impl<O: Os> Heap<O> {
         Some((start, run.zero))
     }
 
-    /// Fetches memory in huge pages for the first `bytes` of a new block of more than a class, which are about to be written. Of such a
-    /// block otherwise nobody knows how much of it the program will touch.
-    pub(crate) fn fetch_ahead(&self, block: *mut u8, bytes: usize) {
+    /// Fetches memory in huge pages for the first `bytes` of a new block of more than a class, which are about to be written: where that is
+    /// at least a third of what the block has of a huge page. Of a block otherwise nobody knows how much of it the program will touch.
+    pub(crate) fn fetch_ahead(&self, heap: &ThreadHeap, block: *mut u8, bytes: usize) {
         let tables = self.tables();
         let Some(offset) = self.offset_of(block.addr()) else { return };
+        heap.set_busy(true);
         let start = offset / SLICE_BYTES;
         let run =
             Run { start, count: tables.header(start).slices.load(Ordering::Relaxed) as usize, zero: false };
+        let written_end = start + bytes.div_ceil(SLICE_BYTES);
         let mut slice = start;
-        while slice < start + bytes.div_ceil(SLICE_BYTES) {
-            let huge = {
+        while slice < written_end {
+            let end = next_huge(tables, slice).min(start + run.count);
+            let opened = (written_end.min(end) - slice >= (end - slice).div_ceil(3)).then(|| {
                 let _guard = self.lock();
                 self.slices.open_huge_at(tables, &self.os, run, slice)
-            };
-            if let Some(huge) = huge {
+            });
+            if let Some(huge) = opened.flatten() {
                 populate_run(tables, &self.os, huge);
             }
-            slice = next_huge(tables, slice);
+            slice = end;
         }
+        heap.set_busy(false);
     }
 
     /// Gives a large block's span back, or leaves that to a later call if this is a signal handler that interrupted the holder of the
@@ -146,7 +150,7 @@ impl<O: Os> Heap<O> {
 
     fn free_large_and_look(&self, span: usize) {
         let pressed = self.free_large(span);
-        self.after_large(pressed);
+        self.look_after_retire(pressed);
     }
 
     /// As [`Heap::retire`].

@@ -48,8 +48,9 @@ impl Pace {
         self.pressed.get()
     }
 
-    pub(crate) fn forget_pressed(&self) {
-        self.pressed.set(false);
+    /// Whether it was noted; it is no longer.
+    pub(crate) fn take_pressed(&self) -> bool {
+        self.pressed.replace(false)
     }
 
     /// Whether this poll is to look.

@@ -45,7 +45,7 @@ impl<O: Os> Heap<O> {
         if won.is_err() {
             return Tick::Idle;
         }
-        self.count_tick(now);
+        self.count_tick(now, delay / 2);
         let purged = self.purge(SLICES_PER_CALL_MAX, if delay == 0 { Which::Any } else { Which::Aged });
         if purged >= SLICES_PER_CALL_MAX {
             // What is left is due already. Relaxed: as above.
@@ -57,20 +57,21 @@ impl<O: Os> Heap<O> {
         if purged > 0 { Tick::Spent } else { Tick::Idle }
     }
 
-    /// Counts a tick, whatever there is left to do about it.
-    fn count_tick(&self, now: u64) {
+    /// Counts a tick, whatever there is left to do about it. While there is, ticks come one after the other, which are not counted.
+    fn count_tick(&self, now: u64, apart_ms: u64) {
         let counted = self.counted_tick_ms.load(Ordering::Relaxed);
         // Relaxed: the count only says that time has passed; and the exchange elects one of several that came at once.
         let is_counted = || {
             self.counted_tick_ms.compare_exchange(counted, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        if now >= counted + TICK_MS_MIN && is_counted() {
+        if now >= counted + apart_ms.max(TICK_MS_MIN) && is_counted() {
             self.tick_count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// After a large block was given up: looks at the clock, or gives a little back if very much is free.
-    pub(crate) fn after_large(&self, pressed: bool) {
+    /// After a span was given up that is no heap's, or that of a heap that will not look itself: looks at the clock, or gives a little back if
+    /// very much is free.
+    pub(crate) fn look_after_retire(&self, pressed: bool) {
         if self.tick() == Tick::Idle && pressed {
             self.purge_pressed();
         }
@@ -87,7 +88,7 @@ impl<O: Os> Heap<O> {
         };
         let gave_back = is_pressed && self.purge_pressed();
         if !gave_back {
-            heap.pace.forget_pressed();
+            heap.pace.take_pressed();
         }
         gave_back
     }

@@ -290,7 +290,7 @@ impl<O: Os> Heap<O> {
 
     /// Takes over what other threads freed. The caller holds the heap's state.
     pub(crate) fn drain_mail(&self, heap: &ThreadHeap) {
-        self.drain_mail_and(heap, |owner| self.drain_if_ownerless(owner));
+        self.drain_mail_and(heap, |owner| _ = self.drain_if_ownerless(owner));
     }
 
     /// The same; `sent_on` is told who got spans that changed hands.

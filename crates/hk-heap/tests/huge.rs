@@ -188,6 +188,13 @@ fn what_realloc_copies_is_fetched_first_and_no_more() {
     assert_ne!(moved, block);
     let fetched = heap.os().populated_bytes() - before;
     assert!((4 * MIB..=5 * MIB + 2 * HUGE_BYTES).contains(&fetched), "{fetched} for 5 of 60 MiB");
+    for _ in 0..4 {
+        let tiny = heap.allocate(thread, 16);
+        // SAFETY: a live block of ours.
+        let grown = unsafe { heap.reallocate(thread, tiny, 9 * MIB) }.expect("a live block");
+        assert!(!grown.is_null());
+    }
+    assert_eq!(heap.os().populated_bytes(), before + fetched, "hardly anything of these is copied");
     // SAFETY: what was written, and is now there.
     assert!(unsafe { core::slice::from_raw_parts(moved, 5 * MIB) }.iter().all(|&byte| byte == 7));
     heap.verify();

@@ -70,3 +70,23 @@ fn mail_that_empties_many_spans_gives_back_no_more_than_any_call() {
     assert!(back >= 40 * MIB, "{back} of 80 MiB");
     heap.verify();
 }
+
+#[test]
+fn what_is_freed_for_an_ended_thread_goes_back_without_its_help() {
+    let heap = Heap::new(Fake::new(512 << 20));
+    heap.start(&Options { reserve_bytes_max: 256 << 20, ..Options::default() }).unwrap();
+    let (ended, other) = (heap.attach().unwrap(), heap.attach().unwrap());
+    let blocks: Vec<*mut u8> = (0..(80 << 20) / 1024).map(|_| heap.allocate(ended, 1024)).collect();
+    heap.detach(ended);
+    let start = heap.os().purged_bytes();
+    let mut before = start;
+    for block in blocks {
+        heap.free(other, block).expect("a live block");
+        let now = heap.os().purged_bytes();
+        assert!((now - before) as u64 <= CALL_MAX, "{} bytes in one call", now - before);
+        before = now;
+    }
+    let back = (before - start) as u64;
+    assert!(back >= 40 * MIB, "{back} of 80 MiB");
+    heap.verify();
+}
