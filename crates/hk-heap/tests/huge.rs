@@ -189,6 +189,8 @@ fn what_realloc_copies_is_fetched_first_and_no_more() {
     let fetched = heap.os().populated_bytes() - before;
     assert!((4 * MIB..=5 * MIB + 2 * HUGE_BYTES).contains(&fetched), "{fetched} for 5 of 60 MiB");
     for _ in 0..4 {
+        // What comes next begins with a huge page.
+        assert!(!heap.allocate_aligned(thread, HUGE_BYTES, HUGE_BYTES).is_null());
         let tiny = heap.allocate(thread, 16);
         // SAFETY: a live block of ours.
         let grown = unsafe { heap.reallocate(thread, tiny, 9 * MIB) }.expect("a live block");
