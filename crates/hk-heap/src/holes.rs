@@ -9,7 +9,7 @@
 //! touch (`huge-pages=all`, or a system that gives them to everybody) it does not know, and to declare small pages cold again and again
 //! would cost more than it gains.
 
-use crate::slices::{Group, HUGE_SLICES, for_each_group, whole_pages};
+use crate::slices::{Group, for_each_group, huge_page_of, whole_pages};
 use crate::tables::Tables;
 use core::cell::Cell;
 use core::ops::Range;
@@ -97,7 +97,8 @@ impl Holes {
             let (index, bits) =
                 groups.map(|index| (index, tables.group(index).holed.get())).find(|(_, bits)| *bits != 0)?;
             self.lowest_group.set(index);
-            let range = huge_page_of(tables, index * 64 + bits.trailing_zeros() as usize, top);
+            let Range { start, end } = huge_page_of(tables, index * 64 + bits.trailing_zeros() as usize);
+            let range = start..end.min(top);
             self.forget(tables, range.clone());
             if !range.clone().all(|slice| tables.group(slice / 64).is_clean(slice)) {
                 return Some(range);
@@ -123,11 +124,4 @@ impl Holes {
         assert!((0..lowest.min(top.div_ceil(64))).all(is_clear), "holes below the lowest");
         self.lowest_group.set(lowest);
     }
-}
-
-/// The slices in use at some time that share a huge page with `slice`.
-fn huge_page_of(tables: &Tables, slice: usize, top: usize) -> Range<usize> {
-    let base = tables.base_slice();
-    let start = (base + slice) / HUGE_SLICES * HUGE_SLICES;
-    start.saturating_sub(base)..(start + HUGE_SLICES - base).min(top)
 }

@@ -183,13 +183,12 @@ impl<O: Os> Heap<O> {
     fn end_class(&self, heap: &ThreadHeap, tick: u32) {
         let look = &heap.idle_look;
         let class = look.class.get();
-        let was_seen_by = |span: u32, tick: u32| !self.header(span as usize).idle.is_due(tick);
-        // In this tick means that it was queued anew.
-        if let Some(span) = self.next_noted(heap, class)
-            && !was_seen_by(span, look.tick.get())
-            && !was_seen_by(span, tick)
-        {
-            self.queue_rotate(&heap.queues[class], span as usize);
+        if let Some(span) = self.next_noted(heap, class) {
+            let idle = &self.header(span as usize).idle;
+            // Not if it was queued anew in this tick.
+            if idle.is_due(look.tick.get()) && idle.is_due(tick) {
+                self.queue_rotate(&heap.queues[class], span as usize);
+            }
         }
         look.next_class();
     }

@@ -7,7 +7,7 @@
 use crate::heap::{Heap, REQUEST_BYTES_MAX};
 use crate::release::BlockRef;
 use crate::size_class::SLICE_BYTES;
-use crate::slices::{Run, next_huge, populate_run};
+use crate::slices::{Run, huge_page_of, populate_run};
 use crate::thread_heap::ThreadHeap;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
@@ -87,7 +87,7 @@ impl<O: Os> Heap<O> {
         let written_end = start + bytes.div_ceil(SLICE_BYTES);
         let mut slice = start;
         while slice < written_end {
-            let end = next_huge(tables, slice).min(start + run.count);
+            let end = huge_page_of(tables, slice).end.min(start + run.count);
             let opened = (written_end.min(end) - slice >= (end - slice).div_ceil(3)).then(|| {
                 let _guard = self.lock();
                 self.slices.open_huge_at(tables, &self.os, run, slice)
@@ -149,17 +149,15 @@ impl<O: Os> Heap<O> {
     }
 
     fn free_large_and_look(&self, span: usize) {
-        let pressed = self.free_large(span);
-        self.look_after_retire(pressed);
+        self.free_large(span);
+        self.look_after_retire();
     }
 
-    /// As [`Heap::retire`].
-    fn free_large(&self, span: usize) -> bool {
+    fn free_large(&self, span: usize) {
         let header = self.tables().header(span);
         let bytes = header.block_bytes.load(Ordering::Relaxed);
-        let pressed = self.retire(span);
+        self.retire(span);
         self.figures().add_live(-(bytes as i64));
-        pressed
     }
 
     /// Makes a large block hold `bytes` where it is, if it has the room or its neighbour is free.

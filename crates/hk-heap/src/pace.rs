@@ -23,8 +23,6 @@ pub(crate) struct Pace {
     polls_per_look: Cell<u32>,
     looks: Cell<u32>,
     looked_ms: Cell<u64>,
-    /// Very much memory was free when the heap gave up a span.
-    pressed: Cell<bool>,
 }
 
 impl Pace {
@@ -34,23 +32,7 @@ impl Pace {
             polls_per_look: Cell::new(POLLS_PER_LOOK_MAX),
             looks: Cell::new(0),
             looked_ms: Cell::new(0),
-            pressed: Cell::new(false),
         }
-    }
-
-    /// Very much memory is free: the next poll looks, and so on until that is changed.
-    pub(crate) fn note_pressed(&self) {
-        self.pressed.set(true);
-        self.hurry();
-    }
-
-    pub(crate) fn is_pressed(&self) -> bool {
-        self.pressed.get()
-    }
-
-    /// Whether it was noted; it is no longer.
-    pub(crate) fn take_pressed(&self) -> bool {
-        self.pressed.replace(false)
     }
 
     /// Whether this poll is to look.

@@ -3,7 +3,6 @@
 use crate::heap::Heap;
 use crate::size_class::SLICE_BYTES;
 use crate::slices::{Which, purge_run};
-use crate::thread_heap::ThreadHeap;
 use core::sync::atomic::Ordering;
 use hk_os::Os;
 
@@ -71,29 +70,24 @@ impl<O: Os> Heap<O> {
 
     /// After a span was given up that is no heap's, or that of a heap that will not look itself: looks at the clock, or gives a little back if
     /// very much is free.
-    pub(crate) fn look_after_retire(&self, pressed: bool) {
-        if self.tick() == Tick::Idle && pressed {
-            self.purge_pressed();
+    pub(crate) fn look_after_retire(&self) {
+        if self.tick() == Tick::Idle {
+            self.purge_if_pressed();
         }
     }
 
-    /// Gives a little back if very much was free when the heap gave up a span. True if it did.
-    pub(crate) fn purge_if_pressed(&self, heap: &ThreadHeap) -> bool {
-        if !heap.pace.is_pressed() {
+    /// Gives a little back if very much is free. True if it did.
+    pub(crate) fn purge_if_pressed(&self) -> bool {
+        if !self.slices.may_be_pressed() {
             return false;
         }
         let is_pressed = {
             let _guard = self.lock();
-            self.slices.is_pressed()
+            self.slices.note_pressure()
         };
-        let gave_back = is_pressed && self.purge_pressed();
-        if !gave_back {
-            heap.pace.take_pressed();
+        if !is_pressed {
+            return false;
         }
-        gave_back
-    }
-
-    fn purge_pressed(&self) -> bool {
         let purged = self.purge(SLICES_PER_CALL_MAX, Which::Whole);
         let _guard = self.lock();
         self.slices.note_pressed_out(purged);

@@ -270,7 +270,7 @@ impl<O: Os> Heap<O> {
         }
         let gave_back = self.tick_at(now) != Tick::Idle
             || self.purge_idle_pages(heap) != Tick::Idle
-            || self.purge_if_pressed(heap);
+            || self.purge_if_pressed();
         if gave_back || self.split_holed() {
             // What one call may not give back, the next one does.
             heap.pace.hurry();
@@ -354,9 +354,10 @@ impl<O: Os> Heap<O> {
         if header.tally.used() == 0 && header.listing() == Listing::Queued && !alone {
             self.queue_unlink(queue, span);
             heap.span_count.set(heap.span_count.get() - 1);
+            self.retire(span);
             // One call may empty many spans, as when it takes mail over: what is to go back does so at the next looks.
-            if self.retire(span) {
-                heap.pace.note_pressed();
+            if self.slices.may_be_pressed() {
+                heap.pace.hurry();
             }
         }
     }
@@ -406,21 +407,20 @@ impl<O: Os> Heap<O> {
         (header.state() == SliceState::Small && header.is_owned_by(heap)).then_some(span)
     }
 
-    /// Gives a span's slices back. It is in no list, and no block of it is live. Whether some of what is free should go back to the system
-    /// at once.
-    pub(crate) fn retire(&self, span: usize) -> bool {
+    /// Gives a span's slices back. It is in no list, and no block of it is live.
+    pub(crate) fn retire(&self, span: usize) {
         let _guard = self.lock();
         let tables = self.tables();
         let header = tables.header(span);
         if !matches!(header.state(), SliceState::Small | SliceState::Large) {
             // This very lock was the first after a fork, and found the span half retired or resized: it is free already.
-            return false;
+            return;
         }
         let slices = header.slices.load(Ordering::Relaxed) as usize;
         header.retire();
         self.slices.free(tables, span, slices);
         self.note_spans();
-        self.slices.is_pressed()
+        self.slices.note_pressure();
     }
 
     pub(crate) fn queue_push(&self, queue: &Queue, span: usize) {

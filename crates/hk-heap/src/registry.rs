@@ -122,14 +122,13 @@ impl<O: Os> Heap<O> {
         }
         self.drain_mail(heap);
         self.figures().add_live(heap.live_delta.replace(0));
-        let pressed = heap.pace.take_pressed();
         let mailbox = &heap.shared.mailbox;
         let orphaned = mailbox.transfer(HeapState::Running, HeapState::Orphan, self.generation());
         assert!(orphaned, "only a running heap is detached");
         // What was pushed before the state changed is ours to look after; later pushers see the orphan.
-        let retired = self.drain_if_ownerless(heap.index());
+        self.drain_if_ownerless(heap.index());
         self.list_orphan(heap);
-        self.look_after_retire(pressed || retired == Some(true));
+        self.look_after_retire();
     }
 
     fn list_orphan(&self, heap: &ThreadHeap) {

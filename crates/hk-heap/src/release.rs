@@ -120,30 +120,28 @@ impl<O: Os> Heap<O> {
     fn announce_free(&self, span: usize, index: usize) {
         if let Some(owner) = announce(self, span as u32, (index / BLOCKS_PER_WORD) as u32) {
             // The owner has no call to come in which it could look.
-            if let Some(pressed) = self.drain_if_ownerless(owner) {
-                self.look_after_retire(pressed);
+            if self.drain_if_ownerless(owner) {
+                self.look_after_retire();
             }
         }
     }
 
-    /// Acts for a heap that nobody runs, so that memory freed from outside is not lost until it is adopted. If spans were given up: whether
-    /// some of what is free should go back to the system at once.
-    pub(crate) fn drain_if_ownerless(&self, owner: u32) -> Option<bool> {
+    /// Acts for a heap that nobody runs, so that memory freed from outside is not lost until it is adopted. True if spans were given
+    /// up.
+    pub(crate) fn drain_if_ownerless(&self, owner: u32) -> bool {
         let heap = self.tables().heap(owner as usize);
         let mailbox = &heap.shared.mailbox;
         // In a signal handler that interrupted the lock's holder the mail has to wait for the next who looks.
         if self.is_reentered() {
-            return None;
+            return false;
         }
-        let mut retired = None;
+        let mut retired = false;
         // Whoever sets Orphan looks at the mailbox again afterwards, so nothing is left behind.
         while mailbox.has_mail() && mailbox.transfer(HeapState::Orphan, HeapState::Busy, self.generation()) {
             // What changed hands is not looked after further: that could go on from orphan to orphan. Its next freer, or adopter, will.
             let spans = heap.span_count.get();
             self.drain_mail_and(heap, |_| ());
-            if heap.span_count.get() < spans {
-                retired = Some(retired == Some(true) || heap.pace.take_pressed());
-            }
+            retired |= heap.span_count.get() < spans;
             let done = mailbox.transfer(HeapState::Busy, HeapState::Orphan, self.generation());
             debug_assert!(done, "a busy heap changed hands");
         }

@@ -22,7 +22,7 @@ use crate::size_class::SLICE_BYTES;
 use crate::tables::{HUGE_BYTES, Tables};
 use core::cell::Cell;
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hk_os::{Os, Purged};
 
 /// 64 slices.
@@ -92,6 +92,8 @@ pub struct SliceMap {
     pressed_slices: Cell<usize>,
     /// With so many free dirty slices nothing could go back at once.
     pressed_in_vain: Cell<usize>,
+    /// Whether there were more than that when slices were freed last. Read without the lock too, to see whether it is worth taking.
+    pressed: AtomicBool,
     /// Slices that went back so, and were not taken again since.
     pressed_out: Cell<usize>,
     /// The most free dirty slices so far.
@@ -131,6 +133,7 @@ impl SliceMap {
             holes: Holes::new(),
             pressed_slices: Cell::new(PRESSED_SLICES_FIRST),
             pressed_in_vain: Cell::new(0),
+            pressed: AtomicBool::new(false),
             pressed_out: Cell::new(0),
             pressed_total: Cell::new(0),
             dirty_peak: Cell::new(0),
@@ -149,10 +152,18 @@ impl SliceMap {
         self.top() - self.free_count.get() - self.resting.slice_count()
     }
 
-    /// Whether so much memory is free that some should go back at once.
-    pub fn is_pressed(&self) -> bool {
-        self.dirty_count.get()
-            > self.pressed_slices.get().max(self.used_count()).max(self.pressed_in_vain.get())
+    /// Whether so much memory is free that some should go back at once; noted for those without the lock.
+    pub(crate) fn note_pressure(&self) -> bool {
+        let most = self.pressed_slices.get().max(self.used_count()).max(self.pressed_in_vain.get());
+        let pressed = self.dirty_count.get() > most;
+        // Relaxed: whoever sees an old one comes again.
+        self.pressed.store(pressed, Ordering::Relaxed);
+        pressed
+    }
+
+    /// Whether [`SliceMap::note_pressure`] is worth the lock.
+    pub(crate) fn may_be_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
     }
 
     /// Notes that so many slices went back at once. If none did, as none lie together, nobody asks again before there are more.
@@ -160,6 +171,7 @@ impl SliceMap {
         self.pressed_in_vain.set(if count == 0 { self.dirty_count.get() + HUGE_SLICES } else { 0 });
         self.pressed_out.set(self.pressed_out.get() + count);
         self.pressed_total.set(self.pressed_total.get() + count);
+        self.note_pressure();
     }
 
     /// Slices without memory are taken again. If that happens to most of what went back at once, it was too soon.
@@ -213,9 +225,10 @@ impl SliceMap {
         if self.used_peak.get() < HUGE_FROM_SLICES {
             return None;
         }
-        let base = tables.base_slice();
-        let start = ((base + slice) / HUGE_SLICES * HUGE_SLICES).checked_sub(base)?;
-        let end = start + HUGE_SLICES;
+        let Range { start, end } = huge_page_of(tables, slice);
+        if end - start < HUGE_SLICES {
+            return None;
+        }
         let top = self.top();
         let run_slices = run.start..run.start + run.count;
         // The run may begin in another huge page, which is not clean.
@@ -547,10 +560,11 @@ pub(crate) fn whole_pages(tables: &Tables, start: usize, end: usize) -> Range<us
     if first < last { first - base..last - base } else { 0..0 }
 }
 
-/// The first slice of the huge page behind that of `slice`.
-pub(crate) fn next_huge(tables: &Tables, slice: usize) -> usize {
+/// The slices of the huge page that `slice` lies in: fewer than [`HUGE_SLICES`] in the one that the reservation begins in the midst of.
+pub(crate) fn huge_page_of(tables: &Tables, slice: usize) -> Range<usize> {
     let base = tables.base_slice();
-    (base + slice + 1).next_multiple_of(HUGE_SLICES) - base
+    let start = (base + slice) / HUGE_SLICES * HUGE_SLICES;
+    start.saturating_sub(base)..start + HUGE_SLICES - base
 }
 
 /// Calls `visit` with each group that some slices lie in, and their bits in it.

@@ -1,7 +1,7 @@
 //! Memory goes back to the system by and by: no call gives back more than a bounded number of pages.
 #![cfg(not(hk_loom))]
 
-use hk_heap::{Heap, Options};
+use hk_heap::{Heap, Options, ThreadHeap};
 use hk_os::Fake;
 
 const MIB: u64 = 1 << 20;
@@ -44,49 +44,70 @@ fn a_call_gives_back_no_more_than_its_bound_and_the_next_ones_the_rest() {
     heap.verify();
 }
 
-#[test]
-fn mail_that_empties_many_spans_gives_back_no_more_than_any_call() {
+const PEAK: usize = 80 << 20;
+
+/// A heap with two threads, and a peak of the first one's small blocks.
+fn with_peak(work: impl FnOnce(&Heap<Fake>, &ThreadHeap, &ThreadHeap, Vec<*mut u8>)) {
     let heap = Heap::new(Fake::new(512 << 20));
     heap.start(&Options { reserve_bytes_max: 256 << 20, ..Options::default() }).unwrap();
     let (owner, other) = (heap.attach().unwrap(), heap.attach().unwrap());
-    let blocks: Vec<*mut u8> = (0..(80 << 20) / 1024).map(|_| heap.allocate(owner, 1024)).collect();
-    for block in blocks {
-        heap.free(other, block).expect("a live block");
-    }
-    let (mut before, start) = (heap.os().purged_bytes(), heap.os().purged_bytes());
-    for _ in 0..20_000 {
-        let mut check = || {
-            let now = heap.os().purged_bytes();
-            assert!((now - before) as u64 <= CALL_MAX, "{} bytes in one call", now - before);
-            before = now;
-        };
-        let block = heap.allocate(owner, 100);
-        check();
-        heap.free(owner, block).expect("a live block");
-        check();
-    }
-    // Without a tick: what is more than is used, and than 32 MiB.
-    let back = (before - start) as u64;
-    assert!(back >= 40 * MIB, "{back} of 80 MiB");
+    let blocks = (0..PEAK / 1024).map(|_| heap.allocate(owner, 1024)).collect();
+    work(&heap, owner, other, blocks);
     heap.verify();
+}
+
+/// Checks call by call what went back.
+struct Calls<'a> {
+    heap: &'a Heap<Fake>,
+    start: usize,
+    before: usize,
+}
+
+impl<'a> Calls<'a> {
+    fn begin(heap: &'a Heap<Fake>) -> Self {
+        let now = heap.os().purged_bytes();
+        Calls { heap, start: now, before: now }
+    }
+
+    fn check(&mut self) {
+        let now = self.heap.os().purged_bytes();
+        assert!((now - self.before) as u64 <= CALL_MAX, "{} bytes in one call", now - self.before);
+        self.before = now;
+    }
+
+    /// Without a tick what is more than is used, and than 32 MiB, goes back.
+    fn end(self) {
+        let back = (self.before - self.start) as u64;
+        assert!(back >= 40 * MIB, "{back} of 80 MiB");
+    }
+}
+
+#[test]
+fn mail_that_empties_many_spans_gives_back_no_more_than_any_call() {
+    with_peak(|heap, owner, other, blocks| {
+        for block in blocks {
+            heap.free(other, block).expect("a live block");
+        }
+        let mut calls = Calls::begin(heap);
+        for _ in 0..20_000 {
+            let block = heap.allocate(owner, 100);
+            calls.check();
+            heap.free(owner, block).expect("a live block");
+            calls.check();
+        }
+        calls.end();
+    });
 }
 
 #[test]
 fn what_is_freed_for_an_ended_thread_goes_back_without_its_help() {
-    let heap = Heap::new(Fake::new(512 << 20));
-    heap.start(&Options { reserve_bytes_max: 256 << 20, ..Options::default() }).unwrap();
-    let (ended, other) = (heap.attach().unwrap(), heap.attach().unwrap());
-    let blocks: Vec<*mut u8> = (0..(80 << 20) / 1024).map(|_| heap.allocate(ended, 1024)).collect();
-    heap.detach(ended);
-    let start = heap.os().purged_bytes();
-    let mut before = start;
-    for block in blocks {
-        heap.free(other, block).expect("a live block");
-        let now = heap.os().purged_bytes();
-        assert!((now - before) as u64 <= CALL_MAX, "{} bytes in one call", now - before);
-        before = now;
-    }
-    let back = (before - start) as u64;
-    assert!(back >= 40 * MIB, "{back} of 80 MiB");
-    heap.verify();
+    with_peak(|heap, ended, other, blocks| {
+        heap.detach(ended);
+        let mut calls = Calls::begin(heap);
+        for block in blocks {
+            heap.free(other, block).expect("a live block");
+            calls.check();
+        }
+        calls.end();
+    });
 }
