@@ -120,15 +120,19 @@ impl<O: Os> Heap<O> {
             // A signal handler ended the thread, or left by longjmp, while malloc was under way.
             self.rebuild(heap);
         }
+        let spans = heap.span_count.get();
         self.drain_mail(heap);
+        let retired = heap.span_count.get() < spans;
         self.figures().add_live(heap.live_delta.replace(0));
         let mailbox = &heap.shared.mailbox;
         let orphaned = mailbox.transfer(HeapState::Running, HeapState::Orphan, self.generation());
         assert!(orphaned, "only a running heap is detached");
         // What was pushed before the state changed is ours to look after; later pushers see the orphan.
-        self.drain_if_ownerless(heap.index());
+        let retired = self.drain_if_ownerless(heap.index()) || retired;
         self.list_orphan(heap);
-        self.look_after_retire();
+        if retired {
+            self.look_after_retire();
+        }
     }
 
     fn list_orphan(&self, heap: &ThreadHeap) {
