@@ -11,27 +11,36 @@
 //! same kind with the same symbolised stack are one, with a count. The text says nothing that is not
 //! known: this version records the stack of the bad call alone.
 
+mod access;
 mod assemble;
 mod coverage;
+mod culprit;
+mod finding;
 mod fold;
+mod identity;
 mod json;
 mod model;
+mod names;
 mod recording;
 mod sentence;
+mod source;
 mod style;
 mod tail;
 mod text;
 mod units;
 
-pub use assemble::{BugKey, Exit, RunFacts, assemble, bug_key, finding};
+pub use assemble::{Exit, RunFacts, assemble};
+pub use finding::finding;
+pub use identity::{BugKey, bug_key};
 pub use json::{from_json, to_json};
 pub use model::{
-    Address, Block, Certainty, Figure, Figures, Finding, Missing, NotCovered, Note, Process, ProcessRef,
-    Region, Report, SCHEMA, SCHEMA_VERSION, StackFrame, Summary, ThreadRef,
+    Access, Address, Block, Certainty, Culprit, Event, Figure, Figures, Finding, FreeSite, Life, Missing,
+    NotCovered, Note, Population, Process, ProcessRef, Region, Report, SCHEMA, SCHEMA_VERSION, StackFrame,
+    Summary, ThreadRef,
 };
 pub use recording::{Body, Record, Recording, RecordingError, Records};
 pub use sentence::first_sentence;
 pub use style::Style;
 pub use tail::Tail;
 pub use text::{LINE_PREFIX, clean, finding_text, report_text, summary_text};
-pub use units::{bytes, count};
+pub use units::{bytes, count, duration};

@@ -232,6 +232,7 @@ mod tests {
             module: Some("/usr/bin/heapkeeper".into()),
             offset: Some(Address(0x1000)),
             pc: Address(0x1000),
+            source: None,
         }
     }
 
@@ -252,6 +253,7 @@ mod tests {
             aborted: false,
             stack: vec![frame("freed_twice", 116), frame("run", 35)],
             stack_state: "whole".into(),
+            ..Finding::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Args;
 use crate::lines::Sink;
-use hk_format::{Mode, OnFinding, SETTINGS_VARIABLE, Setting, Settings, parse_settings};
+use hk_format::{Guard, Mode, OnFinding, SETTINGS_VARIABLE, Setting, Settings, parse_settings};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -77,13 +77,20 @@ impl Choices {
     }
 
     fn value(&self, library: &Path, recording: &Path) -> OsString {
-        let Settings { mode, on_finding, purge_delay_ms, huge_pages } = self.settings;
+        let Settings { mode, on_finding, purge_delay_ms, huge_pages, guard, guard_side, guard_batch } =
+            self.settings;
         let mut value = OsString::from(format!(
-            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},",
+            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},guard-side={},guard-batch={guard_batch},",
             mode.name(),
             on_finding.name(),
-            huge_pages.name()
+            huge_pages.name(),
+            guard_side.name(),
         ));
+        match guard {
+            Guard::Off => value.push("guard=off,"),
+            Guard::OneIn(every) => value.push(format!("guard=1/{every},")),
+            Guard::Sites => {}
+        }
         value.push(recorder_setting(recording));
         let mut value = value.into_vec();
         value.extend_from_slice(b",lib=");
@@ -127,7 +134,7 @@ fn encode(path: &Path, value: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hk_format::{HugePages, decode_path};
+    use hk_format::{GuardSide, HugePages, decode_path};
 
     #[test]
     fn the_library_reads_what_is_written_here() {
@@ -136,6 +143,9 @@ mod tests {
             on_finding: OnFinding::Abort,
             purge_delay_ms: 7,
             huge_pages: HugePages::All,
+            guard: Guard::OneIn(50),
+            guard_side: GuardSide::Start,
+            guard_batch: 3,
         };
         let paths = ["/cache/lib 100%,x.so", "/tmp/a,b%2C"];
         let value = Choices { settings }.value(Path::new(paths[0]), Path::new(paths[1]));
