@@ -4,7 +4,7 @@ use crate::baseline::{Baseline, KnownFinding};
 use crate::model::{Finding, Report};
 use crate::suppress::{Date, Suppression};
 use crate::units::count;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// What findings are measured against.
 #[derive(Clone, Debug)]
@@ -25,17 +25,12 @@ pub struct Judgement {
     pub suppressed: u64,
     /// Of the baseline, those that were not seen in this run.
     pub not_seen: Vec<KnownFinding>,
-    /// Sentences on suppressions that ended, that cover too few calls, or that were not used.
-    pub remarks: Vec<Remark>,
-}
-
-/// A sentence on a suppression.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// The sentence.
-    pub text: String,
-    /// Whether it matters only to whoever tidies up the suppressions.
-    pub is_minor: bool,
+    /// Sentences on suppressions that ended, or that cover too few calls.
+    pub remarks: Vec<String>,
+    /// Suppressions that nothing was there for.
+    pub unused: Vec<String>,
+    /// Why suppressions can never be about anything, and how many.
+    pub not_applicable: BTreeMap<String, u64>,
 }
 
 impl Judge {
@@ -70,7 +65,7 @@ impl Judge {
             }
         }
         judgement.not_seen = self.not_seen(&report.findings);
-        judgement.remarks = self.remarks(&report.findings, &covered);
+        self.remark(&report.findings, &covered, &mut judgement);
         judgement
     }
 
@@ -95,40 +90,41 @@ impl Judge {
         known.filter(|known| !seen.contains(known.id.as_str())).cloned().collect()
     }
 
-    fn remarks(&self, findings: &[Finding], covered: &[u64]) -> Vec<Remark> {
-        let mut remarks = Vec::new();
+    fn remark(&self, findings: &[Finding], covered: &[u64], judgement: &mut Judgement) {
         for (suppression, &covered) in self.suppressions.iter().zip(covered) {
+            if let Some(why) = suppression.not_applicable() {
+                *judgement.not_applicable.entry(why.into()).or_default() += 1;
+                continue;
+            }
             let about: Vec<&Finding> =
                 findings.iter().filter(|finding| suppression.is_about(finding)).collect();
-            remarks.extend(self.remark(suppression, &about, covered));
+            match self.limit(suppression, &about) {
+                Some(limit) => {
+                    judgement.remarks.push(format!("the suppression {}{limit}", named(suppression)))
+                }
+                None if covered == 0 => judgement.unused.push(named(suppression)),
+                None => {}
+            }
         }
-        remarks
     }
 
-    fn remark(&self, suppression: &Suppression, about: &[&Finding], covered: u64) -> Option<Remark> {
-        let name = format!("the suppression '{}' ({})", suppression.name, suppression.place);
+    /// What keeps a suppression from covering what it is about, if something does.
+    fn limit(&self, suppression: &Suppression, about: &[&Finding]) -> Option<String> {
         let owner = suppression.owner.as_ref().map_or(String::new(), |owner| format!(" (owner: {owner})"));
-        let remark = |text: String, is_minor| Some(Remark { text, is_minor });
-        match suppression.until {
-            Some(until) if !self.holds(suppression) => {
-                let ids: Vec<&str> = about.iter().map(|finding| finding.id.as_str()).collect();
-                let would = match ids.is_empty() {
-                    true => "; what it was for was not seen: remove it".into(),
-                    false => format!("; it would cover {}", ids.join(", ")),
-                };
-                return remark(format!("{name} ended on {until}{owner}{would}"), false);
-            }
-            _ => {}
+        if let Some(until) = suppression.until.filter(|_| !self.holds(suppression)) {
+            let ids: Vec<&str> = about.iter().map(|finding| finding.id.as_str()).collect();
+            let would = match ids.is_empty() {
+                true => "what it was for was not seen: remove it".into(),
+                false => format!("it would cover {}", ids.join(", ")),
+            };
+            return Some(format!(" ended on {until}{owner}; {would}"));
         }
         let calls: u64 = about.iter().map(|finding| finding.repeats).sum();
-        if let Some(max) = suppression.max.filter(|&max| calls > max) {
-            let what = count(calls, "bad call");
-            return remark(format!("{name} covers {max} at most, and there are {what}{owner}"), false);
-        }
-        match suppression.not_applicable() {
-            Some(why) => remark(format!("{name} was not used: {why}"), true),
-            None if covered == 0 => remark(format!("{name} was not used"), true),
-            None => None,
-        }
+        let max = suppression.max.filter(|&max| calls > max)?;
+        Some(format!(" covers {} at most, and there are {calls}{owner}", count(max, "bad call")))
     }
+}
+
+fn named(suppression: &Suppression) -> String {
+    format!("'{}' ({})", suppression.name, suppression.place)
 }

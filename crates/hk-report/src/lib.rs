@@ -38,7 +38,7 @@ pub use baseline::{Baseline, KnownFinding};
 pub use finding::finding;
 pub use identity::{BugKey, Ids, bug_key};
 pub use json::{from_json, to_json};
-pub use judge::{Judge, Judgement, Remark};
+pub use judge::{Judge, Judgement};
 pub use merge::merge;
 pub use model::{
     Access, Address, Block, Certainty, Culprit, Event, Figure, Figures, Finding, FreeSite, Life, Missing,
@@ -50,5 +50,5 @@ pub use sentence::first_sentence;
 pub use style::Style;
 pub use suppress::{Date, Suppression, by_id, parse_suppressions};
 pub use tail::Tail;
-pub use text::{LINE_PREFIX, clean, finding_text, report_text, summary_text};
+pub use text::{LINE_PREFIX, clean, finding_text, judgement_text, report_text, summary_text};
 pub use units::{bytes, count, duration};

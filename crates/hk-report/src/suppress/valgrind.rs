@@ -134,7 +134,7 @@ fn is_replaced(pattern: &FramePattern) -> bool {
 
 fn is_name_of_replaced(name: &str) -> bool {
     let is_prefix = |known: &&str| known.starts_with("_Z") || known.contains(' ');
-    REPLACED.iter().any(|known| name == *known || is_prefix(&known) && name.starts_with(known))
+    REPLACED.iter().any(|known| name == *known || is_prefix(known) && name.starts_with(known))
 }
 
 #[cfg(test)]
