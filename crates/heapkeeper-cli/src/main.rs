@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod sites;
 mod uninstall;
+mod words;
 
 pub use failure::{Failure, VerbResult};
 

@@ -1,8 +1,9 @@
 //! Stands in for the renderers of hk-report until they are there: one function each, from a report to a text.
 
 use hk_report::{Report, to_json};
+use std::path::Path;
 
-pub fn to_sarif(report: &Report) -> String {
+pub fn to_sarif(report: &Report, _root: &Path) -> String {
     to_json(report)
 }
 
@@ -14,10 +15,7 @@ pub fn to_html(report: &Report) -> String {
     to_json(report)
 }
 
-pub fn to_github(report: &Report) -> String {
-    report
-        .findings
-        .iter()
-        .map(|finding| format!("::error title={}::{}\n", finding.id, finding.message))
-        .collect()
+pub fn to_github(report: &Report, _root: &Path) -> String {
+    let told = report.findings.iter().filter(|finding| finding.status == "new");
+    told.map(|finding| format!("::error title={}::{}\n", finding.id, finding.message)).collect()
 }
