@@ -2,9 +2,10 @@
 //! free has to (glibc since 2.33, POSIX 2024).
 
 mod huge;
+mod memory;
 mod tls;
 
-use crate::{Os, Purged, SignalMask};
+use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -18,6 +19,10 @@ const MADV_DONTNEED_LOCKED: i32 = 24;
 
 /// MADV_POPULATE_WRITE (Linux 5.14): as if every page was written to.
 const MADV_POPULATE_WRITE: i32 = 23;
+
+/// MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (Linux 6.13): page table entries that trap, and no mapping of their own.
+const MADV_GUARD_INSTALL: i32 = 102;
+const MADV_GUARD_REMOVE: i32 = 103;
 
 /// Linux. A value without state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -233,6 +238,31 @@ unsafe impl Os for Linux {
     fn process_id(&self) -> u32 {
         // SAFETY: no arguments, cannot fail.
         unsafe { libc::getpid() as u32 }
+    }
+}
+
+// SAFETY: as above; pages that are guarded or denied were given up by the caller.
+unsafe impl GuardOs for Linux {
+    unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
+        // SAFETY: committed pages whose contents the caller gives up.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) == 0 }
+    }
+
+    unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
+        // SAFETY: committed pages by the caller's word; pages that are accessible keep their contents.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
+    }
+
+    unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
+        // SAFETY: the range is ours, and nothing uses it, by the caller's word.
+        unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_NONE) == 0 }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        memory::bytes_max()
     }
 }
 
