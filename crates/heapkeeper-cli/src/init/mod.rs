@@ -82,19 +82,3 @@ pub fn run(args: &Args) -> VerbResult {
         .map_err(|e| Failure::new(format!("init: cannot write to standard output: {e}")))?;
     Ok(ExitCode::SUCCESS)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::ValueEnum;
-
-    #[test]
-    fn every_place_of_every_template_is_filled() {
-        for target in Target::value_variants() {
-            let known = target.filler().unwrap();
-            let places = snippet::places(target.template());
-            assert!(places.iter().all(|place| known.iter().any(|(name, _)| name == place)), "{target:?}");
-            assert!(known.iter().all(|(name, _)| places.contains(name)), "{target:?} has too much");
-        }
-    }
-}

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
 /// Tells that the present test can't be told here, and how to change that. libtest has no such outcome and takes
 /// `eprintln!` for itself: this line reaches whoever counts (`cargo xtask test`), under the test's name.
@@ -18,6 +19,9 @@ pub fn works(program: &str, args: &[&str]) -> bool {
 /// `python3` with a package from PyPI, which is fetched once into a folder beside the build's results and not
 /// installed. `probe` is what Python can do only with it.
 pub fn python_with(package: &str, probe: &str) -> Result<Command, String> {
+    // Two tests that want the same package must not fetch it at once into one folder.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pypi-{package}"));
     let python = || {
         let mut python = Command::new("python3");

@@ -194,6 +194,25 @@ fn an_image_tells_its_findings_in_its_log() {
     assert!(named(&said) && said.contains("survived"), "{said}");
 }
 
+/// The command for an image that is not to be built again, read by a shell, with the file where it lies.
+#[test]
+fn an_image_as_it_is_is_put_on_the_heap_by_one_command() {
+    let made = made("docker");
+    let (_, command) = made.text.split_once("An image as it is, on it: docker run ").unwrap();
+    let script = format!("printf '%s\\n' {}", command.trim());
+    let words = text(&succeed(Command::new("sh").args(["-c", &script])).stdout);
+    let words: Vec<&str> = words.lines().collect();
+    let ["-v", volume, "-e", preload, "-e", settings, "IMAGE"] = words.as_slice() else {
+        panic!("{words:?}")
+    };
+    let (library, place) = volume.split_once(':').unwrap();
+    assert_eq!((place, *preload), ("/heapkeeper.so:ro", "LD_PRELOAD=/heapkeeper.so"));
+    let (name, value) = settings.split_once('=').unwrap();
+    let mut victim = Command::new(&made.victim);
+    let output = succeed(victim.env("LD_PRELOAD", library).env(name, value));
+    assert!(named(&text(&output.stderr)), "{output:?}");
+}
+
 #[test]
 fn docker_builds_the_image() {
     let made = made("docker");
