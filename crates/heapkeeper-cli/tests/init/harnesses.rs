@@ -14,6 +14,8 @@ fn in_folder(program: &str, folder: &Path) -> Command {
         command.env_remove(name);
     }
     command.env_remove("HEAPKEEPER").env_remove("LD_PRELOAD").env_remove("HEAPKEEPER_PYTEST");
+    // Recordings of runs with findings are kept: they go with the folder.
+    command.env_remove("XDG_RUNTIME_DIR").env("TMPDIR", folder);
     command.current_dir(folder).env("PATH", path_with_check(folder));
     command
 }
