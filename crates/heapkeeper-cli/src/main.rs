@@ -9,6 +9,7 @@ mod completions;
 pub mod demo;
 pub mod doctor;
 mod failure;
+mod init;
 mod inspect;
 mod lib_path;
 mod library;
