@@ -3,12 +3,14 @@
 use crate::recording::Recording;
 use crate::registers::{Innermost, Registers};
 use crate::seen::{Sighting, hash};
+use crate::stack_area::{ModuleArea, StackArea};
 use crate::sys;
-use crate::unwind::{ModuleList, Walk};
+use crate::unwind::Walk;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::Ordering;
 use hk_format::{
-    Call, FRAME_COUNT_MAX, FileHeader, FindingKind, FindingRecord, Place, RecordKind, RecordState, StackState,
+    Call, FRAME_COUNT_MAX, FileHeader, FindingKind, FindingRecord, MODULE_AREA_BYTES, Place, RecordKind,
+    RecordState, StackState,
 };
 
 /// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB
@@ -117,7 +119,18 @@ impl Recording {
                 self.add_repeats(record, repeats);
             }
         }
-        self.write_stack(at, walk);
+        let modules = ModuleArea {
+            modules: at + offset_of!(FindingRecord, modules),
+            modules_max_bytes: MODULE_AREA_BYTES,
+            module_bytes: at + offset_of!(FindingRecord, module_bytes),
+        };
+        let stack = StackArea {
+            frames: at + offset_of!(FindingRecord, frames),
+            frames_max: FRAME_COUNT_MAX,
+            frame_count: at + offset_of!(FindingRecord, frame_count),
+            stack_state: at + offset_of!(FindingRecord, stack_state),
+        };
+        self.write_stack(walk, &stack, &mut self.module_list(&modules), &modules);
         self.commit(at, RecordState::Complete);
     }
 
@@ -136,29 +149,6 @@ impl Recording {
         self.mapping.store(at + offset_of!(FindingRecord, thread_name), &sys::thread_name());
         let name = &bad.place_name[bad.place_name.len().saturating_sub(PLACE_NAME_BYTES)..];
         self.mapping.store(at + offset_of!(FindingRecord, place_name), name);
-    }
-
-    /// Walks the stack straight into the record. Counts are stored as it goes, so that a process that dies
-    /// on the way leaves what it has.
-    #[inline(never)]
-    fn write_stack(&self, at: usize, mut walk: Walk) {
-        let mut modules = ModuleList::new(&self.mapping, at + offset_of!(FindingRecord, modules));
-        let mut count = 0;
-        let state = loop {
-            if count == FRAME_COUNT_MAX {
-                break StackState::Cut;
-            }
-            let frame = walk.return_address();
-            self.put_u64(at + offset_of!(FindingRecord, frames) + count * size_of::<u64>(), frame);
-            count += 1;
-            self.put_u32(at + offset_of!(FindingRecord, frame_count), count as u32);
-            modules.add_module_of(frame.wrapping_sub(1));
-            self.put_u32(at + offset_of!(FindingRecord, module_bytes), modules.bytes() as u32);
-            if let Some(end) = walk.step() {
-                break end;
-            }
-        };
-        self.put_u32(at + offset_of!(FindingRecord, stack_state), state as u32);
     }
 
     fn add_repeats(&self, record: Option<usize>, repeats: u32) {

@@ -87,7 +87,19 @@ impl Drop for File {
     }
 }
 
-/// Unmaps a mapping made by [`File::map_shared`].
+/// Maps `len` bytes of zeros, private and writable, for which no memory is set aside; at an address of the
+/// kernel's choice. They are not to be made of huge pages: tables are touched here and there.
+pub(crate) fn map_private(len: usize) -> SysResult {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
+    // SAFETY: a new mapping where nothing is mapped yet touches no memory that anyone knows.
+    let start = unsafe { call(libc::SYS_mmap, [0, len, protection, flags, usize::MAX, 0]) }?;
+    // SAFETY: this advice changes no contents.
+    let _ = unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]) };
+    Ok(start)
+}
+
+/// Unmaps a mapping made by [`File::map_shared`] or [`map_private`].
 ///
 /// # Safety
 /// Nothing may use the range any more.

@@ -1,0 +1,55 @@
+//! How long a stack takes that was seen before, by its depth: `cargo run --release --example capture_speed`.
+//!
+//! The frames are those of a recursive function without frame pointers, with registers to save and locals. Each
+//! figure is the least of many batches, as other programs only ever make it longer.
+
+use hk_recorder::{Innermost, Registers, STACK_FRAMES_MAX, Stacks};
+use std::hint::black_box;
+use std::time::Instant;
+
+static STACKS: Stacks = Stacks::new();
+
+const CAPTURES: u32 = 1000;
+const BATCHES: u32 = 200;
+
+#[inline(never)]
+fn capture() -> u32 {
+    STACKS.capture(&Registers::capture(), Innermost::AtCapture).get()
+}
+
+/// Nanoseconds of a capture at this depth, and its frames.
+#[inline(never)]
+fn measure() -> (f64, usize) {
+    let id = STACKS.capture(&Registers::capture(), Innermost::AtCapture);
+    let (frames, _) = STACKS.frames(id, &mut [0; STACK_FRAMES_MAX]);
+    let mut best_ns = f64::MAX;
+    for _ in 0..BATCHES {
+        let start = Instant::now();
+        for _ in 0..CAPTURES {
+            black_box(capture());
+        }
+        best_ns = best_ns.min(start.elapsed().as_nanos() as f64 / f64::from(CAPTURES));
+    }
+    // One more than here: that of `capture`.
+    (best_ns, frames + 1)
+}
+
+#[inline(never)]
+fn recurse(depth: usize, a: u64, b: u64, c: u64) -> (f64, usize) {
+    if depth == 0 {
+        return measure();
+    }
+    let kept = black_box([a, b, c, a ^ b, b ^ c]);
+    let (best_ns, frames) = recurse(depth - 1, black_box(b), black_box(c), black_box(a));
+    black_box(kept);
+    (best_ns + black_box(0.0), frames)
+}
+
+fn main() {
+    let (_, base) = recurse(0, 1, 2, 3);
+    for wanted in [5, 10, 30, 60] {
+        let (best_ns, frames) = recurse(wanted.max(base) - base, 1, 2, 3);
+        println!("{frames} frames: {best_ns:.0} ns, {:.1} ns a frame", best_ns / frames as f64);
+    }
+    println!("{} bytes of stacks, {} dropped", STACKS.bytes(), STACKS.dropped());
+}
