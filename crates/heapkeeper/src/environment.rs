@@ -2,7 +2,7 @@
 
 use crate::process::{Host, ProcessHeap};
 use core::ffi::{CStr, c_char};
-use hk_format::{NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, parse_settings};
+use hk_format::{NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, guard_range, parse_settings};
 use hk_recorder::print_bad_setting;
 
 unsafe extern "C" {
@@ -48,6 +48,19 @@ impl<H: Host> ProcessHeap<H> {
         let mut settings = Settings::DEFAULT;
         parse_settings(value()).flatten().for_each(|setting| settings.apply(setting));
         settings
+    }
+
+    /// Has the code watched that `guard-sites` names: addresses in the program's file.
+    pub(crate) fn name_sites(&self) {
+        let bias = hk_os::program_bias() as u64;
+        for setting in parse_settings(value()).flatten() {
+            let Setting::GuardSites(ranges) = setting else { continue };
+            for range in ranges.split(|&byte| byte == b'+') {
+                if let Some((start, end)) = guard_range(range) {
+                    self.guarding.sites.name(start.wrapping_add(bias), end.wrapping_add(bias));
+                }
+            }
+        }
     }
 
     pub(crate) fn note_bad_settings(&self) {

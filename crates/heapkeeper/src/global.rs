@@ -1,9 +1,9 @@
 //! The Rust host: `GlobalAlloc`, and what a program may ask.
 
-use crate::process::{Call, Host, ProcessHeap};
+use crate::process::{Call, GivenLayout, Host, ProcessHeap};
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::Ordering;
-use hk_format::{ProcessOrigin, ProcessState};
+use hk_format::{Family, ProcessOrigin, ProcessState};
 use hk_heap::{HugePages, ThreadHeap};
 use hk_recorder::Innermost;
 
@@ -145,23 +145,25 @@ unsafe impl GlobalAlloc for Heapkeeper {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.align() <= 16 {
-            PROCESS.allocate(layout.size())
+            PROCESS.allocate(layout.size(), Family::Rust)
         } else {
-            PROCESS.allocate_aligned(layout.size(), layout.align())
+            PROCESS.allocate_aligned(layout.size(), layout.align(), Family::Rust)
         }
     }
 
     #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
-        PROCESS.free(block, Call::Dealloc);
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // Smaller alignments are all the same to the heap.
+        let align = (layout.align() > 16).then_some(layout.align());
+        PROCESS.free_with(block, Call::Dealloc, GivenLayout { bytes: Some(layout.size()), align });
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if layout.align() <= 16 {
-            return PROCESS.allocate_zeroed(layout.size());
+            return PROCESS.allocate_zeroed(layout.size(), Family::Rust);
         }
-        let block = PROCESS.allocate_aligned(layout.size(), layout.align());
+        let block = PROCESS.allocate_aligned(layout.size(), layout.align(), Family::Rust);
         if !block.is_null() {
             // SAFETY: a new block of that size.
             unsafe { block.write_bytes(0, layout.size()) };
@@ -172,13 +174,13 @@ unsafe impl GlobalAlloc for Heapkeeper {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         if layout.align() <= 16 {
-            return PROCESS.reallocate(block, bytes);
+            return PROCESS.reallocate(block, bytes, Family::Rust);
         }
-        let moved = PROCESS.allocate_aligned(bytes, layout.align());
+        let moved = PROCESS.allocate_aligned(bytes, layout.align(), Family::Rust);
         if !moved.is_null() {
             // SAFETY: the old block is live by the caller's word, the new one is another.
             unsafe { core::ptr::copy_nonoverlapping(block, moved, layout.size().min(bytes)) };
-            PROCESS.free(block, Call::Realloc);
+            PROCESS.free(block, Call::Dealloc);
         }
         moved
     }

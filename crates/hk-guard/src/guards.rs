@@ -185,6 +185,11 @@ impl<O: GuardOs> Guards<O> {
         self.blocks_signals.store(signals, Ordering::Relaxed);
     }
 
+    /// How many blocks can be guarded at a time, at most.
+    pub fn blocks_max(&self) -> usize {
+        self.pages.blocks_max()
+    }
+
     /// Memory that live guarded blocks take, in bytes, and what they may take.
     pub fn live_bytes(&self) -> (usize, usize) {
         (self.live_bytes.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed))

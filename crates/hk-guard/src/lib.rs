@@ -27,5 +27,5 @@ pub mod slot;
 
 pub use canary::Damage;
 pub use fault::{Fault, FaultKind};
-pub use guards::{Freed, Guards, Method, Options, Request, Side};
+pub use guards::{Freed, Guards, Method, Options, Refused, Request, Side};
 pub use slot::{Event, Life, SlotId};

@@ -235,6 +235,11 @@ impl<O: Os> Heap<O> {
         self.signals.load(Ordering::Relaxed)
     }
 
+    /// Whether signal handlers may interrupt malloc and call it, as far as the heap was told.
+    pub fn expects_handlers(&self) -> bool {
+        self.expects_signals()
+    }
+
     /// Says whether the process may have signal handlers. If it has none, the lock is taken without blocking signals, and a
     /// visit fences once. True at first, as a host may not know.
     pub fn expect_signals(&self, signals: bool) {

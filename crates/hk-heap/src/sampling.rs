@@ -52,6 +52,20 @@ impl<O: Os> Heap<O> {
         block
     }
 
+    /// A block for a malloc, while each has to be looked at: the bin stays parked. `heap` is busy; when it is done it is no longer.
+    pub fn allocate_singly(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
+        let (bin, cursor) = (&heap.bins[class], &heap.cursors[class]);
+        cursor.unpark(bin);
+        let block = match bin.take() {
+            Some(block) => block,
+            None => self.allocate_refilled(heap, class),
+        };
+        heap.set_busy(true);
+        cursor.park(bin);
+        heap.set_busy(false);
+        block
+    }
+
     /// The sample was served otherwise.
     pub fn end_sample(&self, heap: &ThreadHeap) {
         debug_assert!(heap.is_busy());

@@ -1,6 +1,7 @@
 //! The library that puts the heap under an unmodified program: the C face of [`heapkeeper::process::ProcessHeap`].
 //!
 //! - [`family`]: malloc and its relatives, with glibc's errors.
+//! - [`operators`]: C++'s new and delete.
 //! - [`info`]: what programs may ask of an allocator.
 //! - [`foreign`]: pointers that other allocators handed out go back to them.
 //! - [`exec`]: programs that this one starts get the heap too, also with a cleared environment.
@@ -22,6 +23,7 @@ mod info;
 mod lifecycle;
 mod limits;
 mod next;
+mod operators;
 mod panic;
 mod sandbox;
 mod shell;

@@ -38,7 +38,7 @@ mod stacks;
 mod sys;
 mod unwind;
 
-pub use finding::{BadCall, Recorded};
+pub use finding::{Access, BadCall, BlockEvent, BlockLife, FreeSite, Recorded};
 pub use line::{print_bad_setting, print_line};
 pub use maps::{PlaceInfo, describe_place};
 pub use process::SharedFigures;
@@ -47,5 +47,5 @@ pub use recording::{ExecToken, Recording};
 pub use registers::{Innermost, Registers};
 pub use stack_area::{ModuleArea, StackArea};
 pub use stacks::{StackId, StackModule, Stacks};
-pub use sys::Errno;
+pub use sys::{Errno, now_ns, thread_name, tid};
 pub use unwind::{ModuleList, STACK_FRAMES_MAX};

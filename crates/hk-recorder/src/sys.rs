@@ -146,7 +146,7 @@ pub(crate) fn read_link(path: &CStr, buffer: &mut [u8]) -> SysResult {
 }
 
 /// The calling thread's name (comm), zero-filled.
-pub(crate) fn thread_name() -> [u8; 16] {
+pub fn thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];
     let args = [libc::PR_GET_NAME as usize, name.as_mut_ptr() as usize, 0, 0, 0, 0];
     // SAFETY: PR_GET_NAME writes 16 bytes at most.
@@ -155,7 +155,7 @@ pub(crate) fn thread_name() -> [u8; 16] {
 }
 
 /// Wall clock, nanoseconds since 1970.
-pub(crate) fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let args = [libc::CLOCK_REALTIME as usize, &raw mut time as usize, 0, 0, 0, 0];
     // SAFETY: the kernel writes one timespec, for which there is room.
@@ -180,7 +180,7 @@ pub(crate) fn parent_pid() -> u32 {
 }
 
 /// Thread id.
-pub(crate) fn tid() -> u32 {
+pub fn tid() -> u32 {
     no_arguments(libc::SYS_gettid)
 }
 

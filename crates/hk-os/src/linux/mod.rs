@@ -283,6 +283,14 @@ fn set_signal_mask(mask: SignalMask) -> SignalMask {
     old
 }
 
+/// Wall clock, nanoseconds since 1970. No system call where the kernel provides for that (vdso(7)).
+pub fn now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place for the result.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Bytes of address space in use, reserved ones included. Zero if it can't be read.
 pub fn mapped_bytes() -> usize {
     statm_bytes(0)
@@ -291,6 +299,24 @@ pub fn mapped_bytes() -> usize {
 /// Resident bytes of this process. Zero if it can't be read.
 pub fn resident_bytes() -> usize {
     statm_bytes(1)
+}
+
+/// What the loader added to the addresses in the program's file: 0 for one that is linked for a fixed address. By its program headers, of
+/// which one tells its own address (PT_PHDR, System V ABI).
+pub fn program_bias() -> usize {
+    // SAFETY: takes any number.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    // SAFETY: as above.
+    let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
+    let table: *const libc::Elf64_Phdr = core::ptr::with_exposed_provenance(headers);
+    for nth in 0..if headers == 0 { 0 } else { count } {
+        // SAFETY: the kernel tells where they are mapped, and how many there are.
+        let header = unsafe { table.wrapping_add(nth).read() };
+        if header.p_type == libc::PT_PHDR {
+            return headers.wrapping_sub(header.p_vaddr as usize);
+        }
+    }
+    0
 }
 
 static OPENS_NO_FILES: AtomicBool = AtomicBool::new(false);
