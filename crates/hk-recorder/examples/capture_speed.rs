@@ -3,6 +3,8 @@
 //! The frames are those of a recursive function without frame pointers, with registers to save and locals. Each
 //! figure is the least of many batches, as other programs only ever make it longer.
 
+#![allow(unsafe_code, reason = "starts a thread without the standard library's frames")]
+
 use hk_recorder::{Innermost, Registers, STACK_FRAMES_MAX, Stacks};
 use std::hint::black_box;
 use std::time::Instant;
@@ -45,11 +47,21 @@ fn recurse(depth: usize, a: u64, b: u64, c: u64) -> (f64, usize) {
     (best_ns + black_box(0.0), frames)
 }
 
-fn main() {
+extern "C" fn measure_all(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
     let (_, base) = recurse(0, 1, 2, 3);
     for wanted in [5, 10, 30, 60] {
         let (best_ns, frames) = recurse(wanted.max(base) - base, 1, 2, 3);
         println!("{frames} frames: {best_ns:.0} ns, {:.1} ns a frame", best_ns / frames as f64);
     }
     println!("{} bytes of stacks, {} dropped", STACKS.bytes(), STACKS.dropped());
+    std::ptr::null_mut()
+}
+
+fn main() {
+    let mut thread = 0;
+    let (nothing, none) = (std::ptr::null(), std::ptr::null_mut());
+    // SAFETY: `thread` outlives the call, and the function takes any argument.
+    assert_eq!(unsafe { libc::pthread_create(&mut thread, nothing, measure_all, none) }, 0);
+    // SAFETY: the thread was just made, and is joined once.
+    assert_eq!(unsafe { libc::pthread_join(thread, std::ptr::null_mut()) }, 0);
 }

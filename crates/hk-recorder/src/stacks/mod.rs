@@ -9,7 +9,13 @@ mod index;
 mod store;
 #[cfg(test)]
 #[allow(unsafe_code, reason = "signals, foreign functions")]
-mod tests;
+mod tests_of_keeping;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "signals, foreign functions")]
+mod tests_of_reading;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "signals, foreign functions")]
+mod tests_of_walking;
 
 use crate::region::{Region, Words};
 use crate::registers::{Innermost, Registers};
