@@ -8,6 +8,7 @@ use crate::unwind::tests::*;
 use std::ffi::{c_int, c_void};
 use std::string::String;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::vec::Vec;
 use std::{format, ptr};
 
@@ -210,4 +211,56 @@ fn damaged_registers_give_the_same_stack() {
         }
         assert_eq!(difference(&STACKS, &damaged), None, "{damaged:x?}");
     }
+}
+
+static INTERRUPTIONS: AtomicU32 = AtomicU32::new(0);
+static WRONG: AtomicU32 = AtomicU32::new(0);
+
+/// Compares without allocating, whatever was interrupted: a capture, or what the test allocates.
+extern "C" fn on_interruption(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    for registers in [interrupted_registers(context), Registers::capture()] {
+        let mut frames = [0; STACK_FRAMES_MAX];
+        let id = STACKS.capture(&registers, Innermost::AtCapture);
+        let (count, ended) = STACKS.frames(id, &mut frames);
+        let mut walk = Walk::new(&registers);
+        let mut exact_end = None;
+        let same = frames[..count].iter().all(|&frame| {
+            let same = exact_end.is_none() && walk.return_address() == frame;
+            exact_end = walk.step();
+            same
+        });
+        if !same || exact_end.unwrap_or(StackState::Cut) != ended {
+            WRONG.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn captures_may_interrupt_captures() {
+    let _signals = SIGNALS.lock().unwrap();
+    handle_by(on_interruption, libc::SIGUSR2, 0);
+    // SAFETY: asks for the calling thread's own handle.
+    let target = unsafe { libc::pthread_self() };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while INTERRUPTIONS.load(Ordering::Relaxed) < 500 {
+                // SAFETY: the thread waits for this one to end.
+                assert_eq!(unsafe { libc::pthread_kill(target, libc::SIGUSR2) }, 0);
+                std::thread::sleep(std::time::Duration::from_micros(20));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut round = 0;
+        while !done.load(Ordering::Relaxed) {
+            round += 1;
+            // Now and then by rules that are to be found anew.
+            if round % 50 == 0 {
+                STACKS.modules_changed();
+            }
+            recurse(round % 70, &|| drop(captured(&STACKS, &Registers::capture(), Innermost::AtCapture)));
+        }
+    });
+    assert_eq!(WRONG.load(Ordering::Relaxed), 0);
 }
