@@ -104,3 +104,77 @@ impl Recording {
         writer.end(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::registers::{Innermost, Registers};
+    use core::mem::offset_of;
+    use hk_format::{
+        FRAME_COUNT_MAX, FileHeader, FindingRecord, MODULE_AREA_BYTES, PROCESS_TABLE_OFFSET, RecordKind,
+    };
+    use std::ffi::CString;
+    use std::vec::Vec;
+    use zerocopy::{FromBytes, IntoBytes};
+
+    fn areas(at: usize, frames_max: usize) -> (StackArea, ModuleArea) {
+        let stack = StackArea {
+            frames: at + offset_of!(FindingRecord, frames),
+            frames_max,
+            frame_count: at + offset_of!(FindingRecord, frame_count),
+            stack_state: at + offset_of!(FindingRecord, stack_state),
+        };
+        let modules = ModuleArea {
+            modules: at + offset_of!(FindingRecord, modules),
+            modules_max_bytes: MODULE_AREA_BYTES,
+            module_bytes: at + offset_of!(FindingRecord, module_bytes),
+        };
+        (stack, modules)
+    }
+
+    /// A record as it is in the file.
+    fn read(path: &std::path::Path, at: usize) -> FindingRecord {
+        FindingRecord::read_from_prefix(&std::fs::read(path).unwrap()[at..]).unwrap().0
+    }
+
+    #[test]
+    fn a_kept_stack_is_written_like_a_walked_one() {
+        static STACKS: Stacks = Stacks::new();
+        static RECORDING: Recording = Recording::new();
+        let path = std::env::temp_dir().join(std::format!("hk-stack-area-{}", std::process::id()));
+        let file_bytes = (PROCESS_TABLE_OFFSET + (1 << 20)) as u64;
+        let mut bytes = std::vec![0; file_bytes as usize];
+        let header = FileHeader::new(file_bytes, 4, 1);
+        bytes[..size_of::<FileHeader>()].copy_from_slice(header.as_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+        RECORDING.open(&CString::new(path.to_str().unwrap()).unwrap()).unwrap();
+        let claim = || RECORDING.claim_record(size_of::<FindingRecord>(), RecordKind::Finding).unwrap();
+        let (walked, kept, cut) = (claim(), claim(), claim());
+        let registers = Registers::capture();
+        let id = STACKS.capture(&registers, Innermost::AtCapture);
+        let (stack, area) = areas(walked, FRAME_COUNT_MAX);
+        RECORDING.write_stack(Walk::new(&registers), &stack, &mut RECORDING.module_list(&area), &area);
+        for (at, frames_max) in [(kept, FRAME_COUNT_MAX), (cut, 3)] {
+            let (stack, area) = areas(at, frames_max);
+            let mut modules = RECORDING.module_list(&area);
+            RECORDING.write_kept_stack(&STACKS, id, &stack, &mut modules, &area);
+            // The same stack again needs no more modules.
+            RECORDING.write_kept_stack(&STACKS, id, &stack, &mut modules, &area);
+        }
+        let [walked, kept, cut] = [walked, kept, cut].map(|at| read(&path, at));
+        let _ = std::fs::remove_file(&path);
+        assert!(walked.frame_count > 3);
+        assert_eq!(kept.frames(), walked.frames());
+        assert_eq!((kept.stack_state, walked.stack_state), (1, 1));
+        let modules = |record: &FindingRecord| -> Vec<(u64, Vec<u8>, Vec<u8>)> {
+            let one = |m: hk_format::ModuleRef<'_>| (m.header.start, m.build_id().to_vec(), m.path.to_vec());
+            record.modules().map(one).collect()
+        };
+        assert!(modules(&walked).len() >= 2);
+        assert_eq!(modules(&kept), modules(&walked));
+        assert_eq!(cut.frames(), &walked.frames()[..3]);
+        assert_eq!(cut.stack_state, StackState::Cut as u32);
+    }
+}

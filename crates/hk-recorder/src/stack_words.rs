@@ -16,8 +16,10 @@ use crate::sys;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hk_format::PAGE_BYTES;
 
-/// Threads whose stacks are known, and pages; more displace each other.
-const THREADS: usize = 256;
+/// Threads whose stacks are known, and pages; more displace each other. A thread has some places to be at: who
+/// is displaced asks the kernel at each walk.
+const THREADS: usize = 1024;
+const THREAD_PLACES: usize = 4;
 const PAGES: usize = 1024;
 /// Pages that the kernel is asked about to tell a thread's own stack; more are no stack.
 const OWN_PAGES_MAX: u64 = 4096;
@@ -55,6 +57,11 @@ impl Range {
     fn contains(self, address: u64) -> bool {
         self.low <= address && address < self.high
     }
+
+    /// How many addresses in it are those of whole words.
+    fn span(self) -> u64 {
+        (self.high - self.low).saturating_sub(7)
+    }
 }
 
 impl ReadableStacks {
@@ -70,21 +77,29 @@ impl ReadableStacks {
     #[inline]
     pub(crate) fn reader(&self, sp: u64) -> StackReader<'_> {
         let thread = thread_pointer();
-        let known = self.own[slot(thread, THREADS)].get(thread).map(Range::unpack);
-        let range = match known {
+        let range = match self.range_of(thread) {
             Some(range) if range.contains(sp) => range,
             known => self.find_range(thread, sp, known),
         };
-        StackReader { known: self, low: range.low, span: (range.high - range.low).saturating_sub(7) }
+        StackReader { known: self, low: range.low, span: range.span() }
+    }
+
+    /// The own stack of a thread, as far as it is known.
+    #[inline(always)]
+    fn range_of(&self, thread: u64) -> Option<Range> {
+        self.places(thread).find_map(|place| place.get(thread)).map(Range::unpack)
+    }
+
+    #[inline(always)]
+    fn places(&self, thread: u64) -> impl Iterator<Item = &Pair> {
+        let first = slot(thread, THREADS);
+        (0..THREAD_PLACES).map(move |i| &self.own[(first + i) % THREADS])
     }
 
     /// Forgets the calling thread's stack, which may be unmapped soon.
     pub(crate) fn forget_thread(&self) {
         let thread = thread_pointer();
-        let entry = &self.own[slot(thread, THREADS)];
-        if entry.get(thread).is_some() {
-            entry.clear();
-        }
+        self.places(thread).filter(|place| place.get(thread).is_some()).for_each(Pair::clear);
     }
 
     /// The calling thread's own stack if it runs on it, made known; else nothing.
@@ -109,7 +124,10 @@ impl ReadableStacks {
             return Range::default();
         }
         let range = Range { low, high };
-        self.own[slot(thread, THREADS)].set(thread, range.pack());
+        let place = (self.places(thread).find(|place| place.get(thread).is_some()))
+            .or_else(|| self.places(thread).find(|place| place.is_empty()))
+            .unwrap_or(&self.own[slot(thread, THREADS)]);
+        place.set(thread, range.pack());
         range
     }
 
@@ -152,6 +170,13 @@ impl StackReader<'_> {
     #[cold]
     #[inline(never)]
     fn word_elsewhere(&mut self, address: u64) -> Option<u64> {
+        // Back on the thread's own stack, from that of a signal handler.
+        if let Some(own) = self.known.range_of(thread_pointer())
+            && address.wrapping_sub(own.low) < own.span()
+        {
+            (self.low, self.span) = (own.low, own.span());
+            return read_known(address);
+        }
         let (first, last) = (address / PAGE, address.checked_add(7)? / PAGE);
         if !self.is_readable(first) || (first != last && !self.is_readable(last)) {
             return None;

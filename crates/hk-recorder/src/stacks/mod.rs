@@ -9,7 +9,13 @@ mod index;
 mod store;
 #[cfg(test)]
 #[allow(unsafe_code, reason = "signals, foreign functions")]
-mod tests;
+mod tests_of_keeping;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "signals, foreign functions")]
+mod tests_of_reading;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "signals, foreign functions")]
+mod tests_of_walking;
 
 use crate::region::{Region, Words};
 use crate::registers::{Innermost, Registers};
@@ -74,8 +80,10 @@ pub struct Stacks {
     index: Index,
     store: Store,
     region: Region,
-    /// How often code may have come and gone.
+    /// One more than how often code may have gone.
     generation: AtomicU64,
+    /// How often code may have come.
+    loads: AtomicU64,
     dropped: AtomicU64,
     /// Where the module lies that this code is linked into; both 0 until it was looked up.
     own_start: AtomicU64,
@@ -98,6 +106,7 @@ impl Stacks {
             store: Store::new(STORE_START),
             region: Region::new(bytes),
             generation: AtomicU64::new(1),
+            loads: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             own_start: AtomicU64::new(0),
             own_end: AtomicU64::new(0),
@@ -130,7 +139,10 @@ impl Stacks {
 
     fn trace(&self, words: Words, generation: u64, registers: &Registers, innermost: Innermost) -> Trace {
         let own = if innermost == Innermost::OutsideOwnModule { self.own() } else { (0, 0) };
-        let walker = Walker { rules: &self.rules, modules: &self.modules, words, generation, own };
+        // Relaxed: as the generation.
+        let loads = self.loads.load(Ordering::Relaxed);
+        let (rules, modules) = (&self.rules, &self.modules);
+        let walker = Walker { rules, modules, words, generation, loads, own };
         walker.trace(registers, innermost, self.readable.reader(registers.rsp))
     }
 
@@ -173,11 +185,19 @@ impl Stacks {
         }
     }
 
-    /// Says that code may have come or gone: call it before and after `dlclose`, and after `dlopen`. What is
-    /// known of program counters is then found anew; stacks and modules stay.
+    /// Says that modules were unloaded: call it before and after `dlclose`. (After: the place is free for others.
+    /// Before: what was found while the modules were finalised is of no use either if another thread loads
+    /// one there at once.) What is known of program counters is found anew; stacks and modules stay.
     pub fn modules_changed(&self) {
         // Relaxed: see `capture`.
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that modules were loaded: call it after `dlopen`. It costs little: only what is known of code that
+    /// was in no module is found anew.
+    pub fn modules_loaded(&self) {
+        // Relaxed: see `capture`.
+        self.loads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Says that the calling thread ends, so that its stack may be unmapped soon. It may still capture.

@@ -23,8 +23,10 @@ pub(crate) struct Walker<'a> {
     pub(crate) modules: &'a ModuleLog,
     /// Where the modules' log is kept.
     pub(crate) words: Words,
-    /// The generation of loaded modules.
+    /// How often modules have been unloaded.
     pub(crate) generation: u64,
+    /// How often they have been loaded.
+    pub(crate) loads: u64,
     /// Where the module lies that this code is linked into.
     pub(crate) own: (u64, u64),
 }
@@ -59,8 +61,8 @@ impl Walker<'_> {
         trace.state = loop {
             let code = at.code_address();
             let rule = match self.rules.get(code, self.generation) {
-                Some(rule) => rule,
-                None => self.find_rule(code),
+                Some(rule) if !rule.is_old_guess(self.loads) => rule,
+                _ => self.find_rule(code),
             };
             // If the frames to be skipped cannot be left, all are kept.
             if skipping && self.is_wanted(innermost, steps, code) {
@@ -98,14 +100,14 @@ impl Walker<'_> {
     fn find_rule(&self, code: u64) -> PackedRule {
         let module = Module::find(code);
         let number = module.map_or(0, |module| self.modules.number_of(self.words, &module, self.generation));
-        let rule = rule_at(code, module.as_ref()).with(number, self.generation);
+        let rule = rule_at(code, module.as_ref(), self.loads).with(number, self.generation);
         self.rules.put(code, self.generation, rule);
         rule
     }
 }
 
 /// What [`Walk`] would do at `pc`.
-fn rule_at(pc: u64, module: Option<&Module>) -> PackedRule {
+fn rule_at(pc: u64, module: Option<&Module>, loads: u64) -> PackedRule {
     let mut probe = Probe::default();
     if let Some(tables) = module.and_then(|module| module.unwind_tables(&mut probe))
         && let Some(fde) = tables.find(pc)
@@ -121,7 +123,7 @@ fn rule_at(pc: u64, module: Option<&Module>) -> PackedRule {
     if signal::is_trampoline(pc, &mut probe) || signal::is_trampoline(pc.wrapping_add(1), &mut probe) {
         return PackedRule::plain(RuleKind::Complicated);
     }
-    PackedRule::plain(RuleKind::Guess)
+    PackedRule::guess(loads)
 }
 
 impl Position {

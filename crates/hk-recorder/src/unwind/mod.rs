@@ -19,7 +19,7 @@ mod rule_cache;
 mod signal;
 #[cfg(test)]
 #[allow(unsafe_code, reason = "signals, foreign functions")]
-mod tests;
+pub(crate) mod tests;
 mod trace;
 
 pub(crate) use fast::Walker;

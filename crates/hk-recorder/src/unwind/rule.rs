@@ -17,7 +17,8 @@ pub(crate) enum RuleKind {
     StackPointer = 1,
     /// The frame address is the frame pointer plus an offset, likewise.
     FramePointer = 2,
-    /// No tables: if the frame pointer is sound, the frame is where it says.
+    /// No tables: if the frame pointer is sound, the frame is where it says. In place of an offset the rule
+    /// carries how often code had been loaded when it was made.
     Guess = 3,
     /// The stack ends here.
     End = 4,
@@ -88,6 +89,17 @@ impl PackedRule {
             _ => return None,
         };
         Self::with_offsets(kind, offset, saved)
+    }
+
+    /// A guess at code that is in no module, as long as none is loaded.
+    pub(super) fn guess(loads: u64) -> PackedRule {
+        PackedRule(RuleKind::Guess as u64 | ((loads & ((1 << CFA_BITS) - 1)) << CFA_SHIFT))
+    }
+
+    /// Whether it is a guess that was made before the last module was loaded.
+    #[inline(always)]
+    pub(super) fn is_old_guess(self, loads: u64) -> bool {
+        self.is(RuleKind::Guess) && ((self.0 >> CFA_SHIFT) ^ loads) & ((1 << CFA_BITS) - 1) != 0
     }
 
     /// None if the offsets cannot be packed.

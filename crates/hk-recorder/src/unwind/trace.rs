@@ -27,6 +27,15 @@ impl Trace {
         Trace { words: [0; STACK_FRAMES_MAX], count: 0, hash: SEED, raw: false, state: StackState::Absent }
     }
 
+    /// A stack of these frames, in no module, that ended whole.
+    #[cfg(test)]
+    pub(crate) fn of_frames(frames: &[u64]) -> Trace {
+        let mut trace = Trace::new();
+        frames.iter().for_each(|&frame| trace.push(frame, 0));
+        trace.state = StackState::Whole;
+        trace
+    }
+
     /// Drops what was gathered.
     pub(super) fn restart(&mut self) {
         (self.count, self.hash, self.raw) = (0, SEED, false);
