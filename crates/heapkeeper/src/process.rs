@@ -25,6 +25,11 @@ pub trait Host: Sized + 'static {
     /// The process's heap.
     fn process() -> &'static ProcessHeap<Self>;
 
+    /// One block in so many is guarded unless the settings say something else; 0: none.
+    fn guard_every() -> u32 {
+        0
+    }
+
     /// The heap of a thread that has none.
     fn sentinel() -> &'static ThreadHeap;
 

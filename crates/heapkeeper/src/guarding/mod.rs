@@ -186,9 +186,14 @@ impl<H: Host> ProcessHeap<H> {
         self.guarding.guards.expect_signals(signals);
     }
 
-    /// Code may have come or gone: to be called before and after dlclose, and after dlopen.
+    /// Code may have gone: to be called before and after dlclose.
     pub fn modules_changed(&self) {
         self.guarding.stacks.modules_changed();
+    }
+
+    /// Code may come: to be called at dlopen.
+    pub fn modules_loaded(&self) {
+        self.guarding.stacks.modules_loaded();
     }
 
     #[cold]
