@@ -132,7 +132,27 @@ pub(crate) struct Merged {
     pub(crate) list: Vec<Finding>,
     pids: Vec<HashSet<u32>>,
     by_key: HashMap<BugKey, usize>,
-    by_id: HashMap<String, u32>,
+    ids: Ids,
+}
+
+/// The ids of a run: bugs in different lines of the same functions are told apart by their order.
+#[derive(Debug, Default)]
+pub struct Ids(HashMap<String, u32>);
+
+impl Ids {
+    /// The id for one more bug: `id`, or `id-2` and so on where it is taken.
+    pub fn distinct(&mut self, id: String) -> String {
+        let count = self.0.entry(id.clone()).or_default();
+        *count += 1;
+        if *count == 1 { id } else { format!("{id}-{count}") }
+    }
+
+    /// Takes an id that may have a number already.
+    pub(crate) fn take(&mut self, id: &str) {
+        // `HK-DF-1234abcd-2`: the number is the fourth part.
+        let base: Vec<&str> = id.splitn(4, '-').take(3).collect();
+        *self.0.entry(base.join("-")).or_default() += 1;
+    }
 }
 
 impl Merged {
@@ -142,7 +162,7 @@ impl Merged {
             None => {
                 self.by_key.insert(key, self.list.len());
                 self.pids.push(HashSet::from([finding.process.pid]));
-                finding.id = self.distinct(finding.id);
+                finding.id = self.ids.distinct(finding.id);
                 self.list.push(finding);
             }
             Some(at) => {
@@ -153,12 +173,5 @@ impl Merged {
                 first.process_count = self.pids[at].len() as u64;
             }
         }
-    }
-
-    /// Bugs in different lines of the same functions: told apart by their order.
-    fn distinct(&mut self, id: String) -> String {
-        let count = self.by_id.entry(id.clone()).or_default();
-        *count += 1;
-        if *count == 1 { id } else { format!("{id}-{count}") }
     }
 }

@@ -13,26 +13,33 @@
 
 mod access;
 mod assemble;
+mod baseline;
 mod coverage;
 mod culprit;
 mod finding;
 mod fold;
 mod identity;
 mod json;
+mod judge;
+mod merge;
 mod model;
 mod names;
 mod recording;
 mod sentence;
 mod source;
 mod style;
+mod suppress;
 mod tail;
 mod text;
 mod units;
 
 pub use assemble::{Exit, RunFacts, assemble};
+pub use baseline::{Baseline, KnownFinding};
 pub use finding::finding;
-pub use identity::{BugKey, bug_key};
+pub use identity::{BugKey, Ids, bug_key};
 pub use json::{from_json, to_json};
+pub use judge::{Judge, Judgement};
+pub use merge::merge;
 pub use model::{
     Access, Address, Block, Certainty, Culprit, Event, Figure, Figures, Finding, FreeSite, Life, Missing,
     NotCovered, Note, Population, Process, ProcessRef, Region, Report, SCHEMA, SCHEMA_VERSION, StackFrame,
@@ -41,6 +48,7 @@ pub use model::{
 pub use recording::{Body, Record, Recording, RecordingError, Records};
 pub use sentence::first_sentence;
 pub use style::Style;
+pub use suppress::{Date, Suppression, by_id, parse_suppressions};
 pub use tail::Tail;
-pub use text::{LINE_PREFIX, clean, finding_text, report_text, summary_text};
+pub use text::{LINE_PREFIX, clean, finding_text, judgement_text, report_text, summary_text};
 pub use units::{bytes, count, duration};

@@ -40,6 +40,20 @@ pub(crate) const fn family_name(family: Family) -> &'static str {
     }
 }
 
+/// All kinds of findings.
+pub(crate) const KINDS: [FindingKind; 10] = [
+    FindingKind::DoubleFree,
+    FindingKind::UseAfterFree,
+    FindingKind::NotOfHeap,
+    FindingKind::NotBlockStart,
+    FindingKind::OverrunWrite,
+    FindingKind::UnderrunWrite,
+    FindingKind::OverrunRead,
+    FindingKind::UnderrunRead,
+    FindingKind::MismatchedDeallocation,
+    FindingKind::WrongLayout,
+];
+
 pub(crate) const fn kind_name(kind: FindingKind) -> &'static str {
     match kind {
         FindingKind::DoubleFree => "double-free",

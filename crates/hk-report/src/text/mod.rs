@@ -1,5 +1,9 @@
 //! The report as text: every line begins with [`LINE_PREFIX`].
 
+mod judgement;
+
+pub use judgement::judgement_text;
+
 use crate::fold::{Part, file_name, is_library, parts};
 use crate::model::*;
 use crate::sentence::title;
@@ -135,7 +139,9 @@ fn outcome(finding: &Finding) -> &'static str {
 }
 
 fn repeats_lines(lines: &mut Lines, report: &Report) {
-    for finding in report.findings.iter().filter(|finding| finding.repeats > 1) {
+    for finding in
+        report.findings.iter().filter(|finding| finding.repeats > 1 && finding.status != "suppressed")
+    {
         let processes = match finding.process_count {
             1 => String::new(),
             n => format!(" in {}", count(n, "process")),
@@ -196,7 +202,20 @@ fn headline(report: &Report, style: Style) -> String {
         n if n == summary.findings => String::new(),
         n => format!(", {}", count(n, "bad call")),
     };
-    format!("{findings} ({}{calls}) in {processes}", kinds.join(", "))
+    format!("{findings} ({}{calls}) in {processes}{}", kinds.join(", "), statuses(report))
+}
+
+/// `: 1 new, 2 known`, where not all are new.
+fn statuses(report: &Report) -> String {
+    let number = |status: &str| report.findings.iter().filter(|finding| finding.status == status).count();
+    let numbers = ["new", "known", "suppressed"].map(|status| (number(status), status));
+    match numbers {
+        [_, (0, _), (0, _)] => String::new(),
+        numbers => {
+            let parts = numbers.iter().filter(|(n, _)| *n > 0).map(|(n, status)| format!("{n} {status}"));
+            format!(": {}", parts.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 /// What is certain and what nobody knows: a reader must not take the last caller for the culprit.
