@@ -109,10 +109,13 @@ fn all_findings() -> Vec<Finding> {
         without_anything(),
         of_a_later_version(),
     ];
-    list.into_iter().map(with_message).collect()
+    list.into_iter().enumerate().map(|(at, finding)| finished(at, finding)).collect()
 }
 
-fn with_message(mut finding: Finding) -> Finding {
+fn finished(at: usize, mut finding: Finding) -> Finding {
+    if finding.id.is_empty() {
+        finding.id = format!("HK-X-{:08x}", (at as u32 + 1).wrapping_mul(0x9e37_79b9));
+    }
     finding.message = first_sentence(&finding);
     finding
 }
@@ -191,7 +194,6 @@ fn at_offset(kind: &str, cwe: u32, (block, life): (Block, Life), offset: i64) ->
 
 fn base(kind: &str, cwe: u32) -> Finding {
     Finding {
-        id: format!("HK-X-{:08x}", cwe * 7919 + kind.len() as u32),
         kind: kind.into(),
         cwe,
         call: "free".into(),
