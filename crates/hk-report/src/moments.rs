@@ -44,7 +44,8 @@ pub(crate) fn moments(finding: &Finding) -> Vec<Moment<'_>> {
         time_ns: finding.time_ns,
         thread: &finding.thread,
         stack: &finding.stack,
-        stack_state: &finding.stack_state,
+        // At the exit nobody makes a call: that there is no stack is no loss.
+        stack_state: if finding.call == "exit" { "" } else { &finding.stack_state },
     };
     events.chain([misused]).collect()
 }
@@ -52,7 +53,7 @@ pub(crate) fn moments(finding: &Finding) -> Vec<Moment<'_>> {
 /// What was done last, as a participle like the others.
 fn misuse(finding: &Finding) -> &'static str {
     if finding.evidence == "canary" {
-        return "damage found";
+        return if finding.call == "exit" { "damage found at exit" } else { "damage found" };
     }
     if let Some(access) = &finding.access {
         return match access.kind.as_str() {
@@ -66,7 +67,7 @@ fn misuse(finding: &Finding) -> &'static str {
         ("malloc-usable-size", _) => "asked for its size",
         ("seen-later", _) => "second free noticed",
         (_, "double-free") => "freed again",
-        (_, "mismatched-deallocation" | "wrong-layout") => "freed the wrong way",
+        (_, "mismatched-deallocation" | "wrong-layout") => "freed wrongly",
         _ => "freed",
     }
 }

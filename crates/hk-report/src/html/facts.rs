@@ -53,6 +53,9 @@ fn sentences(finding: &Finding) -> String {
     let noticed = match finding.evidence.as_str() {
         "call" => "The heap knows its blocks, and refused the call.",
         "trap" => "The processor stopped the access at a guarded page.",
+        "canary" if finding.kind == "use-after-free" => {
+            "Bytes of the freed block were found overwritten: the write itself was not seen."
+        }
         "canary" => "Bytes around the block were found overwritten: the write itself was not seen.",
         "buffer" => "The buffer was looked at before the system call.",
         _ => "",
@@ -65,5 +68,19 @@ fn sentences(finding: &Finding) -> String {
         Some(by) => format!(" Suppressed by {}.", escaped(by)),
         None => String::new(),
     };
-    format!("{noticed}{instruction} Address <code>{:#x}</code>.{aborted}{suppressed}", finding.address.0)
+    let address = format!("Address <code>{:#x}</code>{}.", finding.address.0, region(finding));
+    format!("{noticed}{instruction} {address}{aborted}{suppressed}")
+}
+
+/// The mapping that a foreign address lies in.
+fn region(finding: &Finding) -> String {
+    let Some(region) = &finding.region else { return String::new() };
+    let name = match &region.name {
+        Some(name) => format!(" <code>{}</code>", escaped(name)),
+        None => String::new(),
+    };
+    format!(
+        ", in the mapping{name} from <code>{:#x}</code> to <code>{:#x}</code>",
+        region.start.0, region.end.0
+    )
 }

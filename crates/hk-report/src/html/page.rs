@@ -8,12 +8,15 @@ use crate::model::{Block, Finding, Life};
 use crate::moments::moments;
 use crate::units::{bytes, count};
 use std::fmt::Write;
+use std::ops::Range;
 
 /// Size of a page, by which pages are counted.
-const PAGE_BYTES: i128 = 4096;
+const PAGE_BYTES: u64 = 4096;
 /// The drawing's edges, and the width of what lies outside of the block's own pages.
 const LEFT: f64 = 8.0;
 const OUTSIDE_WIDTH: f64 = 52.0;
+/// The bytes that this width stands for, at least and at most.
+const OUTSIDE_BYTES: Range<i128> = 16..4096;
 /// What the smallest part is drawn with.
 const PART_WIDTH_MIN: f64 = 26.0;
 /// What the access is at least drawn with.
@@ -50,7 +53,7 @@ struct Part {
 pub(super) fn figure(finding: &Finding, at: usize) -> Option<String> {
     let block = finding.block.as_ref()?;
     let life = finding.life.as_ref();
-    let (parts, is_to_scale) = laid_out(stretches(block, life));
+    let (parts, is_to_scale) = laid_out(stretches(block, life, accessed_bytes(finding)));
     let legend = legend(finding, block, &parts);
     let mut body = String::new();
     for part in &parts {
@@ -77,21 +80,34 @@ pub(super) fn figure(finding: &Finding, at: usize) -> Option<String> {
     Some(drawing.html())
 }
 
-fn stretches(block: &Block, life: Option<&Life>) -> Vec<(Kind, i128, i128)> {
+/// Bytes of the access; 0 if they are not known, or if there was none.
+fn accessed_bytes(finding: &Finding) -> i128 {
+    finding.access.as_ref().and_then(|access| access.bytes).unwrap_or(0).into()
+}
+
+fn stretches(block: &Block, life: Option<&Life>, accessed: i128) -> Vec<(Kind, i128, i128)> {
     let size = i128::from(block.bytes);
-    let Some(life) = life else {
-        return vec![(Kind::Other, -64, 0), (Kind::Block, 0, size), (Kind::Other, size, size + 64)];
-    };
     let start = i128::from(block.start.0);
-    let first = (i128::from(life.pages_start.0) - start).min(0);
-    let end = (i128::from(life.pages_end.0) - start).max(size);
+    let (kind, first, end) = match life {
+        Some(life) => {
+            let first = (i128::from(life.pages_start.0) - start).min(0);
+            (Kind::Guard, first, (i128::from(life.pages_end.0) - start).max(size))
+        }
+        None => (Kind::Other, 0, size),
+    };
+    let offset = i128::from(block.offset);
     vec![
-        (Kind::Guard, first - PAGE_BYTES, first),
+        (kind, first - outside(first - offset), first),
         (Kind::Slack, first, 0),
         (Kind::Block, 0, size),
         (Kind::Slack, size, end),
-        (Kind::Guard, end, end + PAGE_BYTES),
+        (kind, end, end + outside(offset + accessed - end)),
     ]
+}
+
+/// How many bytes beside the pages are drawn: few if the access went no farther, so that three bytes past the end do not look like none.
+fn outside(reach: i128) -> i128 {
+    (reach * 2).clamp(OUTSIDE_BYTES.start, OUTSIDE_BYTES.end)
 }
 
 /// Gives each stretch its place; also whether those inside are to scale. Empty ones are left out, but not the block.
@@ -168,11 +184,13 @@ fn x_of(parts: &[Part], offset: i128) -> f64 {
 /// The access as a mark over the bar, with an arrow and words above.
 fn arrow(finding: &Finding, block: &Block, parts: &[Part]) -> String {
     let offset = i128::from(block.offset);
-    let length = finding.access.as_ref().and_then(|access| access.bytes).unwrap_or(0);
-    let (from, to) = (x_of(parts, offset), x_of(parts, offset + i128::from(length)));
+    let length = accessed_bytes(finding);
+    let (from, to) = (x_of(parts, offset), x_of(parts, offset + length));
     let right = WIDTH - LEFT;
-    let from = from.min(right - ACCESS_WIDTH_MIN);
     let width = (to - from).max(ACCESS_WIDTH_MIN);
+    // What is drawn wider than it is stays on its side of the block's start.
+    let from = if offset < 0 && offset + length <= 0 { to - width } else { from };
+    let from = from.clamp(LEFT, right - ACCESS_WIDTH_MIN);
     let tip = from + width / 2.0;
     let mut svg = String::new();
     if finding.access.is_some() {
@@ -230,7 +248,7 @@ fn bounds(life: &Life, parts: &[Part]) -> String {
     let (left, right) = (parts[0].x + parts[0].width, parts[parts.len() - 1].x);
     let (tick, line) = (BAR_BOTTOM + 3.0, BAR_BOTTOM + 8.0);
     let bytes_of_pages = life.pages_end.0.saturating_sub(life.pages_start.0);
-    let pages = count(bytes_of_pages.div_ceil(PAGE_BYTES as u64), "page");
+    let pages = count(bytes_of_pages.div_ceil(PAGE_BYTES), "page");
     let words = format!("{pages} from {:#x}", life.pages_start.0);
     format!("<path class=\"bounds\" d=\"M{left:.1} {tick}V{line}H{right:.1}V{tick}\"/>\n")
         + &text(WIDTH / 2.0, line + 16.0, "dim middle", &fitting(&words, LABEL_CHARS))

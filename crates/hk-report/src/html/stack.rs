@@ -10,7 +10,7 @@ use crate::units::count;
 use hk_symbols::short_name;
 
 /// Parts of a stack that are shown at once; deeper ones are folded.
-const PARTS_MAX: usize = 10;
+const PARTS_MAX: usize = 8;
 /// Characters of a name that are shown at once.
 const NAME_CHARS_MAX: usize = 120;
 
@@ -27,7 +27,7 @@ pub(super) fn column(moment: &Moment<'_>) -> String {
     };
     let remark = match stack_remark(moment.stack_state) {
         Some(remark) => format!("<p class=\"hint\">{}.</p>\n", capitalised(remark)),
-        None if moment.stack.is_empty() => "<p class=\"hint\">No stack is known.</p>\n".into(),
+        None if moment.stack.is_empty() => "<p class=\"hint\">There is no stack.</p>\n".into(),
         None => String::new(),
     };
     format!(
@@ -82,7 +82,8 @@ fn frame_html(stack: &[StackFrame], at: usize) -> String {
         (false, true) => "library",
     };
     format!(
-        "<li class=\"{class}\"><span class=\"number\">{at}</span><div>{}{}{}</div></li>\n",
+        "<li class=\"{class}\"><span class=\"number\" title=\"{}\">{at}</span><div>{}{}{}</div></li>\n",
+        escaped(&in_module(frame)),
         name(frame),
         place(frame),
         source(frame)
@@ -90,13 +91,12 @@ fn frame_html(stack: &[StackFrame], at: usize) -> String {
 }
 
 fn name(frame: &StackFrame) -> String {
-    let (shown, whole) = match (&frame.function, &frame.module, &frame.offset) {
-        (Some(function), _, _) if function.chars().count() > NAME_CHARS_MAX => {
+    let (shown, whole) = match &frame.function {
+        Some(function) if function.chars().count() > NAME_CHARS_MAX => {
             (cut(&short_name(function)), Some(function))
         }
-        (Some(function), _, _) => (function.clone(), None),
-        (None, Some(module), Some(offset)) => (format!("{}+{:#x}", file_name(module), offset.0), None),
-        _ => (format!("{:#x}", frame.pc.0), None),
+        Some(function) => (function.clone(), None),
+        None => (in_module(frame), None),
     };
     let whole = whole.map_or(String::new(), |whole| {
         let whole = escaped(whole);
@@ -104,6 +104,14 @@ fn name(frame: &StackFrame) -> String {
     });
     let inlined = if frame.inlined { " <span class=\"tag\">inlined</span>" } else { "" };
     format!("<code class=\"function\">{}</code>{inlined}{whole}", escaped(&shown))
+}
+
+/// The frame's place for machines: `libpay.so.2+0x4f20`.
+fn in_module(frame: &StackFrame) -> String {
+    match (&frame.module, &frame.offset) {
+        (Some(module), Some(offset)) => format!("{}+{:#x}", file_name(module), offset.0),
+        _ => format!("{:#x}", frame.pc.0),
+    }
 }
 
 fn cut(name: &str) -> String {

@@ -6,6 +6,7 @@ use super::svg::{Drawing, fitting, text};
 use crate::fold::own_frame;
 use crate::model::{Finding, ThreadRef};
 use crate::moments::{Moment, Turn, moments};
+use crate::text::clean;
 use crate::units::duration;
 use hk_symbols::short_name;
 
@@ -20,7 +21,7 @@ const LENGTH: f64 = 320.0;
 /// A gap whose line is broken.
 const GAP_BROKEN: f64 = 96.0;
 /// Characters that fit beside the line, in the larger and the smaller type.
-const TITLE_CHARS: usize = 29;
+const TITLE_CHARS: usize = 30;
 const DETAIL_CHARS: usize = 38;
 
 /// None if nothing but the misuse is known.
@@ -106,9 +107,9 @@ fn point(moment: &Moment<'_>, first_ns: u64, y: f64) -> String {
         Turn::Allocated => format!("{} after start", duration(moment.time_ns)),
         _ => format!("+{}", duration(moment.time_ns.saturating_sub(first_ns))),
     };
-    let title = format!("{}{}", moment.label, by(moment));
+    let title = title(moment);
     let class = if moment.turn == Turn::Misused { "title bad" } else { "title" };
-    mark + &text(TEXT_X, y + 4.5, class, &fitting(&title, TITLE_CHARS))
+    mark + &text(TEXT_X, y + 4.5, class, &title)
         + &text(TEXT_X, y + 21.0, "dim", &with_thread(&when, moment.thread))
 }
 
@@ -119,9 +120,20 @@ fn with_thread(when: &str, thread: &ThreadRef) -> String {
     format!("{when}, thread {}{number}", fitting(&thread.name, room))
 }
 
-fn by(moment: &Moment<'_>) -> String {
-    let function = own_frame(moment.stack).and_then(|frame| frame.function.as_deref());
-    function.map_or(String::new(), |function| format!(" by {}", short_name(function)))
+/// `freed by cache_evict`. Of a long name the end says most: what stands before it are the types around it.
+fn title(moment: &Moment<'_>) -> String {
+    let Some(function) = function(moment) else { return moment.label.into() };
+    let room = TITLE_CHARS.saturating_sub(moment.label.len() + " by ".len());
+    let function = clean(&function);
+    let cut = function.chars().count().saturating_sub(room);
+    match cut {
+        0 => format!("{} by {function}", moment.label),
+        cut => format!("{} by …{}", moment.label, function.chars().skip(cut + 1).collect::<String>()),
+    }
+}
+
+fn function(moment: &Moment<'_>) -> Option<String> {
+    own_frame(moment.stack)?.function.as_deref().map(short_name)
 }
 
 /// The line below a moment: whole while the block is in use, dashed once it is free.
@@ -151,7 +163,8 @@ fn description(moments: &[Moment<'_>]) -> String {
     let first = moments[0].time_ns;
     let parts = moments.iter().map(|moment| {
         let after = duration(moment.time_ns.saturating_sub(first));
-        format!("{}{} after {after} in thread {}", moment.label, by(moment), moment.thread.name)
+        let by = function(moment).map_or(String::new(), |function| format!(" by {function}"));
+        format!("{}{by} after {after} in thread {}", moment.label, moment.thread.name)
     });
     parts.collect::<Vec<_>>().join("; ")
 }
