@@ -39,6 +39,8 @@ pub const NEEDS: &[Need] = &[
     need("gs", "ghostscript"),
     need("valgrind", "valgrind"),
     need("/usr/include/jemalloc/jemalloc.h", "libjemalloc-dev"),
+    need("xmllint", "libxml2-utils"),
+    need("chromium", "chromium"),
 ];
 
 /// Whether the file is there.

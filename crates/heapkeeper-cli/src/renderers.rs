@@ -1,23 +1,18 @@
-//! Stands in for the renderers of hk-report until they are there: one function each, from a report to a text.
+//! The renderers of hk-report, with paths told from the present folder.
 
-use hk_report::{Report, to_json};
+use hk_report::Report;
+use std::path::PathBuf;
+
+pub use hk_report::{to_html, to_junit};
+
+fn root() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
 
 pub fn to_sarif(report: &Report) -> String {
-    to_json(report)
-}
-
-pub fn to_junit(report: &Report) -> String {
-    to_json(report)
-}
-
-pub fn to_html(report: &Report) -> String {
-    to_json(report)
+    hk_report::to_sarif(report, &root())
 }
 
 pub fn to_github(report: &Report) -> String {
-    report
-        .findings
-        .iter()
-        .map(|finding| format!("::error title={}::{}\n", finding.id, finding.message))
-        .collect()
+    hk_report::to_github(report, &root())
 }

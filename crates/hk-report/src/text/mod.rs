@@ -108,7 +108,7 @@ fn near(file: &str) -> &str {
     here.and_then(|here| file.strip_prefix(here)?.strip_prefix('/')).unwrap_or(file)
 }
 
-fn stack_remark(state: &str) -> Option<&'static str> {
+pub(crate) fn stack_remark(state: &str) -> Option<&'static str> {
     match state {
         "cut" => Some("the stack goes on: only its innermost frames are recorded"),
         "broken" => Some("the stack ends early: the last frame has no unwind information"),
