@@ -18,6 +18,7 @@ use crate::outcome::Outcome;
 use matrix::Variant;
 use programs::Programs;
 use runs::{Answer, Task};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tools::{Runner, Tool};
 
@@ -34,6 +35,7 @@ pub fn suite(context: &mut Context) {
     };
     let tools = tools_here(context);
     let tasks = tasks(context, &variants, &tools);
+    let tasks = without_missing_builds(context, &programs, tasks);
     let answers = {
         let runner = Runner {
             programs: &programs,
@@ -76,6 +78,24 @@ fn tasks<'a>(context: &Context, variants: &'a [Variant], tools: &[Tool]) -> Vec<
         tasks.extend(chosen.map(|(_, variant)| Task { tool, variant }));
     }
     tasks.retain(|task| context.wants(&task.name()));
+    tasks.retain(|task| Programs::can_be(&task.variant.program, task.tool.build()));
+    tasks
+}
+
+/// Builds that are not there: one skipped test each, with the way to get it.
+fn without_missing_builds<'a>(
+    context: &mut Context,
+    programs: &Programs,
+    tasks: Vec<Task<'a>>,
+) -> Vec<Task<'a>> {
+    let is_there = |task: &Task| programs.path(&task.variant.program, task.tool.build()).is_some();
+    let (tasks, missing): (Vec<Task>, Vec<Task>) = tasks.into_iter().partition(is_there);
+    let names: BTreeSet<String> =
+        missing.iter().map(|task| format!("{} {}", task.tool.name(), task.variant.program)).collect();
+    for name in names {
+        let why = "no toolchain with sanitizers; rustup toolchain install nightly";
+        context.record(&name, Outcome::Skipped(why.into()));
+    }
     tasks
 }
 

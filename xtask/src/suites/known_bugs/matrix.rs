@@ -94,8 +94,10 @@ impl Group {
             }
         }
         // The one in the middle: neither the smallest block nor the first way.
-        let middle = variants.len() / 2;
-        if let Some(variant) = variants.get_mut(middle) {
+        let mut promised: Vec<&mut Variant> =
+            variants.iter_mut().filter(|v| !matches!(v.at_both, Promise::Nothing(_))).collect();
+        let middle = promised.len() / 2;
+        if let Some(variant) = promised.get_mut(middle) {
             variant.in_sample = true;
         }
         variants

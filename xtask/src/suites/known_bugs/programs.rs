@@ -2,6 +2,7 @@
 
 use crate::compile::{self, Job, ending, files, stem};
 use crate::context::Context;
+use crate::packages;
 use crate::process::Run;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +39,20 @@ impl Build {
     }
 }
 
+/// The program whose allocator is the crate, built by cargo. It has no sanitized build: its heap is not libc's.
+const OF_THE_CRATE: &str = "known_bug_layouts";
+
+/// An error that says how to get gcc's address sanitizer, if it is not there.
+pub fn has_sanitizer() -> Result<(), String> {
+    packages::require(&["gcc", "g++"])?;
+    // gcc repeats the name of a file that it does not have.
+    let run = Run::new("gcc", Duration::from_secs(20)).arg("-print-file-name=libasan.so").succeeds()?;
+    match Path::new(run.stdout.trim()).is_absolute() {
+        true => Ok(()),
+        false => Err("gcc has no libasan.so; apt-get install libgcc-$(gcc -dumpversion)-dev".into()),
+    }
+}
+
 /// Where the built programs lie.
 pub struct Programs {
     folder: PathBuf,
@@ -55,6 +70,7 @@ impl Programs {
         for source in sources.iter().filter(|source| ending(source) == "rs") {
             programs.sanitized_rust(source)?;
         }
+        programs.of_the_crate(context)?;
         Ok(programs)
     }
 
@@ -63,12 +79,30 @@ impl Programs {
         Some(self.folder.join(build.folder()).join(name)).filter(|path| path.is_file())
     }
 
+    /// Whether there can be such a build.
+    pub fn can_be(name: &str, build: Build) -> bool {
+        name != OF_THE_CRATE || build == Build::Plain
+    }
+
+    fn of_the_crate(&self, context: &Context) -> Result<(), String> {
+        Run::new("cargo", context.time_left(Duration::from_secs(300)))
+            .args(["build", "--package", "heapkeeper", "--example", OF_THE_CRATE])
+            .folder(&context.root)
+            .succeeds()?;
+        let (built, place) = (
+            context.target.join("debug/examples").join(OF_THE_CRATE),
+            self.folder.join(Build::Plain.folder()).join(OF_THE_CRATE),
+        );
+        std::fs::copy(&built, place).map(drop).map_err(|e| format!("{}: {e}", built.display()))
+    }
+
     fn jobs(&self, sources: &[PathBuf]) -> Vec<Job> {
+        let sanitizer = has_sanitizer().is_ok();
         let mut jobs = Vec::new();
         for source in sources {
             for build in Build::ALL {
                 let is_rust = ending(source) == "rs";
-                if is_rust && build != Build::Plain {
+                if build != Build::Plain && (is_rust || !sanitizer) {
                     continue;
                 }
                 // Calls of the C library stay calls: they are among what is tested.

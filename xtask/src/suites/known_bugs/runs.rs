@@ -60,13 +60,12 @@ impl Task<'_> {
     /// Whether a silent tool is a failure. Ours must keep its promise; a sanitizer or valgrind that is silent
     /// without a known reason casts doubt on whether the bug is one.
     fn must_report(&self) -> bool {
+        let has_excuse = self.variant.misses.contains_key(self.tool.family());
         match self.tool {
             Tool::Heapkeeper | Tool::HeapkeeperEnd => {
-                !matches!(self.tool.promise(self.variant), Promise::Nothing(_))
+                !has_excuse && !matches!(self.tool.promise(self.variant), Promise::Nothing(_))
             }
-            Tool::Asan | Tool::AsanFast | Tool::Valgrind => {
-                !self.variant.misses.contains_key(self.tool.family())
-            }
+            Tool::Asan | Tool::AsanFast | Tool::Valgrind => !has_excuse,
             Tool::Glibc => false,
         }
     }
