@@ -4,7 +4,7 @@
 //!   layouts wrong-layout HOW BYTES DISTANCE LIFE bug|twin
 //!
 //! The wrong size is DISTANCE bytes more, or fewer where HOW says so.
-#![allow(unsafe_code, reason = "the bugs are those of unsafe code")]
+#![allow(unsafe_code, clippy::multiple_unsafe_ops_per_block, reason = "the bugs are those of unsafe code")]
 
 use heapkeeper::Heapkeeper;
 use std::alloc::{Layout, alloc, dealloc, realloc};

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// The exit status of a run with findings.
 const FOUND: i32 = 97;
+/// That of a run without findings in which blocks went unguarded.
+const BLIND: i32 = 98;
 /// That of heapkeeper's own failures.
 const FAILED: i32 = 125;
 
@@ -28,7 +30,12 @@ pub fn is_there(artefacts: &Artefacts) -> Result<(), String> {
 pub fn prefix(artefacts: &Artefacts, side: Option<&str>, json: &Path) -> Vec<String> {
     let mut words = vec![artefacts.command.to_string_lossy().into_owned(), "check".into()];
     words.extend(side.iter().flat_map(|side| ["--side".to_string(), side.to_string()]));
-    words.extend(["--json".into(), json.to_string_lossy().into_owned(), "--".into()]);
+    // In a place of its own, or each finding would leave one in the temporary folder.
+    let recording = json.with_extension("hkrec");
+    for (option, path) in [("--json", json), ("--record", &recording)] {
+        words.extend([option.into(), path.to_string_lossy().into_owned()]);
+    }
+    words.push("--".into());
     words
 }
 
@@ -51,7 +58,7 @@ impl Check<'_> {
             Err(text) => return Seen::Broken(format!("{text}\n{}", how())),
         };
         match (ended.status.code(), findings.is_empty()) {
-            (Some(FAILED), _) => Seen::Broken(how()),
+            (Some(FAILED | BLIND), _) => Seen::Broken(how()),
             (Some(FOUND), false) => self.named(&findings),
             (Some(FOUND), true) => Seen::Broken(format!("exit status 97 and no finding\n{}", how())),
             (_, false) => Seen::Broken(format!("findings, and not exit status 97\n{}", how())),
@@ -83,17 +90,28 @@ impl Check<'_> {
         if !self.variant.cwe.iter().any(|&wanted| u64::from(wanted) == cwe) {
             return Some(format!("{kind}: CWE {cwe}"));
         }
-        let mut functions = Vec::new();
-        collect_functions(finding, &mut functions);
         // Too late to see who did it; a canary knows the block, and so who asked for it.
         let is_late = self.promise == Promise::Late;
         let wanted = self.variant.sites.iter().filter(|site| !is_late || *site != "bug_site");
-        let missing: Vec<&str> = wanted
-            .filter(|site| !functions.iter().any(|function| function.contains(site.as_str())))
-            .map(String::as_str)
-            .collect();
-        (!missing.is_empty()).then(|| format!("{kind}: no stack names {}", missing.join(", ")))
+        let missing: Vec<&str> =
+            wanted.map(String::as_str).filter(|site| !names(stack_of(finding, site), site)).collect();
+        (!missing.is_empty()).then(|| format!("{kind}: the stack does not name {}", missing.join(", ")))
     }
+}
+
+/// The stack that has to name a site: that of the bad call or access, of the allocation, of the free.
+fn stack_of<'a>(finding: &'a Value, site: &str) -> &'a Value {
+    match site {
+        "alloc_site" => &finding["life"]["allocated"]["stack"],
+        "free_site" => &finding["life"]["freed"]["stack"],
+        _ => &finding["stack"],
+    }
+}
+
+/// Whether a function of the stack has the word in its name.
+fn names(stack: &Value, word: &str) -> bool {
+    let frames = stack.as_array().map(Vec::as_slice).unwrap_or_default();
+    frames.iter().filter_map(|frame| frame["function"].as_str()).any(|function| function.contains(word))
 }
 
 fn findings(json: &Path) -> Result<Vec<Value>, String> {
@@ -102,36 +120,19 @@ fn findings(json: &Path) -> Result<Vec<Value>, String> {
     report["findings"].as_array().cloned().ok_or("the report has no findings".into())
 }
 
-/// The functions of all stacks of a finding, whatever the stacks are called.
-fn collect_functions<'a>(value: &'a Value, functions: &mut Vec<&'a str>) {
-    match value {
-        Value::Array(values) => values.iter().for_each(|value| collect_functions(value, functions)),
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                match (key.as_str(), value) {
-                    ("function", Value::String(function)) => functions.push(function),
-                    _ => collect_functions(value, functions),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn functions_are_found_in_all_stacks() {
+    fn each_site_has_its_stack() {
         let finding = json!({
-            "stack": [{"function": "bug_site"}, {"function": null}],
-            "block": {"allocated": {"stack": [{"function": "alloc_site"}]}},
+            "stack": [{"function": null}, {"function": "Sites<true>::bug_site()"}],
+            "life": {"allocated": {"stack": [{"function": "alloc_site"}]}, "freed": null},
         });
-        let mut functions = Vec::new();
-        collect_functions(&finding, &mut functions);
-        functions.sort_unstable();
-        assert_eq!(functions, ["alloc_site", "bug_site"]);
+        assert!(names(stack_of(&finding, "bug_site"), "bug_site"));
+        assert!(names(stack_of(&finding, "alloc_site"), "alloc_site"));
+        assert!(!names(stack_of(&finding, "free_site"), "free_site"));
     }
 }
