@@ -22,8 +22,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tools::{Runner, Tool};
 
-/// Valgrind takes half a second a run: the long run shows it one variant in so many, and one of each group.
-const VALGRIND_SHARE: usize = 3;
+/// Valgrind takes half a second a run: unless `--only` asks for it, it is shown one variant in so many.
+const VALGRIND_SHARE_SAMPLE: usize = 2;
+const VALGRIND_SHARE_SOAK: usize = 3;
 
 /// One variant of each group, or in the long run all of them.
 pub fn suite(context: &mut Context) {
@@ -68,14 +69,16 @@ fn tools_here(context: &mut Context) -> Vec<Tool> {
 }
 
 fn tasks<'a>(context: &Context, variants: &'a [Variant], tools: &[Tool]) -> Vec<Task<'a>> {
+    let valgrind_share = match (context.is_narrowed(), context.soak) {
+        (true, _) => 1,
+        (false, true) => VALGRIND_SHARE_SOAK,
+        (false, false) => VALGRIND_SHARE_SAMPLE,
+    };
+    let chosen: Vec<&Variant> = variants.iter().filter(|v| v.in_sample || context.soak).collect();
     let mut tasks = Vec::new();
     for &tool in tools {
-        let share = if tool == Tool::Valgrind { VALGRIND_SHARE } else { 1 };
-        let chosen = variants
-            .iter()
-            .enumerate()
-            .filter(|(place, variant)| variant.in_sample || (context.soak && place % share == 0));
-        tasks.extend(chosen.map(|(_, variant)| Task { tool, variant }));
+        let share = if tool == Tool::Valgrind { valgrind_share } else { 1 };
+        tasks.extend(chosen.iter().step_by(share).map(|variant| Task { tool, variant }));
     }
     tasks.retain(|task| context.wants(&task.name()));
     tasks.retain(|task| Programs::can_be(&task.variant.program, task.tool.build()));

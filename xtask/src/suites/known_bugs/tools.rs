@@ -100,7 +100,7 @@ impl Tool {
         }
     }
 
-    /// The words that go before the program, without the checks' own files.
+    /// The words that go before the program; ours writes its report to `json`.
     pub fn prefix(self, artefacts: Option<&Artefacts>, json: &Path) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
         match (self, artefacts) {
