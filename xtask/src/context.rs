@@ -74,6 +74,11 @@ impl Context {
         name.contains(&self.only)
     }
 
+    /// Whether `--only` was given.
+    pub fn is_narrowed(&self) -> bool {
+        !self.only.is_empty()
+    }
+
     /// Counts a test's outcome, and tells failures and skips.
     pub fn record(&mut self, name: &str, outcome: impl Into<Outcome>) {
         match outcome.into() {

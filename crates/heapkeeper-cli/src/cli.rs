@@ -1,6 +1,8 @@
 //! The one table of verbs and options: help, man page and completions are made from it.
 
-use crate::{VerbResult, check, completions, demo, doctor, lib_path, library, man, report, run, uninstall};
+use crate::{
+    VerbResult, check, completions, demo, doctor, init, lib_path, library, man, report, run, uninstall,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 
 const LONG_ABOUT: &str = "\
@@ -29,6 +31,8 @@ enum Verb {
     Doctor(doctor::Args),
     /// Print a kept recording again
     Report(report::Args),
+    /// Print what puts our heap under a service, an image or a test suite for good
+    Init(init::Args),
     /// Print the library's path, for a bare LD_PRELOAD
     Lib(lib_path::Args),
     /// Remove what heapkeeper unpacked into the cache folder
@@ -53,6 +57,7 @@ pub fn dispatch() -> VerbResult {
             Verb::Demo(args) => demo::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
             Verb::Report(args) => report::run(&args),
+            Verb::Init(args) => init::run(&args),
             Verb::Lib(args) => lib_path::run(&args),
             Verb::Uninstall(args) => uninstall::run(&args),
             Verb::Man(args) => man::run(&args),

@@ -2,8 +2,7 @@
 
 use crate::Failure;
 use crate::output::Output;
-use crate::renderers::{to_github, to_html, to_junit, to_sarif};
-use hk_report::{Report, to_json};
+use hk_report::{Report, to_github, to_html, to_json, to_junit, to_sarif};
 use std::path::Path;
 
 /// From a report, and the folder that source files are named from, to a text.

@@ -39,7 +39,7 @@ pub use record::{
 };
 pub use settings::{
     GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardSide, HugePages, Mode, OnFinding, SETTINGS_VARIABLE,
-    Setting, SettingError, Settings, decode_path, parse as parse_settings,
+    Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
 };
 
 /// Makes a plain enum with a stable number for each name, and the way back from the number.

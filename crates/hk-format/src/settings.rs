@@ -248,7 +248,10 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
             .filter(|&count| count <= GUARD_BATCH_MAX)
             .map(Setting::GuardBatch)
             .ok_or(error("guard-batch is a number of freed blocks, at most 64")),
-        b"guard-sites" => Ok(Setting::GuardSites(value)),
+        b"guard-sites" if value.split(|&b| b == b'+').all(|range| guard_range(range).is_some()) => {
+            Ok(Setting::GuardSites(value))
+        }
+        b"guard-sites" => Err(error("guard-sites is START-END+START-END..., in hexadecimal")),
         b"recorder" | b"lib" if value.is_empty() => Err(error("a path is missing")),
         b"recorder" | b"lib" if !is_encoded(value) => {
             Err(error("in a path, % stands before two hexadecimal digits (a comma is %2C)"))
@@ -268,6 +271,14 @@ fn guard(value: &[u8]) -> Option<Setting<'_>> {
     }
     let every = number(value.strip_prefix(b"1/")?)?;
     (every > 0).then_some(Setting::Guard(Guard::OneIn(every)))
+}
+
+/// One range of `guard-sites`: start and end, in hexadecimal. None if it is malformed.
+pub fn guard_range(range: &[u8]) -> Option<(u64, u64)> {
+    let text = core::str::from_utf8(range).ok()?;
+    let (start, end) = text.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    (start < end).then_some((start, end))
 }
 
 fn is_encoded(path: &[u8]) -> bool {

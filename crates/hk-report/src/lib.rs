@@ -1,9 +1,9 @@
-//! From a recording to one plain [`Report`], and from there to text and JSON.
+//! From a recording to one plain [`Report`], and from there to what people and programs read.
 //!
 //! ```text
-//! Recording ──► assemble ──► Report ──► text   for people
-//!                  ▲                └──► JSON   for programs
-//!             Symbolizer
+//! Recording ──► assemble ──► Report ──► text, HTML             for people
+//!                  ▲                └──► JSON, SARIF, JUnit,
+//!             Symbolizer                 GitHub's commands      for programs
 //! ```
 //!
 //! The recording may be torn anywhere, as the processes that wrote it may have died anywhere: the reader
@@ -19,13 +19,21 @@ mod coverage;
 mod culprit;
 mod finding;
 mod fold;
+mod github;
+mod html;
 mod identity;
 mod json;
 mod judge;
+mod junit;
+mod kinds;
+mod location;
+mod markup;
 mod merge;
 mod model;
+mod moments;
 mod names;
 mod recording;
+mod sarif;
 mod sentence;
 mod source;
 mod style;
@@ -38,9 +46,12 @@ pub use assemble::{Exit, RunFacts, assemble};
 pub use baseline::{Baseline, KnownFinding};
 pub use builds::build_ids;
 pub use finding::finding;
+pub use github::to_github;
+pub use html::to_html;
 pub use identity::{BugKey, Ids, bug_key};
 pub use json::{from_json, to_json};
 pub use judge::{Judge, Judgement};
+pub use junit::to_junit;
 pub use merge::merge;
 pub use model::{
     Access, Address, Block, Certainty, Culprit, Event, Figure, Figures, Finding, FreeSite, Life, Missing,
@@ -48,6 +59,7 @@ pub use model::{
     Summary, ThreadRef,
 };
 pub use recording::{Body, Record, Recording, RecordingError, Records};
+pub use sarif::to_sarif;
 pub use sentence::first_sentence;
 pub use style::Style;
 pub use suppress::{Date, Suppression, by_id, parse_suppressions};

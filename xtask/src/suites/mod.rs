@@ -4,10 +4,12 @@ mod build;
 mod cargo;
 mod command;
 mod instructions;
+mod known_bugs;
 mod limits;
 mod programs;
 mod real;
 mod report;
+mod stacks;
 mod style;
 mod victims;
 
@@ -37,16 +39,17 @@ const fn suite(name: &'static str, seconds: u64, run: fn(&mut Context), what: &'
 
 /// What CI runs, in this order.
 pub const TEST: &[Suite] = &[
-    suite("setup", 90, setup, "what the tests need and may be installed"),
+    suite("setup", 80, setup, "what the tests need and may be installed"),
     suite("format", 10, style::format, "rustfmt finds nothing to change"),
     suite("clippy", 80, style::clippy, "no warnings"),
     suite("tidy", 10, tidy::suite, "arrows between crates, banned words, length of files"),
     suite("unit", 120, cargo::unit, "unit and model tests of all crates"),
     suite("loom", 40, cargo::loom, "every order of the heap's racing steps"),
     suite("miri", 60, cargo::miri, "undefined behaviour, over the fake operating system"),
-    suite("sanitizers", 150, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
+    suite("sanitizers", 130, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
     suite("build", 110, build::suite, "the command with the library inside, and what the library imports"),
-    suite("victims", 130, victims::suite, "every bug is reported as promised, and its twin is not"),
+    suite("victims", 120, victims::suite, "every bug is reported as promised, and its twin is not"),
+    suite("known-bugs", 60, known_bugs::suite, "bugs of every class, and what other tools make of them"),
     suite("programs", 110, programs::suite, "threads, fork, signals, limits of the malloc family"),
     suite("limits", 30, limits::suite, "out of memory, and memory given back"),
     suite("instructions", 20, instructions::suite, "how many instructions malloc and free take"),
@@ -56,7 +59,7 @@ pub const TEST: &[Suite] = &[
         command::suite,
         "exit statuses, signals, job control, children, cache of the command",
     ),
-    suite("real", 210, real::suite, "real programs behave the same, and no finding is made up"),
+    suite("real", 190, real::suite, "real programs behave the same, and no finding is made up"),
 ];
 
 /// What takes longer.
@@ -64,9 +67,16 @@ pub const SOAK: &[Suite] = &[
     suite("build", 600, build::suite, "the command with the library inside"),
     suite("loom", 3600, cargo::loom, "every order of the heap's racing steps, with more preemptions"),
     suite("victims", 1800, victims::suite, "every victim ten times over"),
+    suite(
+        "known-bugs",
+        1800,
+        known_bugs::suite,
+        "over a thousand variants of known bugs, beside other tools",
+    ),
     suite("programs", 3600, programs::suite, "the programs with long runs"),
     suite("limits", 1200, limits::suite, "also with overcommit off"),
     suite("real", 3600, real::suite, "big workloads, python's test suite in whole"),
+    suite("stacks", 600, stacks::suite, "stacks of allocations are those that gdb finds"),
     suite("bench", 7200, cargo::bench, "benchmarks beside other heaps"),
 ];
 
@@ -76,7 +86,8 @@ pub fn run(suite: &Suite, context: &mut Context) -> Tally {
     let start = Instant::now();
     context.begin(budget);
     let needs_command =
-        ["victims", "programs", "limits", "instructions", "command", "real", "bench"].contains(&suite.name);
+        ["victims", "known-bugs", "programs", "limits", "instructions", "command", "real", "bench"]
+            .contains(&suite.name);
     match needs_command.then(|| build::ensure(context)) {
         Some(Err(text)) => context.record(suite.name, Err(text)),
         _ => (suite.run)(context),

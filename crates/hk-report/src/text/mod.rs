@@ -18,6 +18,7 @@ mod verdict;
 
 pub use finding::finding_text;
 pub use judgement::judgement_text;
+pub(crate) use stack::stack_remark;
 pub use summary::summary_text;
 
 use crate::model::Report;

@@ -31,7 +31,7 @@ pub(super) fn push(lines: &mut Lines, stack: &[StackFrame], state: &str, indent:
             }
         }
     }
-    if let Some(remark) = remark(state) {
+    if let Some(remark) = stack_remark(state) {
         lines.push(&format!("{indent}{}", style.dim(remark)));
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn chain(stack: &[StackFrame], state: &str, style: Style) -> String {
         links.push("…".into());
     }
     match links.is_empty() {
-        true => remark(state).unwrap_or("no stack").into(),
+        true => stack_remark(state).unwrap_or("no stack").into(),
         false => links.join(" ← "),
     }
 }
@@ -131,7 +131,7 @@ fn near(file: &str) -> &str {
     here.and_then(|here| file.strip_prefix(here)?.strip_prefix('/')).unwrap_or(file)
 }
 
-fn remark(state: &str) -> Option<&'static str> {
+pub(crate) fn stack_remark(state: &str) -> Option<&'static str> {
     match state {
         "cut" => Some("the stack goes on: only its innermost frames are recorded"),
         "broken" => Some("the stack ends early: the last frame has no unwind information"),

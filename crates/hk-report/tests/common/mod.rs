@@ -1,6 +1,8 @@
 //! Writes recordings as the library in the program would: for tests that need no program.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod samples;
+
 use hk_format::*;
 use std::fs::File;
 use std::mem::size_of;
