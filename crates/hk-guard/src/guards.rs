@@ -1,5 +1,6 @@
 //! Guarded blocks as a value: allocate, free, and what is known of them.
 
+use crate::batch::Batch;
 use crate::canary::{self, Damage};
 use crate::layout::{CHUNK_BYTES, Data, Kind, Layout, PAGE_BYTES, SLOTS_PER_CHUNK_MAX};
 use crate::pages::Pages;
@@ -100,6 +101,7 @@ pub struct Guards<O> {
     live_bytes: AtomicUsize,
     live_blocks: AtomicUsize,
     pub(crate) pages: Pages,
+    pub(crate) batch: Batch,
     blocks_signals: AtomicBool,
     lock: Lock,
     /// Under the lock.
@@ -123,6 +125,7 @@ impl<O: GuardOs> Guards<O> {
             live_bytes: AtomicUsize::new(0),
             live_blocks: AtomicUsize::new(0),
             pages: Pages::new(),
+            batch: Batch::new(),
             blocks_signals: AtomicBool::new(true),
             lock: Lock::new(),
             pool: Pool::new(),
@@ -286,6 +289,9 @@ impl<O: GuardOs> Guards<O> {
         let life = self.life(slot);
         let damage = self.damage(&life);
         slot.set_freed(freed);
+        if kind == Kind::Slots(0) && damage.is_none() && self.waits(id, slot, &life) {
+            return Freed::Done(life, None);
+        }
         self.close_freed(id, slot, &life);
         slot.set_state(State::Freed);
         self.discharge(life.pages_end - life.pages_start);
@@ -373,7 +379,7 @@ impl<O: GuardOs> Guards<O> {
         Ok(())
     }
 
-    fn discharge(&self, bytes: usize) {
+    pub(crate) fn discharge(&self, bytes: usize) {
         self.live_blocks.fetch_sub(1, Ordering::Relaxed);
         self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
