@@ -42,7 +42,7 @@ pub use finding::finding;
 pub use github::to_github;
 pub use html::to_html;
 pub use identity::{BugKey, bug_key};
-pub use json::{from_json, to_json};
+pub use json::{JSON_SCHEMA, from_json, to_json};
 pub use junit::to_junit;
 pub use model::{
     Access, Address, Block, Certainty, Culprit, Event, Figure, Figures, Finding, FreeSite, Life, Missing,

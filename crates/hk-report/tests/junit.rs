@@ -34,7 +34,7 @@ fn a_clean_run_is_one_passed_test() {
 }
 
 #[test]
-fn it_fits_the_schema_of_jenkins() {
+fn it_fits_the_schema_of_jenkins_by_xmllint() {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemas/junit-10.xsd");
     let folder = tempfile::tempdir().unwrap();
     for (name, report) in [("all.xml", samples::with_everything()), ("none.xml", samples::without_findings())]
