@@ -26,7 +26,8 @@ impl KindFacts {
     }
 }
 
-/// All kinds. The order is that of the rules in SARIF, whose indices results refer to: new ones go to the end.
+/// All kinds. The order is that of the rules in SARIF, whose indices results refer to: new ones go to the
+/// end.
 pub(crate) const KINDS: [KindFacts; 10] = [
     KindFacts {
         kind: "double-free",

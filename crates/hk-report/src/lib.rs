@@ -32,6 +32,7 @@ mod recording;
 mod sarif;
 mod sentence;
 mod source;
+mod status;
 mod style;
 mod tail;
 mod text;

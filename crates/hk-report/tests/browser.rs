@@ -1,4 +1,5 @@
-//! The HTML report in a real browser: nothing is wider than the window, no drawing leaves its box, no script complains.
+//! The HTML report in a real browser: nothing is wider than the window, no drawing leaves its box, no script
+//! complains.
 
 mod common;
 

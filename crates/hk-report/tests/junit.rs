@@ -6,7 +6,8 @@ use common::samples;
 use hk_report::to_junit;
 use std::process::Command;
 
-/// Only what a parser takes is XML: escape sequences of terminals and other characters that it forbids are not.
+/// Only what a parser takes is XML: escape sequences of terminals and other characters that it forbids are
+/// not.
 #[test]
 fn it_is_well_formed_and_counts_right() {
     let xml = to_junit(&samples::with_everything());

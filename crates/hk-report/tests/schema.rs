@@ -1,4 +1,5 @@
-//! The published schema of the JSON report: whatever we write fits it, and there is no field that it does not describe.
+//! The published schema of the JSON report: whatever we write fits it, and there is no field that it does not
+//! describe.
 
 mod common;
 
@@ -19,7 +20,8 @@ fn json_of(report: &Report) -> Value {
     serde_json::from_str(&to_json(report)).unwrap()
 }
 
-/// Readers must take fields of later versions, so the published schema does; this one takes none but those described.
+/// Readers must take fields of later versions, so the published schema does; this one takes none but those
+/// described.
 fn strict(mut schema: Value) -> Value {
     fn close(node: &mut Value) {
         match node {

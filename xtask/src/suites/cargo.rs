@@ -6,8 +6,9 @@ use crate::packages;
 use crate::process::{Ended, Run};
 use std::time::Duration;
 
-/// Tests that need a program which not every machine has: the program, the test file, and what the tests' names hold. A plain
-/// `cargo test` lets them pass where it is missing; here they are skipped, and counted as that.
+/// Tests that need a program which not every machine has: the program, the test file, and what the tests'
+/// names hold. A plain `cargo test` lets them pass where it is missing; here they are skipped, and counted as
+/// that.
 const WITH_PROGRAMS: &[(&str, &str, &str)] =
     &[("chromium", "browser", "in_chromium"), ("xmllint", "junit", "by_xmllint")];
 

@@ -1,19 +1,19 @@
 //! One finding as an article.
 
-use super::{facts, is_accepted, page, stack, timeline};
+use super::{facts, page, stack, timeline};
 use crate::kinds::capitalised;
 use crate::markup::escaped;
 use crate::model::{Culprit, Finding, Population};
 use crate::moments::moments;
 use crate::sentence::title;
+use crate::status::is_new;
 use hk_symbols::short_name;
 use std::fmt::Write;
 
-/// The article of the finding that is shown as number `at`.
-pub(super) fn article(finding: &Finding, at: usize) -> String {
+/// The article of the finding that is shown as number `at`, and that links lead to by `anchor`.
+pub(super) fn article(finding: &Finding, at: usize, anchor: &str) -> String {
     let (kind, sentence) = headline(finding);
-    let anchor = anchor(finding, at);
-    let accepted = if is_accepted(finding) { " accepted" } else { "" };
+    let accepted = if is_new(finding) { "" } else { " accepted" };
     let mut html = format!(
         "<article class=\"finding{accepted}\" id=\"{anchor}\" aria-labelledby=\"{anchor}-head\">\n\
          <h2 id=\"{anchor}-head\"><span class=\"kind\">{kind}</span> {sentence}</h2>\n"
@@ -30,15 +30,6 @@ pub(super) fn article(finding: &Finding, at: usize) -> String {
     html
 }
 
-/// Where links to it lead: its id, which is the same in every report of the bug.
-pub(super) fn anchor(finding: &Finding, at: usize) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    match finding.id.is_empty() || !finding.id.chars().all(is_plain) {
-        true => format!("finding-{}", at + 1),
-        false => finding.id.clone(),
-    }
-}
-
 /// The first sentence, as its kind and what is said about it. The weakness's number has a link of its own.
 pub(super) fn headline(finding: &Finding) -> (String, String) {
     let sentence =
@@ -48,9 +39,9 @@ pub(super) fn headline(finding: &Finding) -> (String, String) {
 
 /// `suppressed` or `known`, where it is not simply new.
 pub(super) fn status_mark(finding: &Finding) -> String {
-    match is_accepted(finding) {
-        true => format!(" <span class=\"status\">{}</span>", escaped(&finding.status)),
-        false => String::new(),
+    match is_new(finding) {
+        false => format!(" <span class=\"status\">{}</span>", escaped(&finding.status)),
+        true => String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The block's life as a line from top to bottom: allocated, freed, misused.
 //!
-//! Where nanoseconds stand beside seconds, no scale shows both: then the gaps have fixed lengths, and the line is broken in the long one.
+//! Where nanoseconds stand beside seconds, no scale shows both: then the gaps have fixed lengths, and the
+//! line is broken in the long one.
 
 use super::svg::{Drawing, fitting, text};
 use crate::fold::{file_name, own_frame};

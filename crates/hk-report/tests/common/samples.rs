@@ -1,4 +1,5 @@
-//! Reports made by hand: a finding of every kind, with what is odd about names, stacks and sizes in real programs.
+//! Reports made by hand: a finding of every kind, with what is odd about names, stacks and sizes in real
+//! programs.
 
 use hk_report::*;
 
@@ -179,7 +180,7 @@ fn life(bytes: u64, align: u64, allocated: Event, freed: Option<Event>) -> (Bloc
         align_bytes: align,
         pages_start: Address(pages_start),
         pages_end: Address(pages_end),
-        opened: true,
+        opened: false,
         allocated,
         freed,
     };
