@@ -20,8 +20,8 @@ pub fn to_github(report: &Report, root: &Path) -> String {
         let more = new.len() - ERRORS_MAX;
         let findings = if more == 1 { "finding is" } else { "findings are" };
         text.push_str(&format!(
-            "::notice title=Heapkeeper::{more} more {findings} not shown here, as GitHub shows {ERRORS_MAX} per step; \
-             the whole report has them\n"
+            "::notice title=Heapkeeper::{more} more {findings} not shown here, as GitHub shows {ERRORS_MAX} \
+             per step; the whole report has them\n"
         ));
     }
     text

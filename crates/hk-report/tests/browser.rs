@@ -21,7 +21,8 @@ fn measured(report: &Report, width: u32) -> Value {
     // The window of a browser has a least width, the frame in it has none.
     let inner = to_html(report).replace("</body>", &format!("<script>{PROBE}</script></body>"));
     let frame = format!(
-        "<!DOCTYPE html><title>waiting</title><iframe src=\"inner.html\" style=\"width:{width}px;height:900px;border:0\"></iframe>\
+        "<!DOCTYPE html><title>waiting</title>\
+         <iframe src=\"inner.html\" style=\"width:{width}px;height:900px;border:0\"></iframe>\
          <script>addEventListener('message', (event) => {{ document.title = event.data; }})</script>"
     );
     std::fs::write(folder.path().join("inner.html"), inner).unwrap();

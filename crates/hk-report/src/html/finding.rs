@@ -58,8 +58,10 @@ fn culprit(culprit: &Culprit) -> String {
         culprit.reasons.iter().map(|reason| format!("<li>{}</li>", escaped(reason))).collect();
     format!(
         "<section class=\"culprit\">\n<h3>Likely culprit</h3>\n<p class=\"who\"><code>{}</code>{place}</p>\n\
-         <p class=\"confidence\"><span aria-hidden=\"true\">{dots}</span> {} confidence</p>\n<ul>{reasons}</ul>\n\
-         <p class=\"hint\">That the bug happened is certain; who made the mistake is inferred.</p>\n</section>\n",
+         <p class=\"confidence\"><span aria-hidden=\"true\">{dots}</span> {} confidence</p>\n\
+         <ul>{reasons}</ul>\n\
+         <p class=\"hint\">That the bug happened is certain; who made the mistake is inferred.</p>\n\
+         </section>\n",
         escaped(&culprit.function),
         escaped(&culprit.confidence),
     )
@@ -78,7 +80,8 @@ fn drawings(finding: &Finding, at: usize) -> String {
         [timeline::figure(finding, at), page::figure(finding, at)].into_iter().flatten().collect();
     let unknown = match &finding.life {
         None if finding.block.is_some() => {
-            "<p class=\"hint\">This block was not guarded: who allocated it, and when it was freed, is not known.</p>\n"
+            "<p class=\"hint\">This block was not guarded: who allocated it, and when it was freed, is not \
+             known.</p>\n"
         }
         _ => "",
     };
@@ -98,7 +101,8 @@ fn population(population: &Population) -> String {
         let share = site.count as f64 * 100.0 / population.frees.max(1) as f64;
         let _ = writeln!(
             html,
-            "<li><span class=\"count\">{}</span> <span class=\"bar\"><span style=\"width:{:.2}%\"></span></span> \
+            "<li><span class=\"count\">{}</span> \
+             <span class=\"bar\"><span style=\"width:{:.2}%\"></span></span> \
              <code>{}</code></li>",
             site.count,
             share.min(100.0),

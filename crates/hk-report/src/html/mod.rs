@@ -123,7 +123,8 @@ fn contents(findings: &[&Finding], anchors: &[String]) -> String {
         let (kind, sentence) = finding::headline(finding);
         let _ = writeln!(
             html,
-            "<li{}><a href=\"#{}\"><span class=\"kind\">{kind}</span> <span class=\"what\">{sentence}</span>{}</a></li>",
+            "<li{}><a href=\"#{}\"><span class=\"kind\">{kind}</span> \
+             <span class=\"what\">{sentence}</span>{}</a></li>",
             if is_new(finding) { "" } else { " class=\"accepted\"" },
             anchors[at],
             finding::status_mark(finding),

@@ -206,7 +206,8 @@ fn arrow(finding: &Finding, block: &Block, parts: &[Part]) -> String {
     let top = BAR_TOP - 6.0;
     let _ = writeln!(
         svg,
-        "<path class=\"arrow\" d=\"M{tip:.1} 44V{:.1}\"/>\n<path class=\"head\" d=\"M{:.1} {:.1}h10l-5 9z\"/>",
+        "<path class=\"arrow\" d=\"M{tip:.1} 44V{:.1}\"/>\n\
+         <path class=\"head\" d=\"M{:.1} {:.1}h10l-5 9z\"/>",
         top - 8.0,
         tip - 5.0,
         top - 9.0
