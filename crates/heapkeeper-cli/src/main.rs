@@ -21,11 +21,11 @@ mod man;
 mod options;
 mod os;
 mod output;
-mod renderers;
 mod report;
 mod run;
 mod sites;
 mod uninstall;
+mod words;
 
 pub use failure::{Failure, VerbResult};
 

@@ -81,7 +81,11 @@ fn at(frame: &StackFrame, confidence: &str, reasons: Vec<String>) -> Culprit {
 fn name(frame: &StackFrame) -> String {
     match (&frame.function, &frame.module) {
         (Some(function), _) => short_name(function),
-        (None, Some(module)) => format!("code in {}", file_name(module)),
+        // With its place: two calls in a program without symbols are not the same for that.
+        (None, Some(module)) => {
+            let offset = frame.offset.map_or(String::new(), |offset| format!("+{:#x}", offset.0));
+            format!("{}{offset}", file_name(module))
+        }
         (None, None) => "the program".into(),
     }
 }

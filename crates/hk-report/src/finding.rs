@@ -141,7 +141,7 @@ fn access(body: &FindingRecord) -> Option<Access> {
     })
 }
 
-fn module_spec(module: &hk_format::ModuleRef<'_>, exe: &Path) -> ModuleSpec {
+pub(crate) fn module_spec(module: &hk_format::ModuleRef<'_>, exe: &Path) -> ModuleSpec {
     let path = match module.path {
         // The loader knows the program itself by no name.
         [] => exe.to_path_buf(),

@@ -8,12 +8,13 @@
 //!
 //! The recording may be torn anywhere, as the processes that wrote it may have died anywhere: the reader
 //! believes no length, count or offset before it has checked it. One bug is one finding: bad calls of the
-//! same kind with the same symbolised stack are one, with a count. The text says nothing that is not
-//! known: this version records the stack of the bad call alone.
+//! same kind with the same symbolised stacks are one, with a count. The text says nothing that is not
+//! known, and tells facts from inference.
 
 mod access;
 mod assemble;
 mod baseline;
+mod builds;
 mod coverage;
 mod culprit;
 mod finding;
@@ -44,6 +45,7 @@ mod units;
 
 pub use assemble::{Exit, RunFacts, assemble};
 pub use baseline::{Baseline, KnownFinding};
+pub use builds::build_ids;
 pub use finding::finding;
 pub use github::to_github;
 pub use html::to_html;
@@ -62,5 +64,5 @@ pub use sentence::first_sentence;
 pub use style::Style;
 pub use suppress::{Date, Suppression, by_id, parse_suppressions};
 pub use tail::Tail;
-pub use text::{LINE_PREFIX, clean, finding_text, judgement_text, report_text, summary_text};
+pub use text::{LINE_PREFIX, View, clean, finding_text, judgement_text, report_text, summary_text};
 pub use units::{bytes, count, duration};

@@ -57,7 +57,8 @@ pub struct Args {
 }
 
 /// What `check` is content with.
-const CHECK: Verb = Verb { name: "check", guard: Guard::OneIn(1), guard_side: GuardSide::End };
+const CHECK: Verb =
+    Verb { name: "check", guard: Guard::OneIn(1), guard_side: GuardSide::End, keeps_account: true };
 
 /// Runs CMD, once or twice. Does not return if nothing was found and a signal ended CMD.
 pub fn run(args: &Args) -> VerbResult {

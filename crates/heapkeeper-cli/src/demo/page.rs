@@ -79,6 +79,8 @@ pub fn closing(trials: &[Trial], style: Style) -> String {
 fn shortened(finding: &Finding) -> Finding {
     let mut finding = finding.clone();
     for frame in &mut finding.stack {
+        // It is shown from what the command carries.
+        frame.source = None;
         if let Some((_, end)) = frame.file.as_deref().and_then(|file| file.rsplit_once("heapkeeper-cli/src/"))
         {
             frame.file = Some(end.to_owned());

@@ -49,7 +49,12 @@ pub struct Args {
 }
 
 /// What `run` is content with.
-const RUN: Verb = Verb { name: "run", guard: Guard::OneIn(GUARD_EVERY_DEFAULT), guard_side: GuardSide::Both };
+const RUN: Verb = Verb {
+    name: "run",
+    guard: Guard::OneIn(GUARD_EVERY_DEFAULT),
+    guard_side: GuardSide::Both,
+    keeps_account: false,
+};
 
 /// Runs CMD. Does not return if a signal ended CMD.
 pub fn run(args: &Args) -> VerbResult {

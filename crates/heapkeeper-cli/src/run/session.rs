@@ -9,10 +9,12 @@ use super::watch::{Watch, Watcher};
 use crate::forms::{Forms, Wanted};
 use crate::lines::Sink;
 use crate::options::{RunOptions, refuse_option_as_command};
+use crate::words::typed;
 use crate::{Failure, inspect, judging, library, os};
 use hk_format::{Guard, GuardSide};
 use hk_report::{Baseline, Judge, Judgement, Report, clean, judgement_text, summary_text};
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub struct Verb {
     pub guard: Guard,
     /// At which side, likewise.
     pub guard_side: GuardSide,
+    /// Whether it is for runs whose findings are counted again and again.
+    pub keeps_account: bool,
 }
 
 /// Everything that is there before CMD is started.
@@ -43,7 +47,8 @@ pub struct Session {
     choices: Choices,
     library: PathBuf,
     judge: Arc<Judge>,
-    new_only: bool,
+    /// Whether somebody keeps account of findings, and may want to suppress one.
+    offers_suppression: bool,
     forms: Forms,
     record: Option<PathBuf>,
     recordings: Vec<(RecordingFile, finish::Rest)>,
@@ -73,14 +78,18 @@ impl Session {
             html: options.html.as_deref(),
             github: options.github,
         })?;
+        // Whoever guards all has seen all that there is to see.
+        let check = (!choices.guards_all()).then(|| format!("heapkeeper check -- {}", typed(command)));
         Ok(Session {
             obstacle: program.as_deref().and_then(inspect::obstacle),
-            teller: Some(Teller::new(&sink, &judge, options.new_only)),
+            teller: Some(Teller::new(&sink, &judge, options.new_only, check)),
             library: library::unpack()?,
             command: command.to_vec(),
+            offers_suppression: verb.keeps_account
+                || options.baseline.is_some()
+                || !options.suppressions.is_empty(),
             record: options.record.clone(),
             recordings: Vec::new(),
-            new_only: options.new_only,
             program,
             sink,
             choices,
@@ -108,7 +117,8 @@ impl Session {
         self.signals.hand_down(&mut command);
 
         let started = finish::Started::now();
-        let teller = self.teller.take().expect("no other run is going on");
+        let mut teller = self.teller.take().expect("no other run is going on");
+        teller.recorded_in(recording.path());
         let watcher = Watcher::open(&recording, teller).inspect_err(|_| recording.withdraw())?;
         let child = self.start(&mut command, &recording)?;
         recording.begin();
@@ -133,12 +143,13 @@ impl Session {
         }
         finish::tell_end(self, &report);
         self.sink.text(&summary_text(&report, self.sink.style()));
-        self.sink.text(&judgement_text(&judgement, &report));
+        self.sink.text(&judgement_text(&judgement, &report, self.offers_suppression));
         for (recording, rest) in &self.recordings {
             finish::keep_or_discard(&self.sink, recording, rest, &report);
         }
-        let new_only = self.new_only;
-        std::mem::take(&mut self.forms).write(&report, |finding| is_told(&finding.status, new_only))?;
+        let annotations = std::mem::take(&mut self.forms).write(&report)?;
+        // Standard output is the program's; GitHub reads both.
+        let _ = std::io::stderr().write_all(annotations.as_bytes());
         self.sink.check()?;
         Ok((report, judgement))
     }

@@ -2,8 +2,10 @@
 
 use super::session::is_told;
 use crate::lines::Sink;
-use hk_report::{BugKey, Finding, Ids, Judge, Report, bug_key, finding_text};
+use crate::words::typed;
+use hk_report::{BugKey, Finding, Ids, Judge, Report, View, bug_key, finding_text};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Findings told one by one; whoever has more of them reads the report.
@@ -14,6 +16,9 @@ pub struct Teller {
     sink: Arc<Sink>,
     judge: Arc<Judge>,
     new_only: bool,
+    /// The command that shows more of unguarded blocks.
+    check: Option<String>,
+    recording: Option<String>,
     ids: Ids,
     /// The ids of all bugs that were seen.
     seen: HashMap<BugKey, String>,
@@ -22,15 +27,22 @@ pub struct Teller {
 
 impl Teller {
     /// One that has told nothing yet.
-    pub fn new(sink: &Arc<Sink>, judge: &Arc<Judge>, new_only: bool) -> Teller {
+    pub fn new(sink: &Arc<Sink>, judge: &Arc<Judge>, new_only: bool, check: Option<String>) -> Teller {
         Teller {
             sink: Arc::clone(sink),
             judge: Arc::clone(judge),
             new_only,
+            check,
+            recording: None,
             ids: Ids::default(),
             seen: HashMap::new(),
             told: HashSet::new(),
         }
+    }
+
+    /// Findings are in this recording from now on.
+    pub fn recorded_in(&mut self, recording: &Path) {
+        self.recording = Some(typed(&[recording.into()]));
     }
 
     /// Tells a finding that was just made. How often it will be seen says the summary.
@@ -57,8 +69,14 @@ impl Teller {
         if !is_told(&found.status, self.new_only) || !self.told.insert(key) {
             return;
         }
+        let view = View {
+            style: self.sink.style(),
+            check: self.check.as_deref(),
+            recording: self.recording.as_deref(),
+            ..View::default()
+        };
         match self.told.len() {
-            ..=TOLD_MAX => self.sink.text(&finding_text(found, self.sink.style())),
+            ..=TOLD_MAX => self.sink.text(&finding_text(found, view)),
             // The first one too many.
             n if n == TOLD_MAX + 1 => self.sink.line(&format!(
                 "more than {TOLD_MAX} different findings: the others are in the recording and in the JSON report"

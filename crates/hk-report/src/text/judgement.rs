@@ -12,15 +12,15 @@ use hk_symbols::short_name;
 /// Names that one line has at most.
 const NAMED_MAX: usize = 3;
 
-/// The lines that follow the summary; none where there is nothing to say.
-pub fn judgement_text(judgement: &Judgement, report: &Report) -> String {
+/// The lines that follow the summary; none where there is nothing to say. With `offer`, how to suppress the first new finding.
+pub fn judgement_text(judgement: &Judgement, report: &Report, offer: bool) -> String {
     let mut lines = Lines::default();
     not_seen(&mut lines, judgement);
     for remark in &judgement.remarks {
         lines.push(&format!("note: {}", clean(remark)));
     }
     unused(&mut lines, judgement);
-    if let Some(finding) = report.findings.iter().find(|finding| finding.status == "new") {
+    if let Some(finding) = report.findings.iter().find(|finding| offer && finding.status == "new") {
         how_to_suppress(&mut lines, finding);
     }
     lines.text

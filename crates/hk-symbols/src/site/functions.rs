@@ -134,7 +134,9 @@ impl Search<'_> {
 fn is_likely(asked: &str, raw: &str) -> bool {
     let before_parameters = asked.split(['(', '<']).next().unwrap_or(asked);
     let last = before_parameters.rsplit("::").next().unwrap_or(asked).trim_start_matches('~');
-    let is_identifier = last.chars().all(|c| c.is_alphanumeric() || c == '_');
+    // Operators and lambdas are spelt otherwise.
+    let is_identifier =
+        last.chars().all(|c| c.is_alphanumeric() || c == '_') && !last.starts_with("operator");
     !is_identifier || raw.contains(last)
 }
 

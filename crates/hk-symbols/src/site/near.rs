@@ -14,7 +14,7 @@ pub(super) fn names(asked: &str, there: impl Iterator<Item = String>) -> Vec<Str
     let distance = |name: &String| {
         let name = name.to_lowercase();
         let last = last_part(&name);
-        let enough = (wanted_last.chars().count() / 3).max(1);
+        let enough = wanted_last.chars().count().div_ceil(3).max(1);
         let apart = letters_apart(wanted_last, last);
         // A part of the name is as good as one letter less.
         let part = wanted_last.len() > 2 && last.contains(wanted_last);
