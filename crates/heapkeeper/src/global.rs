@@ -189,9 +189,7 @@ unsafe impl GlobalAlloc for Heapkeeper {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // Smaller alignments are all the same to the heap.
-        let align = (layout.align() > 16).then_some(layout.align());
-        PROCESS.free_with(block, Call::Dealloc, GivenLayout { bytes: Some(layout.size()), align });
+        PROCESS.free_with(block, Call::Dealloc, GivenLayout::new(Some(layout.size()), layout.align()));
     }
 
     #[inline]

@@ -502,6 +502,7 @@ impl<H: Host> ProcessHeap<H> {
     /// At the end: what was overwritten beside blocks that nobody freed.
     fn check_beside_blocks(&self) {
         let registers = Registers::capture();
+        self.guarding.guards.close_waiting(|life, damage| self.report_written(&life, damage, &registers));
         self.guarding.guards.for_each_damaged(|life, damage| {
             self.report_damage(Call::Exit, &life, damage, &registers);
         });

@@ -1,10 +1,11 @@
 //! Guarded blocks as a value: allocate, free, and what is known of them.
 
+use crate::batch::Batch;
 use crate::canary::{self, Damage};
 use crate::layout::{CHUNK_BYTES, Data, Kind, Layout, PAGE_BYTES, SLOTS_PER_CHUNK_MAX};
 use crate::pages::Pages;
 use crate::placement::{Placement, pages_needed, place};
-use crate::pool::{Area, Pool};
+use crate::pool::{Area, Pool, READY_MAX, Taken};
 use crate::slot::{Event, Life, Slot, SlotId, State};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -100,6 +101,7 @@ pub struct Guards<O> {
     live_bytes: AtomicUsize,
     live_blocks: AtomicUsize,
     pub(crate) pages: Pages,
+    pub(crate) batch: Batch,
     blocks_signals: AtomicBool,
     lock: Lock,
     /// Under the lock.
@@ -123,6 +125,7 @@ impl<O: GuardOs> Guards<O> {
             live_bytes: AtomicUsize::new(0),
             live_blocks: AtomicUsize::new(0),
             pages: Pages::new(),
+            batch: Batch::new(),
             blocks_signals: AtomicBool::new(true),
             lock: Lock::new(),
             pool: Pool::new(),
@@ -206,20 +209,36 @@ impl<O: GuardOs> Guards<O> {
         let pages = pages_needed(request.bytes, request.align).ok_or(Refused::NoRoom)?;
         let bytes = request.bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(Refused::NoRoom)?;
         self.charge(bytes)?;
-        let given = self.take(pages).and_then(|(id, kind, chunk)| self.fit_out(id, kind, chunk, request));
+        let given = self.take(pages, request.bytes > 0).and_then(|taken| self.fit_out(taken, request));
         if given.is_err() {
             self.discharge(bytes);
         }
         given
     }
 
-    fn take(&self, pages: usize) -> Result<(SlotId, Kind, usize), Refused> {
+    fn take(&self, pages: usize, has_bytes: bool) -> Result<Taken, Refused> {
         if self.lock.is_mine(&self.os) {
             return Err(Refused::Reentered);
         }
+        let rest_pages = self.rest_pages.load(Ordering::Relaxed);
         let (_guard, found) = self.lock.lock(&self.os, self.blocks_signals.load(Ordering::Relaxed));
         self.arrive(found);
-        self.pool.take(self, pages, self.rest_pages.load(Ordering::Relaxed)).ok_or(Refused::NoRoom)
+        let taken = if pages == 1 && has_bytes && !self.pages.is_by_protection() {
+            self.pool.take_ready(self, rest_pages, |ids| self.open_ahead(ids))
+        } else {
+            self.pool.take(self, pages, rest_pages)
+        };
+        taken.ok_or(Refused::NoRoom)
+    }
+
+    fn open_ahead(&self, ids: &[SlotId]) -> bool {
+        let mut places = [NonNull::dangling(); READY_MAX];
+        for (place, &id) in places.iter_mut().zip(ids) {
+            let Some(data) = self.data_of(id) else { return false };
+            *place = self.place_at(data.start);
+        }
+        // SAFETY: pages of slots that were just taken, committed when their chunk was made.
+        unsafe { self.pages.open_pages(&self.os, &places[..ids.len()]) }
     }
 
     /// After a fork by a bare system call.
@@ -230,13 +249,8 @@ impl<O: GuardOs> Guards<O> {
     }
 
     /// Opens the pages of a slot that was taken, and puts the block into them.
-    fn fit_out(
-        &self,
-        id: SlotId,
-        kind: Kind,
-        chunk: usize,
-        request: &Request,
-    ) -> Result<NonNull<u8>, Refused> {
+    fn fit_out(&self, taken: Taken, request: &Request) -> Result<NonNull<u8>, Refused> {
+        let Taken { id, kind, chunk, is_open } = taken;
         let slot = self.slot(id);
         let layout = self.layout();
         let data = layout.data(chunk, kind, self.index_of(id)).ok_or(Refused::NoRoom)?;
@@ -245,7 +259,7 @@ impl<O: GuardOs> Guards<O> {
         }
         let at_end = request.side == Side::End;
         let placement = place(self.base_address(), data, request.bytes, request.align, at_end);
-        if !self.open(placement.pages) {
+        if !is_open && !self.open(placement.pages) {
             self.pool.give_back(self, id, kind);
             return Err(Refused::NoRoom);
         }
@@ -275,6 +289,9 @@ impl<O: GuardOs> Guards<O> {
         let life = self.life(slot);
         let damage = self.damage(&life);
         slot.set_freed(freed);
+        if kind == Kind::Slots(0) && damage.is_none() && self.waits(id, slot, &life) {
+            return Freed::Done(life, None);
+        }
         self.close_freed(id, slot, &life);
         slot.set_state(State::Freed);
         self.discharge(life.pages_end - life.pages_start);
@@ -362,7 +379,7 @@ impl<O: GuardOs> Guards<O> {
         Ok(())
     }
 
-    fn discharge(&self, bytes: usize) {
+    pub(crate) fn discharge(&self, bytes: usize) {
         self.live_blocks.fetch_sub(1, Ordering::Relaxed);
         self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }

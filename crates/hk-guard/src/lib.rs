@@ -9,13 +9,14 @@
 //! - [`placement`]: where in its pages a block stands.
 //! - [`canary`]: what stands beside it.
 //! - [`pool`]: which slots are free; they rotate. [`pages`]: opening and closing pages, by guard pages or by protection.
-//! - [`guards`]: allocate and free. [`fault`]: what a bad address is about.
+//! - [`guards`]: allocate and free; `batch`: closing pages some at a time. [`fault`]: what a bad address is about.
 //!
 //! An operation costs two system calls and a page fault, so all this is for a sample of a program's blocks, or for all of them where speed
 //! matters less than to find each bug. There is one lock, for the lists of free slots; system calls are made outside of it.
 #![no_std]
 #![allow(unsafe_code, reason = "this crate decides which pages can be accessed")]
 
+mod batch;
 pub mod canary;
 pub mod fault;
 pub mod guards;

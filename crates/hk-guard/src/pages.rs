@@ -79,4 +79,15 @@ impl Pages {
         // SAFETY: as above.
         self.is_by_protection() || unsafe { os.remove_guard(start, bytes) }
     }
+
+    /// The same for single pages; false also where they have to be opened one by one.
+    ///
+    /// # Safety
+    /// As [`Pages::open`].
+    pub(crate) unsafe fn open_pages(&self, os: &impl GuardOs, pages: &[NonNull<u8>]) -> bool {
+        // Relaxed: as in `open`.
+        let may_be_denied = self.is_by_protection() || self.protected.load(Ordering::Relaxed) > 0;
+        // SAFETY: the caller's word.
+        !may_be_denied && unsafe { os.remove_guards(pages) }
+    }
 }

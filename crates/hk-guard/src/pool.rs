@@ -42,6 +42,25 @@ pub(crate) trait Area {
     fn make_chunks(&self, first: usize, count: usize) -> bool;
 }
 
+/// Slots of one page that are made ready at once: their pages are opened by one system call, ahead of their use.
+pub(crate) const READY_MAX: usize = 16;
+
+/// A slot that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) id: SlotId,
+    pub(crate) kind: Kind,
+    pub(crate) chunk: usize,
+    /// Its pages are open already.
+    pub(crate) is_open: bool,
+}
+
+impl Taken {
+    fn new(id: SlotId, kind: Kind) -> Self {
+        Taken { id, kind, chunk: chunk_of(id), is_open: false }
+    }
+}
+
 /// See the module head. Cells are accessed under the lock of [`crate::guards::Guards`].
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -52,6 +71,9 @@ pub(crate) struct Pool {
     returned: [AtomicU32; SIZE_COUNT + 1],
     /// The chunk + 1 that slots of the size are cut from, and the next slot of it.
     cutting: [Cell<(u32, u32)>; SIZE_COUNT],
+    /// Slots of the first size whose pages are open, the next one last.
+    ready: [Cell<u32>; READY_MAX],
+    ready_count: Cell<usize>,
     /// Chunks from here on are not in use.
     chunk_next: Cell<usize>,
 }
@@ -63,24 +85,59 @@ impl Pool {
             runs: List::new(),
             returned: [const { AtomicU32::new(0) }; SIZE_COUNT + 1],
             cutting: [const { Cell::new((0, 0)) }; SIZE_COUNT],
+            ready: [const { Cell::new(0) }; READY_MAX],
+            ready_count: Cell::new(0),
             chunk_next: Cell::new(0),
         }
     }
 
     /// A slot with so many data pages; `rest_pages` of freed ones of its size are to rest.
-    pub(crate) fn take(
-        &self,
-        area: &impl Area,
-        pages: usize,
-        rest_pages: usize,
-    ) -> Option<(SlotId, Kind, usize)> {
+    pub(crate) fn take(&self, area: &impl Area, pages: usize, rest_pages: usize) -> Option<Taken> {
         match size_of_pages(pages) {
             Some(size) => self.take_slot(area, size, rest_pages),
             None => self.take_run(area, pages, rest_pages),
         }
     }
 
-    fn take_slot(&self, area: &impl Area, size: usize, rest_pages: usize) -> Option<(SlotId, Kind, usize)> {
+    /// The same of one page, from those that are ready; `open` opens the pages of as many as it is given. Slots whose surroundings were opened
+    /// by a bad access are not for here.
+    pub(crate) fn take_ready(
+        &self,
+        area: &impl Area,
+        rest_pages: usize,
+        open: impl FnOnce(&[SlotId]) -> bool,
+    ) -> Option<Taken> {
+        if self.ready_count.get() == 0 {
+            let mut ids = [SlotId(0); READY_MAX];
+            let mut count = 0;
+            while count < READY_MAX
+                && let Some(taken) = self.take_slot(area, 0, rest_pages)
+            {
+                ids[count] = taken.id;
+                count += 1;
+                if area.slot(taken.id).opened.load(Ordering::Relaxed) != 0 {
+                    break;
+                }
+            }
+            let is_plain = ids[..count].iter().all(|&id| area.slot(id).opened.load(Ordering::Relaxed) == 0);
+            if !is_plain || !open(&ids[..count]) {
+                // The last one is served as it is, the others come again.
+                let last = count.checked_sub(1)?;
+                ids[..last].iter().for_each(|&id| push(area, &self.lists[0], id));
+                return Some(Taken::new(ids[last], Kind::Slots(0)));
+            }
+            // The first that was taken is to be the first that is used.
+            for (place, id) in self.ready.iter().zip(ids[..count].iter().rev()) {
+                place.set(id.0);
+            }
+            self.ready_count.set(count);
+        }
+        let last = self.ready_count.get().checked_sub(1)?;
+        self.ready_count.set(last);
+        Some(Taken { is_open: true, ..Taken::new(SlotId(self.ready[last].get()), Kind::Slots(0)) })
+    }
+
+    fn take_slot(&self, area: &impl Area, size: usize, rest_pages: usize) -> Option<Taken> {
         let list = &self.lists[size];
         self.take_over(area, size, list);
         let rest_slots = (rest_pages / (DATA_PAGES[size] + 1)).max(REST_SLOTS_MIN);
@@ -89,8 +146,7 @@ impl Pool {
         } else {
             self.cut(area, size).or_else(|| pop(area, list))
         }?;
-        let chunk = chunk_of(id);
-        Some((id, Kind::Slots(size), chunk))
+        Some(Taken::new(id, Kind::Slots(size)))
     }
 
     /// A slot that was never used.
@@ -105,7 +161,7 @@ impl Pool {
         Some(area.id(chunk, 0))
     }
 
-    fn take_run(&self, area: &impl Area, pages: usize, rest_pages: usize) -> Option<(SlotId, Kind, usize)> {
+    fn take_run(&self, area: &impl Area, pages: usize, rest_pages: usize) -> Option<Taken> {
         self.take_over(area, SIZE_COUNT, &self.runs);
         let chunks = chunks_of_run(pages);
         let rest = (rest_pages * crate::layout::PAGE_BYTES / CHUNK_BYTES / chunks).max(2);
@@ -119,7 +175,7 @@ impl Pool {
         } else {
             fresh(self).or_else(|| self.pop_run(area, chunks))
         }?;
-        Some((id, Kind::Run(chunks), chunk_of(id)))
+        Some(Taken::new(id, Kind::Run(chunks)))
     }
 
     fn count_runs(&self, area: &impl Area, chunks: usize) -> usize {
@@ -199,6 +255,7 @@ impl Pool {
         }
         self.returned.iter().for_each(|stack| stack.store(0, Ordering::Relaxed));
         self.cutting.iter().for_each(|cutting| cutting.set((0, 0)));
+        self.ready_count.set(0);
         let mut chunk = 0;
         while chunk < area.layout().chunk_count() {
             let kind = kind_of(area, chunk);

@@ -171,6 +171,28 @@ fn a_buffer_is_a_blocks_own_up_to_its_end() {
 }
 
 #[test]
+fn freed_blocks_may_wait_for_their_guards() {
+    let (guards, _) = started(Fake::new(64 * MIB), 64 * MIB);
+    guards.set_batch(8);
+    let blocks: Vec<usize> = (0..8).map(|_| allocate(&guards, 100, Side::End)).collect();
+    for &block in &blocks {
+        guards.close_if_full(|_, _| panic!("nothing was overwritten"));
+        assert!(matches!(guards.free(block, event(1)), Freed::Done(_, None)));
+        assert!(!guards.system().traps(block));
+        assert!(matches!(guards.free(block, event(2)), Freed::Twice(_)));
+    }
+    // SAFETY: the page is open still.
+    unsafe { byte_at(blocks[5] + 7).write(1) };
+    let mut found = Vec::new();
+    guards.close_if_full(|life, damage| found.push((life.start, damage.start, damage.end)));
+    assert_eq!(found, [(blocks[5], blocks[5] + 7, blocks[5] + 8)]);
+    assert!(blocks.iter().all(|&block| guards.system().traps(block)));
+    assert_eq!(guards.live_bytes().0, 0);
+    let next = allocate(&guards, 100, Side::End);
+    assert!(!guards.system().traps(next));
+}
+
+#[test]
 fn without_guard_pages_there_are_few_blocks_and_they_are_protected() {
     let (guards, method) = started(Fake::without_guards(256 * MIB), 256 * MIB);
     let Method::Protection { blocks_max } = method else { panic!("{method:?}") };

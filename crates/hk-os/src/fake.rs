@@ -216,6 +216,11 @@ unsafe impl GuardOs for Fake {
         true
     }
 
+    unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
+        pages.iter().for_each(|&page| self.set_closed(page, PAGE_BYTES, false));
+        true
+    }
+
     unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {
         self.set_closed(start, bytes, true);
         true

@@ -126,11 +126,17 @@ pub unsafe trait GuardOs: Os {
     /// The range is committed and its contents are no longer needed.
     unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool;
 
-    /// Makes pages accessible again that [`Os::install_guard`] closed; they read as zero. Others are left alone.
+    /// Makes pages accessible again that [`GuardOs::install_guard`] closed; they read as zero. Others are left alone.
     ///
     /// # Safety
     /// The range is committed.
     unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// [`GuardOs::remove_guard`] for several ranges of a page each, at less cost. False if some may not have been done.
+    ///
+    /// # Safety
+    /// The pages are committed.
+    unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool;
 
     /// Makes committed pages inaccessible until they are committed again; they keep their contents. Splits their mapping. False if the
     /// system refuses.

@@ -62,8 +62,8 @@ fn new_aligned(bytes: size_t, align: size_t, family: Family, next: &Next) -> *mu
 }
 
 #[inline(always)]
-fn delete(block: *mut c_void, call: Call, bytes: Option<size_t>) {
-    PROCESS.free_with(block.cast(), call, GivenLayout { bytes, align: None });
+fn delete(block: *mut c_void, call: Call, bytes: Option<size_t>, align: size_t) {
+    PROCESS.free_with(block.cast(), call, GivenLayout::new(bytes, align));
 }
 
 // SAFETY (all of these): the signatures are those of the operators with these names.
@@ -122,72 +122,72 @@ extern "C" fn _ZnamSt11align_val_tRKSt9nothrow_t(
 
 #[unsafe(no_mangle)]
 extern "C" fn _ZdlPv(block: *mut c_void) {
-    delete(block, Call::Delete, None);
+    delete(block, Call::Delete, None, 1);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn _ZdaPv(block: *mut c_void) {
-    delete(block, Call::DeleteArray, None);
+    delete(block, Call::DeleteArray, None, 1);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn _ZdlPvm(block: *mut c_void, bytes: size_t) {
-    delete(block, Call::Delete, Some(bytes));
+    delete(block, Call::Delete, Some(bytes), 1);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn _ZdaPvm(block: *mut c_void, bytes: size_t) {
-    delete(block, Call::DeleteArray, Some(bytes));
+    delete(block, Call::DeleteArray, Some(bytes), 1);
 }
 
 /// nothrow
 #[unsafe(no_mangle)]
 extern "C" fn _ZdlPvRKSt9nothrow_t(block: *mut c_void, _nothrow: *const c_void) {
-    delete(block, Call::Delete, None);
+    delete(block, Call::Delete, None, 1);
 }
 
 /// nothrow
 #[unsafe(no_mangle)]
 extern "C" fn _ZdaPvRKSt9nothrow_t(block: *mut c_void, _nothrow: *const c_void) {
-    delete(block, Call::DeleteArray, None);
+    delete(block, Call::DeleteArray, None, 1);
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn _ZdlPvSt11align_val_t(block: *mut c_void, _align: size_t) {
-    delete(block, Call::Delete, None);
+extern "C" fn _ZdlPvSt11align_val_t(block: *mut c_void, align: size_t) {
+    delete(block, Call::Delete, None, align);
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn _ZdaPvSt11align_val_t(block: *mut c_void, _align: size_t) {
-    delete(block, Call::DeleteArray, None);
+extern "C" fn _ZdaPvSt11align_val_t(block: *mut c_void, align: size_t) {
+    delete(block, Call::DeleteArray, None, align);
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn _ZdlPvmSt11align_val_t(block: *mut c_void, bytes: size_t, _align: size_t) {
-    delete(block, Call::Delete, Some(bytes));
+extern "C" fn _ZdlPvmSt11align_val_t(block: *mut c_void, bytes: size_t, align: size_t) {
+    delete(block, Call::Delete, Some(bytes), align);
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn _ZdaPvmSt11align_val_t(block: *mut c_void, bytes: size_t, _align: size_t) {
-    delete(block, Call::DeleteArray, Some(bytes));
+extern "C" fn _ZdaPvmSt11align_val_t(block: *mut c_void, bytes: size_t, align: size_t) {
+    delete(block, Call::DeleteArray, Some(bytes), align);
 }
 
 /// nothrow
 #[unsafe(no_mangle)]
 extern "C" fn _ZdlPvSt11align_val_tRKSt9nothrow_t(
     block: *mut c_void,
-    _align: size_t,
+    align: size_t,
     _nothrow: *const c_void,
 ) {
-    delete(block, Call::Delete, None);
+    delete(block, Call::Delete, None, align);
 }
 
 /// nothrow
 #[unsafe(no_mangle)]
 extern "C" fn _ZdaPvSt11align_val_tRKSt9nothrow_t(
     block: *mut c_void,
-    _align: size_t,
+    align: size_t,
     _nothrow: *const c_void,
 ) {
-    delete(block, Call::DeleteArray, None);
+    delete(block, Call::DeleteArray, None, align);
 }

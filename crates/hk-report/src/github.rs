@@ -4,24 +4,24 @@ use crate::fold::is_library;
 use crate::location::{Location, locate};
 use crate::model::{Finding, Report, StackFrame};
 use crate::sentence::title;
+use crate::status::is_new;
 use crate::text::clean;
 use std::path::Path;
 
 /// GitHub shows so many errors of a step and drops the others without a word.
 const ERRORS_MAX: usize = 10;
 
-/// One command a line, for each finding that is neither known nor suppressed. Files are named relative to `root`,
-/// where the repository is checked out.
+/// One command a line, for each finding that is neither known nor suppressed. Files are named relative to
+/// `root`, where the repository is checked out.
 pub fn to_github(report: &Report, root: &Path) -> String {
-    let new: Vec<&Finding> =
-        report.findings.iter().filter(|f| !matches!(f.status.as_str(), "known" | "suppressed")).collect();
+    let new: Vec<&Finding> = report.findings.iter().filter(|finding| is_new(finding)).collect();
     let mut text: String = new.iter().take(ERRORS_MAX).map(|finding| error(finding, root)).collect();
     if new.len() > ERRORS_MAX {
         let more = new.len() - ERRORS_MAX;
         let findings = if more == 1 { "finding is" } else { "findings are" };
         text.push_str(&format!(
-            "::notice title=Heapkeeper::{more} more {findings} not shown here, as GitHub shows {ERRORS_MAX} per step; \
-             the whole report has them\n"
+            "::notice title=Heapkeeper::{more} more {findings} not shown here, as GitHub shows {ERRORS_MAX} \
+             per step; the whole report has them\n"
         ));
     }
     text

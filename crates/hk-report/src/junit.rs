@@ -1,14 +1,16 @@
-//! The report as JUnit XML, which CI systems read as tests: a bug is a failed test, a known or suppressed one a skipped test.
+//! The report as JUnit XML, which CI systems read as tests: a bug is a failed test, a known or suppressed one
+//! a skipped test.
 
 use crate::markup::escaped;
 use crate::model::{Finding, Report};
+use crate::status::is_new;
 use crate::style::Style;
 use crate::text::{finding_text, summary_text};
 use std::fmt::Write;
 
 /// One suite named `heapkeeper`, a test per finding; a single passed one if there is no finding.
 pub fn to_junit(report: &Report) -> String {
-    let skipped = report.findings.iter().filter(|finding| is_accepted(finding)).count();
+    let skipped = report.findings.iter().filter(|finding| !is_new(finding)).count();
     let failures = report.findings.len() - skipped;
     let tests = report.findings.len().max(1);
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -26,11 +28,6 @@ pub fn to_junit(report: &Report) -> String {
     let _ = writeln!(xml, "    <system-out>{summary}</system-out>");
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
-}
-
-/// Whether a finding is none of today's worries.
-fn is_accepted(finding: &Finding) -> bool {
-    matches!(finding.status.as_str(), "known" | "suppressed")
 }
 
 fn properties(report: &Report) -> String {
@@ -55,11 +52,11 @@ fn test_case(finding: &Finding) -> String {
     let _ =
         writeln!(xml, "    <testcase classname=\"heapkeeper.{kind}\" name=\"{}\" time=\"0\">", name.trim());
     let text = escaped(&finding_text(finding, Style::Plain));
-    match is_accepted(finding) {
-        false => {
+    match is_new(finding) {
+        true => {
             let _ = writeln!(xml, "      <failure type=\"{kind}\" message=\"{message}\">{text}</failure>");
         }
-        true => {
+        false => {
             let why = attribute(&accepted_because(finding));
             let _ = writeln!(xml, "      <skipped type=\"{kind}\" message=\"{why}\"/>");
             let _ = writeln!(xml, "      <system-out>{text}</system-out>");

@@ -26,7 +26,8 @@ impl KindFacts {
     }
 }
 
-/// All kinds. The order is that of the rules in SARIF, whose indices results refer to: new ones go to the end.
+/// All kinds. The order is that of the rules in SARIF, whose indices results refer to: new ones go to the
+/// end.
 pub(crate) const KINDS: [KindFacts; 10] = [
     KindFacts {
         kind: "double-free",
@@ -39,14 +40,15 @@ pub(crate) const KINDS: [KindFacts; 10] = [
         kind: "use-after-free",
         cwe: 416,
         cwe_name: "Use After Free",
-        meaning: "A block is read or written after it was freed. Its memory may belong to somebody else by then.",
+        meaning: "A block is read or written after it was freed. Its memory may belong to somebody \
+                  else by then.",
     },
     KindFacts {
         kind: "not-of-heap",
         cwe: 590,
         cwe_name: "Free of Memory not on the Heap",
-        meaning: "An address is freed that no allocation gave: of a stack, of static data, of a mapping, or of \
-                  another allocator.",
+        meaning: "An address is freed that no allocation gave: of a stack, of static data, of a mapping, or \
+                  of another allocator.",
     },
     KindFacts {
         kind: "not-block-start",
@@ -82,7 +84,8 @@ pub(crate) const KINDS: [KindFacts; 10] = [
         kind: "mismatched-deallocation",
         cwe: 762,
         cwe_name: "Mismatched Memory Management Routines",
-        meaning: "A block is freed by another family of functions than it was allocated by, such as new and free.",
+        meaning: "A block is freed by another family of functions than it was allocated by, such as new \
+                  and free.",
     },
     KindFacts {
         kind: "wrong-layout",

@@ -1,4 +1,5 @@
-//! Where a source file is, for readers elsewhere: relative to the sources' root if it lies there, else as it is.
+//! Where a source file is, for readers elsewhere: relative to the sources' root if it lies there, else as it
+//! is.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -40,7 +41,8 @@ pub(crate) fn file_uri(path: &str) -> String {
     format!("file://{}", percent_encoded(path))
 }
 
-/// What is neither unreserved (RFC 3986) nor a `/` is encoded: also a `:`, which would make a scheme of the first part of a relative path.
+/// What is neither unreserved (RFC 3986) nor a `/` is encoded: also a `:`, which would make a scheme of the
+/// first part of a relative path.
 pub(crate) fn percent_encoded(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for byte in path.bytes() {

@@ -1,4 +1,5 @@
-//! Text from programs inside XML and HTML: nothing in it can end an element, break the document or reorder a line.
+//! Text from programs inside XML and HTML: nothing in it can end an element, break the document or reorder a
+//! line.
 
 /// Escaped for the text of an element and for a quoted attribute.
 pub(crate) fn escaped(text: &str) -> String {
@@ -18,8 +19,8 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
-/// What XML 1.0 forbids or a reader cannot see: control characters, U+FFFE and U+FFFF, and those that turn the direction of what
-/// follows, by which a name could pretend to be another. They are shown as `\u{202e}`.
+/// What XML 1.0 forbids or a reader cannot see: control characters, U+FFFE and U+FFFF, and those that turn
+/// the direction of what follows, by which a name could pretend to be another. They are shown as `\u{202e}`.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

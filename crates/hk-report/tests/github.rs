@@ -22,7 +22,8 @@ fn ten_errors_are_shown_and_the_others_counted() {
 #[test]
 fn a_command_names_the_line_and_the_culprit() {
     let first = &lines(&samples::with_everything())[0];
-    let head = "::error file=src/session.c,line=19,title=double free HK-DF-3f9a01c2::double free (CWE-415): session_close() frees";
+    let head = "::error file=src/session.c,line=19,title=double free HK-DF-3f9a01c2::\
+        double free (CWE-415): session_close() frees";
     assert!(first.starts_with(head), "{first}");
     assert!(first.contains("%0ALikely culprit (high confidence): cache_evict at cache.c:22%0A- 4119 of"));
 }

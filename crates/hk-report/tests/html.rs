@@ -63,7 +63,8 @@ fn a_finding_says_what_who_and_what_to_do() {
     let start = html.find("<article class=\"finding\" id=\"HK-DF-3f9a01c2\"").unwrap();
     let article = &html[start..start + html[start..].find("</article>").unwrap()];
     for part in [
-        "<span class=\"kind\">Double free</span> session_close() frees a 42-byte block that cache_evict() had freed 1.8 ms earlier",
+        "<span class=\"kind\">Double free</span> session_close() frees a 42-byte block \
+         that cache_evict() had freed 1.8 ms earlier",
         "https://cwe.mitre.org/data/definitions/415.html",
         "seen 3 times in 2 processes",
         "<h3>Likely culprit</h3>",

@@ -17,7 +17,8 @@ fn results() -> Vec<Value> {
 
 #[test]
 fn logs_fit_the_schema() {
-    // The schema's pattern for languages has a bracket too many and is no regular expression; we name no language.
+    // The schema's pattern for languages has a bracket too many and is no regular expression; we name no
+    // language.
     let schema = include_str!("schemas/sarif-schema-2.1.0.json").replace("[a-zA-Z]{2}]?$", "[a-zA-Z]{2}$");
     let schema = serde_json::from_str(&schema).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();

@@ -13,7 +13,10 @@ use hk_recorder::{Registers, StackId};
 /// So many blocks are guarded between two looks whether traps still come to us.
 const BLOCKS_PER_CHECK: u64 = 1024;
 
-/// Rust's dealloc tells the layout again.
+/// All blocks are so aligned.
+const ALIGN_MIN: usize = 16;
+
+/// What whoever frees a block says of it: Rust's dealloc tells the layout again, C++'s operator delete may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GivenLayout {
     /// Bytes; None: not told.
@@ -25,6 +28,12 @@ pub struct GivenLayout {
 impl GivenLayout {
     /// The caller told nothing, as C does.
     pub const NONE: GivenLayout = GivenLayout { bytes: None, align: None };
+
+    /// The alignment is told, and maybe the size. malloc's alignment is no matter of its own: all blocks have that.
+    #[inline(always)]
+    pub const fn new(bytes: Option<usize>, align: usize) -> GivenLayout {
+        GivenLayout { bytes, align: Some(if align <= ALIGN_MIN { 1 } else { align }) }
+    }
 
     fn fits(&self, life: &Life) -> bool {
         self.bytes.is_none_or(|bytes| bytes == life.requested_bytes)
@@ -143,6 +152,7 @@ impl<H: Host> ProcessHeap<H> {
         let event = guarding.event(stack);
         match guarding.guards.free(block.addr(), event) {
             Freed::Done(life, damage) => {
+                guarding.guards.close_if_full(|life, damage| self.report_written(&life, damage, &registers));
                 let allocated = site_of(&guarding.stacks, StackId::from_number(life.allocated.stack));
                 guarding.population.note_freed(allocated, site_of(&guarding.stacks, stack), stack);
                 if let Some(damage) = damage {

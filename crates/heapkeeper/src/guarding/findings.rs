@@ -65,6 +65,24 @@ impl<H: Host> ProcessHeap<H> {
         self.report_guarded(&told, Some(life), registers);
     }
 
+    /// A freed block was written to while it waited for its guards.
+    pub(crate) fn report_written(&self, life: &Life, damage: Damage, registers: &Registers) {
+        let told = Told {
+            kind: FindingKind::UseAfterFree,
+            call: Call::Exit,
+            place: place_of(life, damage.start),
+            address: damage.start,
+            evidence: Evidence::Canary,
+            access: Access {
+                kind: Some(AccessKind::Write),
+                bytes: (damage.end - damage.start) as u64,
+                code: &[],
+            },
+            opened: false,
+        };
+        self.report_guarded(&told, Some(life), registers);
+    }
+
     pub(crate) fn report_mismatch(&self, call: Call, life: &Life, registers: &Registers) {
         let told = call_told(FindingKind::MismatchedDeallocation, call, Place::InsideLiveBlock, life.start);
         self.report_guarded(&told, Some(life), registers);

@@ -144,6 +144,7 @@ impl<H: Host> ProcessHeap<H> {
             self.name_sites();
         }
         guarding.side.store(settings.guard_side as u8, Ordering::Relaxed);
+        guarding.guards.set_batch(settings.guard_batch as usize);
         guarding.every.store(every, Ordering::Relaxed);
         guarding.on.store(every > 0 || guarding.sites.are_watched(), Ordering::Release);
     }

@@ -23,6 +23,10 @@ const MADV_POPULATE_WRITE: i32 = 23;
 /// MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (Linux 6.13): page table entries that trap, and no mapping of their own.
 const MADV_GUARD_INSTALL: i32 = 102;
 const MADV_GUARD_REMOVE: i32 = 103;
+/// PIDFD_SELF_THREAD_GROUP (Linux 6.14): this process, where a descriptor of a process is wanted.
+const PIDFD_SELF: libc::c_long = -10_001;
+/// Ranges of one call.
+const RANGES_MAX: usize = 16;
 
 /// Linux. A value without state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -253,6 +257,29 @@ unsafe impl GuardOs for Linux {
         let _errno = Errno::keep();
         // SAFETY: committed pages by the caller's word; pages that are accessible keep their contents.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
+    }
+
+    unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
+        let _errno = Errno::keep();
+        let mut parts = [libc::iovec { iov_base: null_mut(), iov_len: PAGE_BYTES }; RANGES_MAX];
+        pages.chunks(RANGES_MAX).all(|pages| {
+            for (part, page) in parts.iter_mut().zip(pages) {
+                part.iov_base = page.as_ptr().cast();
+            }
+            let (count, flags) = (pages.len(), 0);
+            // SAFETY: as many ranges as are told, of committed pages by the caller's word.
+            let done = unsafe {
+                libc::syscall(
+                    libc::SYS_process_madvise,
+                    PIDFD_SELF,
+                    parts.as_ptr(),
+                    count,
+                    MADV_GUARD_REMOVE,
+                    flags,
+                )
+            };
+            done == (count * PAGE_BYTES) as libc::c_long
+        })
     }
 
     unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {

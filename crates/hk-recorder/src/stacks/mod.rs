@@ -69,7 +69,7 @@ pub struct StackModule<'a> {
     /// Path as the loader knew it; empty for the program itself.
     pub path: &'a [u8],
     /// The generation in which it was first seen.
-    pub first_generation: u64,
+    pub first_generation: u32,
 }
 
 /// The stacks of a process. Meant to be a static.
@@ -168,7 +168,7 @@ impl Stacks {
         self.for_each_entry_of(id, |entry, first_generation| {
             if let Ok((header, path)) = ModuleHeader::read_from_prefix(entry.bytes()) {
                 let path = &path[..(header.path_len as usize).min(path.len())];
-                f(&StackModule { header, path, first_generation });
+                f(&StackModule { header, path, first_generation: first_generation as u32 });
             }
         });
     }

@@ -90,6 +90,19 @@ fn a_full_store_drops_new_stacks_and_knows_the_old_ones() {
 }
 
 #[test]
+fn a_full_index_drops_new_stacks_and_knows_the_old_ones() {
+    static STACKS: Stacks = Stacks::new();
+    const ALL: u64 = 900_000;
+    let short = |number: u64| Trace::of_frames(&[0x5500_0000_0000 + number]);
+    let ids: Vec<StackId> = (0..ALL).map(|number| keep(&STACKS, &short(number))).collect();
+    let kept = ids.iter().filter(|id| !id.is_none()).count() as u64;
+    assert_eq!((kept, STACKS.dropped()), (3 << 18, ALL - (3 << 18)));
+    for number in (0..kept).step_by(100) {
+        assert_eq!(keep(&STACKS, &short(number)), ids[number as usize]);
+    }
+}
+
+#[test]
 fn ids_of_nothing_give_no_frames_and_no_fault() {
     static STACKS: Stacks = Stacks::new();
     assert_eq!(STACKS.frames(StackId::from_number(7), &mut [0; 64]), (0, StackState::Absent));

@@ -97,6 +97,27 @@ fn c_stacks_without_frame_pointers_agree_at_every_depth() {
     }
 }
 
+/// Functions in assembly that nobody describes, in a library without symbols: one with a frame pointer, one that
+/// uses it for something else.
+const BARE_C: &str = r#"
+__asm__(".text\nwith: push %rbp\n mov %rsp, %rbp\n sub $32, %rsp\n call *%rdi\n leave\n ret\n"
+        "without: push %rbp\n mov $12345, %ebp\n sub $32, %rsp\n call *%rdi\n add $32, %rsp\n pop %rbp\n ret\n");
+void with(void (*)(void));
+void without(void (*)(void));
+void run(void (*f)(void)) {
+    with(f);
+    without(f);
+    __asm__ volatile("");
+}
+"#;
+
+#[test]
+fn functions_without_tables_are_gone_through_by_frame_pointers_or_end_the_stack() {
+    let Some(run) = compile("bare", &["-O2", "-s"], BARE_C, "run") else { return };
+    // SAFETY: `run` calls back twice.
+    unsafe { as_call_back(run)(compare_here) };
+}
+
 /// Functions that align their stacks keep the frame address in memory.
 const ALIGNED_C: &str = r#"
 #include <alloca.h>
@@ -182,6 +203,10 @@ fn generated_code_is_gone_through_by_frame_pointers_or_ends_the_stack() {
     // push %rbp; mov %rsp,%rbp; call *%rdi; pop %rbp; ret
     let with = generated(&[0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3]);
     // SAFETY: the code calls its argument and returns.
+    unsafe { with(compare_here) };
+    // As if it might be a module's now.
+    STACKS.modules_loaded();
+    // SAFETY: as above.
     unsafe { with(compare_here) };
     // push %rbp; xor %ebp,%ebp; call *%rdi; pop %rbp; ret
     let without = generated(&[0x55, 0x31, 0xed, 0xff, 0xd7, 0x5d, 0xc3]);

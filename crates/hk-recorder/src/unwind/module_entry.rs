@@ -23,8 +23,9 @@ impl ModuleEntry {
     #[inline(never)]
     pub(super) fn of(module: &Module) -> ModuleEntry {
         let mut probe = Probe::default();
-        let mut path = [0u8; PATH_BYTES_MAX];
-        let path_len = module.path(&mut path, &mut probe);
+        let mut entry = ModuleEntry { words: [0; ENTRY_WORDS_MAX], len: HEADER_WORDS };
+        let (head, path) = entry.words.as_mut_bytes().split_at_mut(size_of::<ModuleHeader>());
+        let path_len = module.path(path, &mut probe);
         let mut header = ModuleHeader {
             start: module.start,
             end: module.end,
@@ -34,11 +35,10 @@ impl ModuleEntry {
             build_id: [0; 32],
         };
         header.build_id_len = module.build_id(&mut header.build_id, &mut probe) as u32;
-        let len = HEADER_WORDS + path_len.div_ceil(WORD_BYTES);
-        let mut entry = ModuleEntry { words: [0; ENTRY_WORDS_MAX], len };
-        let (head, rest) = entry.words.as_mut_bytes().split_at_mut(size_of::<ModuleHeader>());
         head.copy_from_slice(header.as_bytes());
-        rest[..path_len].copy_from_slice(&path[..path_len]);
+        // Looking for the path may have left more there than it is long.
+        path[path_len..].fill(0);
+        entry.len += path_len.div_ceil(WORD_BYTES);
         entry
     }
 

@@ -63,13 +63,17 @@ fn sentences(finding: &Finding) -> String {
     let instruction = finding.access.as_ref().and_then(|access| access.instruction.as_ref());
     let instruction =
         instruction.map_or(String::new(), |text| format!(" Instruction: <code>{}</code>.", escaped(text)));
+    let opened = match finding.life.as_ref().is_some_and(|life| life.opened) && finding.evidence == "trap" {
+        true => " The guard was taken away, so that the program goes on.",
+        false => "",
+    };
     let aborted = if finding.aborted { " The process was stopped by SIGABRT because of it." } else { "" };
     let suppressed = match &finding.suppressed_by {
         Some(by) => format!(" Suppressed by {}.", escaped(by)),
         None => String::new(),
     };
     let address = format!("Address <code>{:#x}</code>{}.", finding.address.0, region(finding));
-    format!("{noticed}{instruction} {address}{aborted}{suppressed}")
+    format!("{noticed}{instruction} {address}{opened}{aborted}{suppressed}")
 }
 
 /// The mapping that a foreign address lies in.

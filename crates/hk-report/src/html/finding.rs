@@ -1,19 +1,19 @@
 //! One finding as an article.
 
-use super::{facts, is_accepted, page, stack, timeline};
+use super::{facts, page, stack, timeline};
 use crate::kinds::capitalised;
 use crate::markup::escaped;
 use crate::model::{Culprit, Finding, Population};
 use crate::moments::moments;
 use crate::sentence::title;
+use crate::status::is_new;
 use hk_symbols::short_name;
 use std::fmt::Write;
 
-/// The article of the finding that is shown as number `at`.
-pub(super) fn article(finding: &Finding, at: usize) -> String {
+/// The article of the finding that is shown as number `at`, and that links lead to by `anchor`.
+pub(super) fn article(finding: &Finding, at: usize, anchor: &str) -> String {
     let (kind, sentence) = headline(finding);
-    let anchor = anchor(finding, at);
-    let accepted = if is_accepted(finding) { " accepted" } else { "" };
+    let accepted = if is_new(finding) { "" } else { " accepted" };
     let mut html = format!(
         "<article class=\"finding{accepted}\" id=\"{anchor}\" aria-labelledby=\"{anchor}-head\">\n\
          <h2 id=\"{anchor}-head\"><span class=\"kind\">{kind}</span> {sentence}</h2>\n"
@@ -30,15 +30,6 @@ pub(super) fn article(finding: &Finding, at: usize) -> String {
     html
 }
 
-/// Where links to it lead: its id, which is the same in every report of the bug.
-pub(super) fn anchor(finding: &Finding, at: usize) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    match finding.id.is_empty() || !finding.id.chars().all(is_plain) {
-        true => format!("finding-{}", at + 1),
-        false => finding.id.clone(),
-    }
-}
-
 /// The first sentence, as its kind and what is said about it. The weakness's number has a link of its own.
 pub(super) fn headline(finding: &Finding) -> (String, String) {
     let sentence =
@@ -48,9 +39,9 @@ pub(super) fn headline(finding: &Finding) -> (String, String) {
 
 /// `suppressed` or `known`, where it is not simply new.
 pub(super) fn status_mark(finding: &Finding) -> String {
-    match is_accepted(finding) {
-        true => format!(" <span class=\"status\">{}</span>", escaped(&finding.status)),
-        false => String::new(),
+    match is_new(finding) {
+        false => format!(" <span class=\"status\">{}</span>", escaped(&finding.status)),
+        true => String::new(),
     }
 }
 
@@ -67,8 +58,10 @@ fn culprit(culprit: &Culprit) -> String {
         culprit.reasons.iter().map(|reason| format!("<li>{}</li>", escaped(reason))).collect();
     format!(
         "<section class=\"culprit\">\n<h3>Likely culprit</h3>\n<p class=\"who\"><code>{}</code>{place}</p>\n\
-         <p class=\"confidence\"><span aria-hidden=\"true\">{dots}</span> {} confidence</p>\n<ul>{reasons}</ul>\n\
-         <p class=\"hint\">That the bug happened is certain; who made the mistake is inferred.</p>\n</section>\n",
+         <p class=\"confidence\"><span aria-hidden=\"true\">{dots}</span> {} confidence</p>\n\
+         <ul>{reasons}</ul>\n\
+         <p class=\"hint\">That the bug happened is certain; who made the mistake is inferred.</p>\n\
+         </section>\n",
         escaped(&culprit.function),
         escaped(&culprit.confidence),
     )
@@ -87,7 +80,8 @@ fn drawings(finding: &Finding, at: usize) -> String {
         [timeline::figure(finding, at), page::figure(finding, at)].into_iter().flatten().collect();
     let unknown = match &finding.life {
         None if finding.block.is_some() => {
-            "<p class=\"hint\">This block was not guarded: who allocated it, and when it was freed, is not known.</p>\n"
+            "<p class=\"hint\">This block was not guarded: who allocated it, and when it was freed, is not \
+             known.</p>\n"
         }
         _ => "",
     };
@@ -107,7 +101,8 @@ fn population(population: &Population) -> String {
         let share = site.count as f64 * 100.0 / population.frees.max(1) as f64;
         let _ = writeln!(
             html,
-            "<li><span class=\"count\">{}</span> <span class=\"bar\"><span style=\"width:{:.2}%\"></span></span> \
+            "<li><span class=\"count\">{}</span> \
+             <span class=\"bar\"><span style=\"width:{:.2}%\"></span></span> \
              <code>{}</code></li>",
             site.count,
             share.min(100.0),

@@ -14,7 +14,9 @@ mod timeline;
 
 use crate::markup::escaped;
 use crate::model::{Finding, Report};
+use crate::status::is_new;
 use crate::units::count;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");
@@ -35,11 +37,12 @@ pub fn to_html(report: &Report) -> String {
          <title>{headline}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
     );
     html.push_str(&header(report, &headline));
+    let anchors = anchors(&findings);
     if !findings.is_empty() {
-        html.push_str(&contents(&findings));
+        html.push_str(&contents(&findings, &anchors));
     }
     for (at, finding) in findings.iter().enumerate() {
-        html.push_str(&finding::article(finding, at));
+        html.push_str(&finding::article(finding, at, &anchors[at]));
     }
     html.push_str(&run::section(report));
     let _ = write!(html, "</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
@@ -49,13 +52,22 @@ pub fn to_html(report: &Report) -> String {
 /// What is new comes first.
 fn in_reading_order(report: &Report) -> Vec<&Finding> {
     let mut findings: Vec<&Finding> = report.findings.iter().collect();
-    findings.sort_by_key(|finding| is_accepted(finding));
+    findings.sort_by_key(|finding| !is_new(finding));
     findings
 }
 
-/// Whether a finding is none of today's worries.
-fn is_accepted(finding: &Finding) -> bool {
-    matches!(finding.status.as_str(), "known" | "suppressed")
+/// Where links to the findings lead: their ids, which are the same in every report of the bug. Of what is no
+/// id, or is there twice, the number on this page.
+fn anchors(findings: &[&Finding]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut anchors = Vec::new();
+    for (at, finding) in findings.iter().enumerate() {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let is_id = finding.id.starts_with("HK-") && finding.id.chars().all(is_plain);
+        let is_usable = is_id && taken.insert(finding.id.as_str());
+        anchors.push(if is_usable { finding.id.clone() } else { format!("finding-{}", at + 1) });
+    }
+    anchors
 }
 
 fn headline(report: &Report, findings: &[&Finding]) -> String {
@@ -63,7 +75,7 @@ fn headline(report: &Report, findings: &[&Finding]) -> String {
         Some(program) => format!(" in {}", crate::fold::file_name(program)),
         None => String::new(),
     };
-    let new = findings.iter().filter(|finding| !is_accepted(finding)).count();
+    let new = findings.iter().filter(|finding| is_new(finding)).count();
     match (new, findings.len()) {
         (0, 0) => format!("No memory bugs seen{program}"),
         (0, _) => format!("No new memory bugs{program}"),
@@ -105,15 +117,16 @@ fn counts(report: &Report) -> String {
 }
 
 /// Links to the findings; the script adds a filter to it.
-fn contents(findings: &[&Finding]) -> String {
+fn contents(findings: &[&Finding], anchors: &[String]) -> String {
     let mut html = String::from("<nav class=\"contents\" aria-label=\"Findings\">\n<ol>\n");
     for (at, finding) in findings.iter().enumerate() {
         let (kind, sentence) = finding::headline(finding);
         let _ = writeln!(
             html,
-            "<li{}><a href=\"#{}\"><span class=\"kind\">{kind}</span> <span class=\"what\">{sentence}</span>{}</a></li>",
-            if is_accepted(finding) { " class=\"accepted\"" } else { "" },
-            finding::anchor(finding, at),
+            "<li{}><a href=\"#{}\"><span class=\"kind\">{kind}</span> \
+             <span class=\"what\">{sentence}</span>{}</a></li>",
+            if is_new(finding) { "" } else { " class=\"accepted\"" },
+            anchors[at],
             finding::status_mark(finding),
         );
     }

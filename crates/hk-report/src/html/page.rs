@@ -1,7 +1,7 @@
 //! The block on its pages, between the inaccessible ones, and where the access went.
 //!
-//! A block of one byte and one of 20 MiB fill the same drawing: each part has at least the width that can be seen, and the caption
-//! says where that is not to scale.
+//! A block of one byte and one of 20 MiB fill the same drawing: each part has at least the width that can be
+//! seen, and the caption says where that is not to scale.
 
 use super::svg::{Drawing, WIDTH, fitting, text};
 use crate::model::{Block, Finding, Life};
@@ -105,12 +105,14 @@ fn stretches(block: &Block, life: Option<&Life>, accessed: i128) -> Vec<(Kind, i
     ]
 }
 
-/// How many bytes beside the pages are drawn: few if the access went no farther, so that three bytes past the end do not look like none.
+/// How many bytes beside the pages are drawn: few if the access went no farther, so that three bytes past the
+/// end do not look like none.
 fn outside(reach: i128) -> i128 {
     (reach * 2).clamp(OUTSIDE_BYTES.start, OUTSIDE_BYTES.end)
 }
 
-/// Gives each stretch its place; also whether those inside are to scale. Empty ones are left out, but not the block.
+/// Gives each stretch its place; also whether those inside are to scale. Empty ones are left out, but not the
+/// block.
 fn laid_out(mut stretches: Vec<(Kind, i128, i128)>) -> (Vec<Part>, bool) {
     stretches.retain(|&(kind, from, to)| to > from || kind == Kind::Block);
     let room = WIDTH - 2.0 * LEFT - 2.0 * OUTSIDE_WIDTH;
@@ -204,7 +206,8 @@ fn arrow(finding: &Finding, block: &Block, parts: &[Part]) -> String {
     let top = BAR_TOP - 6.0;
     let _ = writeln!(
         svg,
-        "<path class=\"arrow\" d=\"M{tip:.1} 44V{:.1}\"/>\n<path class=\"head\" d=\"M{:.1} {:.1}h10l-5 9z\"/>",
+        "<path class=\"arrow\" d=\"M{tip:.1} 44V{:.1}\"/>\n\
+         <path class=\"head\" d=\"M{:.1} {:.1}h10l-5 9z\"/>",
         top - 8.0,
         tip - 5.0,
         top - 9.0

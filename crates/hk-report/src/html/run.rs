@@ -31,8 +31,8 @@ pub(super) fn section(report: &Report) -> String {
     html.push_str(&list("Modules without source lines", missing));
     let _ = write!(
         html,
-        "<p class=\"hint\">Made by heapkeeper {}. This page holds names, lines and addresses, but no contents of the \
-         program's memory.</p>\n</section>\n",
+        "<p class=\"hint\">Made by heapkeeper {}. This page holds names, lines and addresses, but no \
+         contents of the program's memory.</p>\n</section>\n",
         escaped(&report.heapkeeper)
     );
     html
@@ -74,9 +74,12 @@ fn processes(report: &Report) -> String {
         more => format!("<p class=\"hint\">{} are not shown.</p>\n", count(more as u64, "more process")),
     };
     format!(
-        "<h3>Processes</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Processes\">\n<table>\n<thead><tr>\
+        "<h3>Processes</h3>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Processes\">\n\
+         <table>\n<thead><tr>\
          <th scope=\"col\">Process</th><th scope=\"col\">Bad calls</th><th scope=\"col\">Guarded blocks</th>\
-         <th scope=\"col\">Live at the end</th><th scope=\"col\">Live at its peak</th><th scope=\"col\">Heap at its peak</th>\
+         <th scope=\"col\">Live at the end</th><th scope=\"col\">Live at its peak</th>\
+         <th scope=\"col\">Heap at its peak</th>\
          </tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n{more}"
     )
 }
@@ -99,7 +102,8 @@ fn row(process: &Process) -> String {
     };
     let name = if process.exe.is_empty() { "unknown" } else { file_name(&process.exe) };
     format!(
-        "<tr><th scope=\"row\"><code>{}</code> ({}{forked})</th><td>{}</td><td>{guarded}</td><td>{}{blocks}</td><td>{}</td><td>{}</td></tr>\n",
+        "<tr><th scope=\"row\"><code>{}</code> ({}{forked})</th><td>{}</td>\
+         <td>{guarded}</td><td>{}{blocks}</td><td>{}</td><td>{}</td></tr>\n",
         escaped(name),
         process.pid,
         process.bad_calls,

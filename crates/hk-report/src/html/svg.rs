@@ -28,8 +28,10 @@ impl Drawing<'_> {
             caption => format!("<figcaption>{}</figcaption>", escaped(caption)),
         };
         format!(
-            "<figure class=\"{name}\">\n<h3>{title}</h3>\n<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
-             aria-labelledby=\"{name}-{at}-title {name}-{at}-desc\">\n<title id=\"{name}-{at}-title\">{title}</title>\n\
+            "<figure class=\"{name}\">\n<h3>{title}</h3>\n\
+             <svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
+             aria-labelledby=\"{name}-{at}-title {name}-{at}-desc\">\n\
+             <title id=\"{name}-{at}-title\">{title}</title>\n\
              <desc id=\"{name}-{at}-desc\">{}</desc>\n{body}</svg>\n{caption}\n</figure>\n",
             escaped(self.description),
             title = escaped(self.title),

@@ -1,9 +1,10 @@
 //! The block's life as a line from top to bottom: allocated, freed, misused.
 //!
-//! Where nanoseconds stand beside seconds, no scale shows both: then the gaps have fixed lengths, and the line is broken in the long one.
+//! Where nanoseconds stand beside seconds, no scale shows both: then the gaps have fixed lengths, and the
+//! line is broken in the long one.
 
 use super::svg::{Drawing, fitting, text};
-use crate::fold::own_frame;
+use crate::fold::{file_name, own_frame};
 use crate::model::{Finding, ThreadRef};
 use crate::moments::{Moment, Turn, moments};
 use crate::text::clean;
@@ -15,14 +16,15 @@ const LINE_X: f64 = 18.0;
 const TEXT_X: f64 = 42.0;
 const TOP: f64 = 20.0;
 /// Room that the words of a moment and of the gap below it take.
-const GAP_MIN: f64 = 76.0;
+const GAP_MIN: f64 = 90.0;
+/// What a moment's words take of the gap below it.
+const WORDS: f64 = 32.0;
 /// All gaps together, when drawn to scale.
-const LENGTH: f64 = 320.0;
+const LENGTH: f64 = 340.0;
 /// A gap whose line is broken.
-const GAP_BROKEN: f64 = 96.0;
-/// Characters that fit beside the line, in the larger and the smaller type.
-const TITLE_CHARS: usize = 30;
-const DETAIL_CHARS: usize = 38;
+const GAP_BROKEN: f64 = 104.0;
+/// Characters that fit beside the line.
+const CHARS: usize = 38;
 
 /// None if nothing but the misuse is known.
 pub(super) fn figure(finding: &Finding, at: usize) -> Option<String> {
@@ -48,7 +50,7 @@ pub(super) fn figure(finding: &Finding, at: usize) -> Option<String> {
         at,
         title: "The block's life",
         description: &description(&moments),
-        height: y + 32.0,
+        height: y + 44.0,
         body: &body,
         caption: &caption,
     };
@@ -107,33 +109,36 @@ fn point(moment: &Moment<'_>, first_ns: u64, y: f64) -> String {
         Turn::Allocated => format!("{} after start", duration(moment.time_ns)),
         _ => format!("+{}", duration(moment.time_ns.saturating_sub(first_ns))),
     };
-    let title = title(moment);
     let class = if moment.turn == Turn::Misused { "title bad" } else { "title" };
-    mark + &text(TEXT_X, y + 4.5, class, &title)
-        + &text(TEXT_X, y + 21.0, "dim", &with_thread(&when, moment.thread))
+    mark + &text(TEXT_X, y + 4.5, class, moment.label)
+        + &text(TEXT_X, y + 21.0, "label", &by(moment))
+        + &text(TEXT_X, y + 37.0, "dim", &with_thread(&when, moment.thread))
 }
 
 /// A thread's number tells it apart where its name has to be cut.
 fn with_thread(when: &str, thread: &ThreadRef) -> String {
     let number = format!(" ({})", thread.id);
-    let room = DETAIL_CHARS.saturating_sub(when.len() + ", thread ".len() + number.len());
+    let room = CHARS.saturating_sub(when.len() + ", thread ".len() + number.len());
     format!("{when}, thread {}{number}", fitting(&thread.name, room))
 }
 
-/// `freed by cache_evict`. Of a long name the end says most: what stands before it are the types around it.
-fn title(moment: &Moment<'_>) -> String {
-    let Some(function) = function(moment) else { return moment.label.into() };
-    let room = TITLE_CHARS.saturating_sub(moment.label.len() + " by ".len());
-    let function = clean(&function);
-    let cut = function.chars().count().saturating_sub(room);
-    match cut {
-        0 => format!("{} by {function}", moment.label),
-        cut => format!("{} by …{}", moment.label, function.chars().skip(cut + 1).collect::<String>()),
+/// `by cache_evict`. Of a long name the end says most: what stands before it are the types around it.
+fn by(moment: &Moment<'_>) -> String {
+    let Some(function) = function(moment) else { return "no stack".into() };
+    let name = clean(&function);
+    match name.chars().count().checked_sub(CHARS - "by ".len()) {
+        None | Some(0) => format!("by {name}"),
+        Some(over) => format!("by …{}", name.chars().skip(over + 1).collect::<String>()),
     }
 }
 
 fn function(moment: &Moment<'_>) -> Option<String> {
-    own_frame(moment.stack)?.function.as_deref().map(short_name)
+    let frame = own_frame(moment.stack).or(moment.stack.first())?;
+    Some(match (&frame.function, &frame.module) {
+        (Some(function), _) => short_name(function),
+        (None, Some(module)) => format!("code in {}", file_name(module)),
+        (None, None) => "code in no module".into(),
+    })
 }
 
 /// The line below a moment: whole while the block is in use, dashed once it is free.
@@ -142,7 +147,8 @@ fn gap(moment: &Moment<'_>, ns: u64, y: f64, length: f64, is_broken: bool) -> St
         Turn::Allocated => ("used", "in use"),
         _ => ("free", "free"),
     };
-    let (middle, end) = (y + length * 0.6, y + length);
+    // Between the words of the two moments.
+    let (middle, end) = (y + (length + WORDS) / 2.0, y + length);
     let line = match is_broken {
         false => format!("<path class=\"span {class}\" d=\"M{LINE_X} {y:.1}V{end:.1}\"/>\n"),
         true => format!(
@@ -175,11 +181,11 @@ mod tests {
 
     #[test]
     fn gaps_are_to_scale_while_that_is_legible() {
-        assert_eq!(layout(&[100, 100]), Layout { lengths: vec![76.0, 76.0], broken: None });
-        assert_eq!(layout(&[300, 100]), Layout { lengths: vec![228.0, 76.0], broken: None });
-        assert_eq!(layout(&[180, 61_000_000_000]), Layout { lengths: vec![76.0, 96.0], broken: Some(1) });
-        assert_eq!(layout(&[1, 0]), Layout { lengths: vec![96.0, 76.0], broken: Some(0) });
-        assert_eq!(layout(&[0, 0]), Layout { lengths: vec![76.0, 76.0], broken: None });
-        assert_eq!(layout(&[7]), Layout { lengths: vec![76.0], broken: None });
+        assert_eq!(layout(&[100, 100]), Layout { lengths: vec![90.0, 90.0], broken: None });
+        assert_eq!(layout(&[200, 100]), Layout { lengths: vec![180.0, 90.0], broken: None });
+        assert_eq!(layout(&[180, 61_000_000_000]), Layout { lengths: vec![90.0, 104.0], broken: Some(1) });
+        assert_eq!(layout(&[1, 0]), Layout { lengths: vec![104.0, 90.0], broken: Some(0) });
+        assert_eq!(layout(&[0, 0]), Layout { lengths: vec![90.0, 90.0], broken: None });
+        assert_eq!(layout(&[7]), Layout { lengths: vec![90.0], broken: None });
     }
 }

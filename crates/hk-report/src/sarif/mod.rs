@@ -1,4 +1,5 @@
-//! The report as SARIF 2.1.0, the format of code scanning services: rules, results with their stacks, and notes.
+//! The report as SARIF 2.1.0, the format of code scanning services: rules, results with their stacks, and
+//! notes.
 //!
 //! Absent values are left out: the trees are built with nulls in them, which are pruned at the end.
 
@@ -12,7 +13,8 @@ use crate::model::{Note, Report};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The report with its sources relative to `root`: where the program was built, as a rule the working directory.
+/// The report with its sources relative to `root`: where the program was built, as a rule the working
+/// directory.
 pub fn to_sarif(report: &Report, root: &Path) -> String {
     let kinds = kinds(report);
     let results: Vec<Value> =
@@ -82,7 +84,8 @@ fn folder_uri(folder: &Path) -> String {
     if uri.ends_with('/') { uri } else { uri + "/" }
 }
 
-/// A message object. Braces and links have a meaning in SARIF's messages, and `delete[](void*)` looks like a link.
+/// A message object. Braces and links have a meaning in SARIF's messages, and `delete[](void*)` looks like a
+/// link.
 fn message(text: &str) -> Value {
     let text = crate::text::clean(text).replace('{', "{{").replace('}', "}}").replace("](", "\\](");
     json!({ "text": text })

@@ -60,7 +60,8 @@ fn artifact(file: &str, root: &Path) -> Value {
     }
 }
 
-/// An instruction's place in its module: the absolute address differs in every run, and is too large a number for many readers.
+/// An instruction's place in its module: the absolute address differs in every run, and is too large a number
+/// for many readers.
 fn address(frame: &StackFrame, module: &str) -> Value {
     let Some(offset) = frame.offset.and_then(|offset| i64::try_from(offset.0).ok()) else {
         return Value::Null;

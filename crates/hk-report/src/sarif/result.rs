@@ -5,6 +5,7 @@ use super::place::{heading, location, location_with, program_location, stack, te
 use super::rule::cwe_reference;
 use crate::model::{Culprit, Finding};
 use crate::moments::{Moment, Turn, moments};
+use crate::status::is_new;
 use crate::units;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -25,7 +26,7 @@ pub(super) fn result(finding: &Finding, kinds: &[&str], root: &Path) -> Value {
         "taxa": [cwe_reference(finding.cwe)],
         "partialFingerprints": fingerprints(finding),
         "occurrenceCount": finding.repeats.max(1),
-        "baselineState": if matches!(finding.status.as_str(), "known" | "suppressed") { "unchanged" } else { "new" },
+        "baselineState": if is_new(finding) { "new" } else { "unchanged" },
         "suppressions": suppressions(finding),
         "properties": properties(finding),
     })
@@ -55,7 +56,8 @@ fn stacks(moments: &[Moment<'_>], root: &Path) -> Vec<Value> {
     moments.iter().rev().map(|moment| stack(moment, root)).filter(|stack| !stack.is_null()).collect()
 }
 
-/// The block's life. A thread flow is of one thread: moments of several threads are put in order by their numbers.
+/// The block's life; the whole stacks are in [`stacks`]. A thread flow is of one thread: moments of several
+/// threads are put in order by their numbers.
 fn code_flows(moments: &[Moment<'_>], root: &Path) -> Value {
     let mut flows: Vec<(u32, Vec<Value>)> = Vec::new();
     for (at, moment) in moments.iter().enumerate() {
@@ -93,7 +95,6 @@ fn flow_location(moment: &Moment<'_>, order: usize, root: &Path) -> Option<Value
         "importance": "essential",
         "kinds": kinds,
         "location": location_with(frame, &text, root),
-        "stack": stack(moment, root),
     }))
 }
 

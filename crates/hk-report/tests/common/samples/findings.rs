@@ -1,98 +1,10 @@
-//! Reports made by hand: a finding of every kind, with what is odd about names, stacks and sizes in real programs.
+//! A finding of every kind, and some that are odd.
 
+use super::parts::*;
 use hk_report::*;
 
-/// Where the samples' sources lie.
-pub const ROOT: &str = "/src/shop";
-const MS: u64 = 1_000_000;
-
-/// A report of a clean run.
-pub fn without_findings() -> Report {
-    Report {
-        schema: SCHEMA.into(),
-        version: SCHEMA_VERSION,
-        heapkeeper: "0.1.0".into(),
-        command: Some(vec!["./shop".into(), "--orders".into(), "a b.txt".into()]),
-        exit_status: Some(0),
-        exit_signal: None,
-        summary: Summary { processes: 1, live_blocks: Some(Figure::exact(3)), ..Summary::default() },
-        findings: Vec::new(),
-        processes: vec![process(4711)],
-        not_covered: Vec::new(),
-        notes: Vec::new(),
-        missing_debug_info: Vec::new(),
-    }
-}
-
-/// A report with everything that there can be.
-pub fn with_everything() -> Report {
-    let findings = all_findings();
-    let summary = Summary {
-        findings: findings.len() as u64,
-        bad_calls: findings.iter().map(|finding| finding.repeats).sum(),
-        processes: 2,
-        not_covered: 3,
-        records_dropped: 2,
-        records_torn: 1,
-        live_bytes: Some(Figure::exact(4096)),
-        live_blocks: Some(Figure::estimate(12, 4)),
-        resident_peak_bytes: Some(Figure::exact(9 << 20)),
-    };
-    let note =
-        |kind: &str, message: &str| Note { kind: kind.into(), message: message.into(), pid: 4711, times: 1 };
-    Report {
-        summary,
-        findings,
-        exit_status: None,
-        exit_signal: Some(6),
-        processes: vec![process(4711), Process { pid: 4712, forked: true, bad_calls: 2, ..process(4712) }],
-        not_covered: vec![NotCovered {
-            path: "/usr/bin/busybox".into(),
-            reason: "it is statically linked".into(),
-            pid: 4713,
-            times: 3,
-        }],
-        notes: vec![
-            note("small-reservation", "only 64 GiB of address space were granted"),
-            note("bad-setting", "'guard=<often>' is no setting"),
-        ],
-        missing_debug_info: vec![Missing {
-            module: "/opt/vendor/libpay.so.2".into(),
-            build_id: "1a2b3c4d5e6f".into(),
-            reason: "no debug file was found".into(),
-        }],
-        ..without_findings()
-    }
-}
-
-fn process(pid: u32) -> Process {
-    let some = Figure::estimate(4096, 512);
-    Process {
-        pid,
-        ppid: 4000,
-        exe: "/src/shop/build/shop".into(),
-        mode: "manual".into(),
-        state: "counted".into(),
-        forked: false,
-        second_heap: false,
-        bad_calls: 11,
-        thread_heaps: 3,
-        guard_every: 1000,
-        guard_method: "guard-pages".into(),
-        guarded_blocks: 4120,
-        unguarded_blocks: 1,
-        figures: Figures {
-            live_bytes: Figure::exact(4096),
-            live_blocks: Some(Figure::exact(12)),
-            live_peak_bytes: some,
-            heap_bytes: some,
-            heap_peak_bytes: some,
-            resident_bytes: Some(Figure::exact(9 << 20)),
-        },
-    }
-}
-
-fn all_findings() -> Vec<Finding> {
+/// All of them.
+pub fn all_findings() -> Vec<Finding> {
     let list = vec![
         double_free(),
         use_after_free(),
@@ -120,101 +32,6 @@ fn finished(at: usize, mut finding: Finding) -> Finding {
     finding
 }
 
-/// A frame with a line below [`ROOT`].
-pub fn frame(function: &str, file: &str, line: u32, source: &str) -> StackFrame {
-    StackFrame {
-        function: Some(function.into()),
-        file: Some(format!("{ROOT}/{file}")),
-        line: Some(line),
-        module: Some(format!("{ROOT}/build/shop")),
-        offset: Some(Address(0x1200 + u64::from(line))),
-        pc: Address(0x5555_5555_5200 + u64::from(line)),
-        source: (!source.is_empty()).then(|| source.into()),
-        inlined: false,
-    }
-}
-
-fn library(function: &str) -> StackFrame {
-    StackFrame {
-        function: Some(function.into()),
-        module: Some("/lib/x86_64-linux-gnu/libc.so.6".into()),
-        offset: Some(Address(0x2_7000)),
-        pc: Address(0x7fff_f7a2_7000),
-        ..StackFrame::default()
-    }
-}
-
-/// An own frame and what calls every program.
-fn stack(inner: &[StackFrame]) -> Vec<StackFrame> {
-    let outer = ["__libc_start_call_main", "__libc_start_main_impl", "_start"].map(library);
-    inner
-        .iter()
-        .cloned()
-        .chain([frame("main", "src/main.c", 52, "return run(argc, argv);")])
-        .chain(outer)
-        .collect()
-}
-
-fn thread(name: &str, id: u32) -> ThreadRef {
-    ThreadRef { name: name.into(), id }
-}
-
-fn event(time_ns: u64, inner: &[StackFrame]) -> Event {
-    Event {
-        time_ns,
-        family: "malloc".into(),
-        thread: thread("main", 4711),
-        stack: stack(inner),
-        stack_state: "whole".into(),
-    }
-}
-
-/// A guarded block of so many bytes that ends as close to the guard as its alignment allows.
-fn life(bytes: u64, align: u64, allocated: Event, freed: Option<Event>) -> (Block, Life) {
-    let pages_start = 0x7f00_0000_1000;
-    let pages_end = pages_start + bytes.max(1).next_multiple_of(4096);
-    let start = (pages_end - bytes) / align * align;
-    let life = Life {
-        requested_bytes: bytes,
-        align_bytes: align,
-        pages_start: Address(pages_start),
-        pages_end: Address(pages_end),
-        opened: true,
-        allocated,
-        freed,
-    };
-    (Block { start: Address(start), bytes, offset: 0 }, life)
-}
-
-/// A finding at an offset into its block.
-fn at_offset(kind: &str, cwe: u32, (block, life): (Block, Life), offset: i64) -> Finding {
-    let address = Address(block.start.0.wrapping_add_signed(offset));
-    Finding { block: Some(Block { offset, ..block }), life: Some(life), address, ..base(kind, cwe) }
-}
-
-fn base(kind: &str, cwe: u32) -> Finding {
-    Finding {
-        kind: kind.into(),
-        cwe,
-        call: "free".into(),
-        evidence: "call".into(),
-        time_ns: 20 * MS,
-        place: "free-block".into(),
-        thread: thread("main", 4711),
-        process: ProcessRef { pid: 4711, exe: "/src/shop/build/shop".into() },
-        process_count: 1,
-        repeats: 1,
-        stack_state: "whole".into(),
-        status: "new".into(),
-        ..Finding::default()
-    }
-}
-
-fn access(kind: &str, bytes: Option<u64>, instruction: &str) -> Option<Access> {
-    let instruction = (!instruction.is_empty()).then(|| instruction.into());
-    Some(Access { kind: kind.into(), bytes, instruction })
-}
-
 fn double_free() -> Finding {
     let opened = frame("session_open", "src/session.c", 13, "s->name = strdup(name);");
     let evicted = frame("cache_evict", "src/cache.c", 22, "free(s->name);");
@@ -236,13 +53,15 @@ fn double_free() -> Finding {
             place: Some("cache.c:22".into()),
             confidence: "high".into(),
             reasons: vec![
-                "4119 of 4120 freed blocks of this allocation site were freed by session_close, 1 by cache_evict".into(),
+                "4119 of 4120 freed blocks of this allocation site were freed by session_close, 1 \
+                 by cache_evict"
+                    .into(),
                 "session_close did what it does with every block of this site".into(),
             ],
         }),
         fix: Some(
-            "either cache_evict at cache.c:22 does not own the block and must not free it, or all pointers to the \
-             block are to be set to NULL there"
+            "either cache_evict at cache.c:22 does not own the block and must not free it, or all pointers to \
+             the block are to be set to NULL there"
                 .into(),
         ),
         repeats: 3,
