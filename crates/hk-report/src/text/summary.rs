@@ -4,14 +4,13 @@ use super::{Lines, clean};
 use crate::fold::{file_name, is_library};
 use crate::model::*;
 use crate::sentence::title;
+use crate::status::is_new;
 use crate::style::Style;
 use crate::units::{bytes, count};
 use std::collections::HashSet;
 
 fn repeats_lines(lines: &mut Lines, report: &Report) {
-    for finding in
-        report.findings.iter().filter(|finding| finding.repeats > 1 && finding.status != "suppressed")
-    {
+    for finding in report.findings.iter().filter(|finding| finding.repeats > 1 && is_new(finding)) {
         let processes = match finding.process_count {
             1 => String::new(),
             n => format!(" in {}", count(n, "process")),
