@@ -74,7 +74,7 @@ impl Heapkeeper {
 
     /// How large the heap is. Walks all spans: some microseconds per megabyte.
     pub fn stats(&self) -> Stats {
-        let count = PROCESS.heap().count();
+        let count = PROCESS.count();
         let figures = PROCESS.heap().figures();
         Stats {
             live_blocks: count.live_blocks,

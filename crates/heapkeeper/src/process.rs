@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
 use hk_heap::{
-    FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
+    Count, FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
 };
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
@@ -490,6 +490,11 @@ impl<H: Host> ProcessHeap<H> {
         }
         if state == ProcessState::Counted && self.heap.is_started() {
             self.heap.settle_figures();
+            // Guarded blocks have no span.
+            let (blocks, bytes) = self.guarding.guards.owned();
+            let figures = self.heap.figures();
+            figures.live_blocks.fetch_add(blocks as u64, Ordering::Relaxed);
+            figures.add_live(bytes as i64);
             self.recording.set_resident_bytes(hk_os::resident_bytes() as u64);
         }
         let rough = state == ProcessState::Counted && self.heap.is_started() && self.heap.running_count() > 1;
@@ -499,6 +504,17 @@ impl<H: Host> ProcessHeap<H> {
 }
 
 impl<H: Host> ProcessHeap<H> {
+    /// Counts all blocks, guarded ones too. Walks all spans.
+    pub fn count(&self) -> Count {
+        let mut count = self.heap.count();
+        let (blocks, bytes) = self.guarding.guards.owned();
+        let (held, _) = self.guarding.guards.live_bytes();
+        count.live_blocks += blocks as u64;
+        count.live_bytes += bytes as u64;
+        count.span_bytes += held as u64;
+        count
+    }
+
     /// At the end: what was overwritten beside blocks that nobody freed.
     fn check_beside_blocks(&self) {
         let registers = Registers::capture();

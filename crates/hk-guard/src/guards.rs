@@ -100,6 +100,9 @@ pub struct Guards<O> {
     bytes_max: AtomicUsize,
     live_bytes: AtomicUsize,
     live_blocks: AtomicUsize,
+    /// Of the blocks that the program has: those that wait for their guards are not among them.
+    owned_blocks: AtomicUsize,
+    owned_bytes: AtomicUsize,
     pub(crate) pages: Pages,
     pub(crate) batch: Batch,
     blocks_signals: AtomicBool,
@@ -124,6 +127,8 @@ impl<O: GuardOs> Guards<O> {
             bytes_max: AtomicUsize::new(0),
             live_bytes: AtomicUsize::new(0),
             live_blocks: AtomicUsize::new(0),
+            owned_blocks: AtomicUsize::new(0),
+            owned_bytes: AtomicUsize::new(0),
             pages: Pages::new(),
             batch: Batch::new(),
             blocks_signals: AtomicBool::new(true),
@@ -198,6 +203,11 @@ impl<O: GuardOs> Guards<O> {
         (self.live_bytes.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed))
     }
 
+    /// Blocks that the program has, and the bytes that it asked for.
+    pub fn owned(&self) -> (usize, usize) {
+        (self.owned_blocks.load(Ordering::Relaxed), self.owned_bytes.load(Ordering::Relaxed))
+    }
+
     /// A guarded block.
     ///
     /// # Errors
@@ -269,6 +279,8 @@ impl<O: GuardOs> Guards<O> {
         slot.family.store(request.family, Ordering::Relaxed);
         slot.set_allocated(request.allocated);
         self.fill_canary(&placement, request.bytes);
+        self.owned_blocks.fetch_add(1, Ordering::Relaxed);
+        self.owned_bytes.fetch_add(request.bytes, Ordering::Relaxed);
         slot.set_state(State::Live);
         Ok(self.place_at(placement.start))
     }
@@ -287,6 +299,8 @@ impl<O: GuardOs> Guards<O> {
             return Freed::Twice(self.life(slot));
         }
         let life = self.life(slot);
+        self.owned_blocks.fetch_sub(1, Ordering::Relaxed);
+        self.owned_bytes.fetch_sub(life.requested_bytes, Ordering::Relaxed);
         let damage = self.damage(&life);
         slot.set_freed(freed);
         if kind == Kind::Slots(0) && damage.is_none() && self.waits(id, slot, &life) {

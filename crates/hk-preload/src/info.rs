@@ -34,7 +34,7 @@ pub struct MallInfo<T> {
 
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo2() -> MallInfo<size_t> {
-    let count = PROCESS.heap().count();
+    let count = PROCESS.count();
     let (live, spans) = (count.live_bytes as usize, count.span_bytes as usize);
     let dirty = count.dirty_bytes as usize;
     MallInfo {
@@ -76,7 +76,7 @@ extern "C" fn malloc_trim(_padding: size_t) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
-    let count = PROCESS.heap().count();
+    let count = PROCESS.count();
     let text = c"heapkeeper: %zu bytes in %zu live blocks, %zu bytes in %zu spans, %zu bytes free and not yet returned\n";
     // SAFETY: a standard stream, and a format with five sizes.
     unsafe {
@@ -98,7 +98,7 @@ extern "C" fn malloc_info(options: c_int, stream: *mut FILE) -> c_int {
         Errno::set(EINVAL);
         return -1;
     }
-    let count = PROCESS.heap().count();
+    let count = PROCESS.count();
     let text = c"<malloc version=\"heapkeeper-1\">\n<heap nr=\"0\">\n<live blocks=\"%zu\" bytes=\"%zu\"/>\n<spans count=\"%zu\" bytes=\"%zu\"/>\n<free bytes=\"%zu\"/>\n</heap>\n</malloc>\n";
     // SAFETY: the caller's stream, and a format with five sizes.
     let written = unsafe {

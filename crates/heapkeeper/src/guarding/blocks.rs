@@ -119,6 +119,7 @@ impl<H: Host> ProcessHeap<H> {
         };
         match guarding.guards.allocate(&request) {
             Ok(block) => {
+                self.heap.figures().add_live(bytes as i64);
                 guarding.population.note_allocated(site_of(&guarding.stacks, stack));
                 let count = guarding.guarded.fetch_add(1, Ordering::Relaxed) + 1;
                 self.recording.set_guarded_blocks(count);
@@ -153,6 +154,7 @@ impl<H: Host> ProcessHeap<H> {
         match guarding.guards.free(block.addr(), event) {
             Freed::Done(life, damage) => {
                 guarding.guards.close_if_full(|life, damage| self.report_written(&life, damage, &registers));
+                self.heap.figures().add_live(-(life.requested_bytes as i64));
                 let allocated = site_of(&guarding.stacks, StackId::from_number(life.allocated.stack));
                 guarding.population.note_freed(allocated, site_of(&guarding.stacks, stack), stack);
                 if let Some(damage) = damage {
