@@ -18,7 +18,7 @@ pub struct Sites {
 impl Sites {
     /// Looks the site up in the program's debug information and symbols.
     pub fn find(text: &str, program: Option<&Path>) -> Result<Sites, Failure> {
-        let error = |what: String| Failure::new(format!("--guard site:{}: {what}", clean(text)));
+        let error = |what: String| Failure::new(format!("guard site:{}: {what}", clean(text)));
         let program = program.ok_or_else(|| error("the program was not found".into()))?;
         let name = clean(&program.to_string_lossy());
         match find_site(program, text, &DebugFolders::default()) {

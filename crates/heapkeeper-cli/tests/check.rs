@@ -331,8 +331,15 @@ fn a_site_travels_as_addresses() {
         assert!(hex(start) < hex(end) && hex(start) > 0x100, "{value}");
         assert!(said.contains(&format!("blocks allocated below {} are guarded", &site[5..])), "{said}");
     }
+    // A variable may be meant for another program.
+    let mut inner = shop.command(&[], &shop.program, &["-", "6"]);
+    let output = inner.env("HEAPKEEPER", "guard=site:tell").output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("heapkeeper: HEAPKEEPER: ignored: guard site:tell: there is no such"), "{said}");
+    assert!(said.contains("; every block is guarded\n"), "{said}");
     for (site, expected) in [
-        ("site:tel", "--guard site:tel: there is none in "),
+        ("site:tel", "guard site:tel: there is none in "),
         ("site:tell.c:1", "there is: tell.c:4, tell.c:5"),
         ("site:tll.c:1", "there is: tell.c\n"),
         ("1/0", "guard is off, 1/N, site:FUNC or site:FILE:LINE"),

@@ -105,6 +105,9 @@ fn blocks_of_a_site_are_guarded_and_others_not() {
         assert_eq!(code, Some(if found { 97 } else { 4 }), "{site}: {said}");
         assert!(said.contains(" guarded by ") && said.contains("(those of certain sites)"), "{said}");
     }
+    let (code, said) = leaky.check(&["--guard", "site:cache_evict"], "er");
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("note: no block was allocated below cache_evict, so none was guarded\n"), "{said}");
     let (code, said) = leaky.check(&["--guard", "off"], "er");
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("; no block is guarded\n") && !said.contains("guarded by"), "{said}");

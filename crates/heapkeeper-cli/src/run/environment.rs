@@ -72,30 +72,30 @@ impl Choices {
         program: Option<&Path>,
         sink: &Sink,
     ) -> Result<Choices, Failure> {
-        let mut settings = Settings { guard: verb.guard, guard_side: verb.guard_side, ..Settings::DEFAULT };
-        let mut site = None;
-        let variable = std::env::var_os(SETTINGS_VARIABLE).unwrap_or_default();
-        for part in parse_settings(variable.as_bytes()) {
-            match part {
-                Ok(setting) => {
-                    if let Setting::GuardSite(text) = setting {
-                        site = decode(text);
-                    }
-                    settings.apply(setting);
-                }
-                Err(error) => sink.line(&error.to_string()),
-            }
-        }
+        let (mut settings, site) = from_variable(verb, sink);
         for setting in given(options) {
             settings.apply(setting);
         }
-        if let Some(GuardChoice::Site(text)) = &options.guard {
-            settings.guard = Guard::Sites;
-            site = Some(text.clone());
+        let sites = match &options.guard {
+            Some(GuardChoice::Site(site)) => {
+                settings.guard = Guard::Sites;
+                Some(Sites::find(site, program)?)
+            }
+            _ => site.filter(|_| settings.guard == Guard::Sites).and_then(|site| {
+                // It may be meant for another program, as a run may start one.
+                let found = Sites::find(&site, program);
+                found.map_err(|failure| sink.line(&format!("{SETTINGS_VARIABLE}: ignored: {failure}"))).ok()
+            }),
+        };
+        if settings.guard == Guard::Sites && sites.is_none() {
+            settings.guard = verb.guard;
         }
-        let site = site.filter(|_| settings.guard == Guard::Sites);
-        let sites = site.map(|site| Sites::find(&site, program)).transpose()?;
         Ok(Choices { settings, sites })
+    }
+
+    /// The site whose blocks are guarded, if it is one.
+    pub fn site(&self) -> Option<&str> {
+        self.sites.as_ref().map(Sites::text)
     }
 
     /// Guards stand at this side from now on.
@@ -191,6 +191,25 @@ fn prepend(library: &OsStr, before: &OsStr) -> OsString {
         value.push(before);
     }
     value
+}
+
+/// What the variable says, above what the verb is content with; the site that it names.
+fn from_variable(verb: Verb, sink: &Sink) -> (Settings, Option<String>) {
+    let mut settings = Settings { guard: verb.guard, guard_side: verb.guard_side, ..Settings::DEFAULT };
+    let mut site = None;
+    let variable = std::env::var_os(SETTINGS_VARIABLE).unwrap_or_default();
+    for part in parse_settings(variable.as_bytes()) {
+        match part {
+            Ok(setting) => {
+                if let Setting::GuardSite(text) = setting {
+                    site = decode(text);
+                }
+                settings.apply(setting);
+            }
+            Err(error) => sink.line(&error.to_string()),
+        }
+    }
+    (settings, site)
 }
 
 /// What the command line says.

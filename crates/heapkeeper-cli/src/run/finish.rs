@@ -117,8 +117,10 @@ impl Rest {
     pub fn with(mut self, report: &Report, recording: &RecordingFile) -> Rest {
         let unended = report.processes.iter().filter(|process| process.state == "running");
         for found in descendants::running(recording.path(), unended.map(|process| process.pid)) {
-            if !self.running.contains(&found) {
-                self.running.push(found);
+            // It may have another name since, by an exec.
+            match self.running.iter_mut().find(|known| known.pid == found.pid) {
+                Some(known) => *known = found,
+                None => self.running.push(found),
             }
         }
         self.has_findings = !report.findings.is_empty();

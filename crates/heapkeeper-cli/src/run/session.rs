@@ -145,6 +145,7 @@ impl Session {
         }
         finish::tell_end(self, &report);
         self.sink.text(&summary_text(&report, self.sink.style()));
+        self.tell_idle_site(&report);
         self.sink.text(&judgement_text(&judgement, &report, self.offers_suppression));
         for (recording, rest) in &self.recordings {
             finish::keep_or_discard(&self.sink, recording, rest, &report);
@@ -154,6 +155,15 @@ impl Session {
         let _ = std::io::stderr().write_all(annotations.as_bytes());
         self.sink.check()?;
         Ok((report, judgement))
+    }
+
+    /// A site that allocated nothing may be another one than was meant.
+    fn tell_idle_site(&self, report: &Report) {
+        let guarded: u64 = report.processes.iter().map(|process| process.guarded_blocks).sum();
+        if let Some(site) = self.choices.site().filter(|_| guarded == 0) {
+            self.sink
+                .line(&format!("note: no block was allocated below {}, so none was guarded", clean(site)));
+        }
     }
 
     /// Whether every block was to be guarded, or all of certain sites.
