@@ -6,8 +6,8 @@ use hk_symbols::{DebugFolders, SiteError, find_site};
 use std::ops::Range;
 use std::path::Path;
 
-/// Ranges are as many as a function was inlined; the variable that they travel in has a limit.
-const RANGES_MAX: usize = 2000;
+/// The library watches so many; a function has as many as it was inlined.
+const RANGES_MAX: usize = 64;
 
 /// A place in the code, and the addresses that it has.
 pub struct Sites {
@@ -23,7 +23,7 @@ impl Sites {
         let name = clean(&program.to_string_lossy());
         match find_site(program, text, &DebugFolders::default()) {
             Ok(ranges) if ranges.len() > RANGES_MAX => Err(error(format!(
-                "it is {} places in {name}: name a function or line that is fewer",
+                "it is {} places in {name}, and {RANGES_MAX} can be watched: name one that calls it",
                 ranges.len()
             ))),
             Ok(ranges) => Ok(Sites { text: text.into(), ranges }),

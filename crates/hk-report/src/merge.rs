@@ -1,31 +1,12 @@
 //! Two reports of the same command as one: what was seen in either.
 
 use crate::identity::{BugKey, Ids, bug_key};
-use crate::model::{Certainty, Figure, Report, Summary};
+use crate::model::{Certainty, Figure, Finding, Report, Summary};
 use std::collections::HashMap;
 
 /// The first report with what the second has beyond it. The end of the command is that of the first that did not end well.
 pub fn merge(mut first: Report, second: Report) -> Report {
-    let mut ids = Ids::default();
-    let mut at: HashMap<BugKey, usize> = HashMap::new();
-    for (index, finding) in first.findings.iter().enumerate() {
-        at.insert(bug_key(finding), index);
-        ids.take(&finding.id);
-    }
-    for mut finding in second.findings {
-        match at.get(&bug_key(&finding)) {
-            Some(&index) => {
-                let known = &mut first.findings[index];
-                known.repeats += finding.repeats;
-                known.aborted |= finding.aborted;
-                known.process_count += finding.process_count;
-            }
-            None => {
-                finding.id = ids.distinct(finding.id);
-                first.findings.push(finding);
-            }
-        }
-    }
+    findings(&mut first.findings, second.findings);
     first.summary = summary(&first.summary, &second.summary, first.findings.len());
     if first.exit_status == Some(0) {
         (first.exit_status, first.exit_signal) = (second.exit_status, second.exit_signal);
@@ -49,6 +30,29 @@ pub fn merge(mut first: Report, second: Report) -> Report {
         }
     }
     first
+}
+
+fn findings(first: &mut Vec<Finding>, second: Vec<Finding>) {
+    let mut ids = Ids::default();
+    let mut at: HashMap<BugKey, usize> = HashMap::new();
+    for (index, finding) in first.iter().enumerate() {
+        at.insert(bug_key(finding), index);
+        ids.take(&finding.id);
+    }
+    for mut finding in second {
+        match at.get(&bug_key(&finding)) {
+            Some(&index) => {
+                let known = &mut first[index];
+                known.repeats += finding.repeats;
+                known.aborted |= finding.aborted;
+                known.process_count += finding.process_count;
+            }
+            None => {
+                finding.id = ids.distinct(finding.id);
+                first.push(finding);
+            }
+        }
+    }
 }
 
 fn summary(first: &Summary, second: &Summary, findings: usize) -> Summary {
@@ -77,4 +81,23 @@ fn both(first: Option<Figure>, second: Option<Figure>) -> Option<Figure> {
         certainty: if exact { Certainty::Exact } else { Certainty::Estimate },
         error: first.error.saturating_add(second.error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::StackFrame;
+
+    fn finding(id: &str, function: &str, line: u32) -> Finding {
+        let frame = StackFrame { function: Some(function.into()), line: Some(line), ..StackFrame::default() };
+        Finding { id: id.into(), repeats: 1, process_count: 1, stack: vec![frame], ..Finding::default() }
+    }
+
+    #[test]
+    fn the_same_bug_is_counted_and_another_of_the_same_name_has_a_number() {
+        let mut all = vec![finding("HK-DF-1234abcd", "a", 1), finding("HK-DF-1234abcd-2", "a", 2)];
+        findings(&mut all, vec![finding("HK-DF-1234abcd", "a", 2), finding("HK-DF-1234abcd", "a", 3)]);
+        let told: Vec<(&str, u64)> = all.iter().map(|f| (f.id.as_str(), f.repeats)).collect();
+        assert_eq!(told, [("HK-DF-1234abcd", 1), ("HK-DF-1234abcd-2", 2), ("HK-DF-1234abcd-3", 1)]);
+    }
 }

@@ -107,7 +107,7 @@ fn overwritten(finding: &Finding, access: &Access) -> String {
         }
         _ => format!("which was found when {} freed it", culprit(&finding.stack)),
     };
-    format!("{bytes} {} {were} overwritten, {found}", accessed(finding))
+    format!("{bytes} {were} overwritten {}, {found}", accessed(finding))
 }
 
 fn mismatched(finding: &Finding, who: &str) -> String {

@@ -219,7 +219,11 @@ fn what_ended_the_program_is_said() {
     let program = program();
     let mut record = accessed(&program, FindingKind::UseAfterFree, false, 0, true);
     record.life.opened = 0;
-    assert!(program.text(&record, Style::Plain).contains("the page stayed closed: the program got SIGSEGV"));
+    assert!(
+        program
+            .text(&record, Style::Plain)
+            .contains("the access could not be let through: the program got SIGSEGV")
+    );
     record.aborted = 1;
     assert!(program.text(&record, Style::Plain).contains("SIGABRT was raised, as --on-finding abort asks"));
 }
@@ -231,7 +235,7 @@ fn damage_that_was_found_later_accuses_nobody() {
     (record.evidence, record.call) = (Evidence::Canary as u32, Call::Exit as u32);
     (record.access_bytes, record.code_len) = (3, 0);
     let text = program.text(&record, Style::Plain);
-    let sentence = "3 bytes right past the end of a 42-byte block were overwritten, which was found when the program ended\n";
+    let sentence = "3 bytes were overwritten right past the end of a 42-byte block, which was found when the program ended\n";
     assert!(text.contains(sentence), "{text}");
     assert!(!text.contains("culprit:"), "{text}");
     assert!(text.contains("damage found"), "{text}");

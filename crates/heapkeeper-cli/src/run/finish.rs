@@ -1,6 +1,6 @@
 //! After CMD's end: the report, and what becomes of the recording.
 
-use super::descendants;
+use super::descendants::{self, Descendant};
 use super::recording::RecordingFile;
 use super::session::Session;
 use super::supervise::Ended;
@@ -102,26 +102,34 @@ pub fn tell_end(session: &Session, report: &Report) {
 
 /// What a run leaves behind.
 pub struct Rest {
-    /// Processes that had told no end.
-    unended: Vec<u32>,
+    /// Processes that went on when CMD had ended.
+    running: Vec<Descendant>,
     has_findings: bool,
 }
 
 impl Rest {
-    /// From the run's own report.
-    pub fn of(report: &Report) -> Rest {
+    /// Looked for before the report is made: what one does that ends meanwhile may not be in it.
+    pub fn running(recording: &RecordingFile) -> Rest {
+        Rest { running: descendants::running(recording.path(), std::iter::empty()), has_findings: false }
+    }
+
+    /// With those that the run's own report knows.
+    pub fn with(mut self, report: &Report, recording: &RecordingFile) -> Rest {
         let unended = report.processes.iter().filter(|process| process.state == "running");
-        Rest {
-            unended: unended.map(|process| process.pid).collect(),
-            has_findings: !report.findings.is_empty(),
+        for found in descendants::running(recording.path(), unended.map(|process| process.pid)) {
+            if !self.running.contains(&found) {
+                self.running.push(found);
+            }
         }
+        self.has_findings = !report.findings.is_empty();
+        self
     }
 }
 
 /// A recording with findings is of use later, and one that is still being written to; others are not.
 pub fn keep_or_discard(sink: &Sink, recording: &RecordingFile, rest: &Rest, report: &Report) {
     let path = recording.path().display();
-    let running = descendants::running(recording.path(), rest.unended.iter().copied());
+    let running = &rest.running;
     if let Some(first) = running.first() {
         let what = hk_report::count(running.len() as u64, "process");
         let among = if running.len() > 1 { "among them " } else { "" };

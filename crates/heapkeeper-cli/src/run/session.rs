@@ -127,9 +127,11 @@ impl Session {
         let watch = Watch::start(watcher);
         let ended = supervise::supervise(&self.signals, child.id());
         let mut watcher = watch.map_or_else(|watcher| *watcher, Watch::stop);
+        let rest = finish::Rest::running(&recording);
         let report = finish::report(self, &child, &started, &mut watcher, ended)?;
         self.teller = Some(watcher.into_teller());
-        self.recordings.push((recording, finish::Rest::of(&report)));
+        let rest = rest.with(&report, &recording);
+        self.recordings.push((recording, rest));
         Ok(Ran { report, exit: ended.exit, interrupted: ended.interrupted })
     }
 

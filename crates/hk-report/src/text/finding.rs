@@ -18,14 +18,16 @@ pub fn finding_text<'a>(finding: &Finding, view: impl Into<View<'a>>) -> String 
     if !finding.id.is_empty() {
         lines.push(&format!("  {}", identity(finding)));
     }
-    if let Some(culprit) = &finding.culprit {
+    // Without a life all that is known is the bad call, whose stack follows.
+    let culprit = finding.culprit.as_ref().filter(|_| finding.life.is_some());
+    if let Some(culprit) = culprit {
         lines.push(&culprit_line(culprit, view));
     }
     match &finding.life {
         Some(life) => life::push(&mut lines, finding, life, view),
         None => stack::push(&mut lines, &finding.stack, &finding.stack_state, "  ", view),
     }
-    if let Some(culprit) = finding.culprit.as_ref().filter(|culprit| culprit.reasons.len() > 1) {
+    if let Some(culprit) = culprit.filter(|culprit| culprit.reasons.len() > 1) {
         lines.push(&format!("  {}", style.strong(&format!("WHY {}", clean(&culprit.function)))));
         for reason in &culprit.reasons {
             lines.push(&format!("    {}", clean(reason)));

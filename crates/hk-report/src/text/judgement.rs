@@ -5,6 +5,7 @@ use crate::fold::own_frame;
 use crate::judge::Judgement;
 use crate::model::{Finding, Report};
 use crate::sentence::title;
+use crate::status::is_new;
 use crate::suppress::by_id;
 use crate::units::count;
 use hk_symbols::short_name;
@@ -20,7 +21,7 @@ pub fn judgement_text(judgement: &Judgement, report: &Report, offer: bool) -> St
         lines.push(&format!("note: {}", clean(remark)));
     }
     unused(&mut lines, judgement);
-    if let Some(finding) = report.findings.iter().find(|finding| offer && finding.status == "new") {
+    if let Some(finding) = report.findings.iter().find(|finding| offer && is_new(finding)) {
         how_to_suppress(&mut lines, finding);
     }
     lines.text

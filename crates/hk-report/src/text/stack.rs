@@ -56,7 +56,8 @@ pub(super) fn chain(stack: &[StackFrame], state: &str, style: Style) -> String {
         links.push(match (own, place(frame)) {
             (true, Some(place)) => format!("{} {place}", style.strong(&function)),
             (true, None) => style.strong(&function),
-            _ => function,
+            // glibc's own names of its functions: `__GI___strdup`.
+            _ => function.trim_start_matches("__GI_").trim_start_matches('_').to_owned(),
         });
     }
     if more {

@@ -4,14 +4,13 @@ use super::{Lines, clean};
 use crate::fold::{file_name, is_library};
 use crate::model::*;
 use crate::sentence::title;
+use crate::status::is_new;
 use crate::style::Style;
 use crate::units::{bytes, count};
 use std::collections::HashSet;
 
 fn repeats_lines(lines: &mut Lines, report: &Report) {
-    for finding in
-        report.findings.iter().filter(|finding| finding.repeats > 1 && finding.status != "suppressed")
-    {
+    for finding in report.findings.iter().filter(|finding| finding.repeats > 1 && is_new(finding)) {
         let processes = match finding.process_count {
             1 => String::new(),
             n => format!(" in {}", count(n, "process")),
@@ -31,6 +30,7 @@ pub fn summary_text(report: &Report, style: Style) -> String {
     repeats_lines(&mut lines, report);
     if let Some(main) = main_process(report) {
         process_lines(&mut lines, report, main);
+        guard_line(&mut lines, main);
         others_line(&mut lines, report);
     }
     for program in &report.not_covered {
@@ -135,6 +135,30 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
         "{name} at its peak: {}, {} of heap (exact){resident}",
         live(peak),
         bytes(heap_peak),
+    ));
+}
+
+/// How many blocks were watched: nothing found among few means little.
+fn guard_line(lines: &mut Lines, process: &Process) {
+    if process.guard_every == 0 && process.guarded_blocks == 0 {
+        return;
+    }
+    let rate = match process.guard_every {
+        0 => "those of certain sites".into(),
+        1 => "every one".into(),
+        every => format!("1 in {every}"),
+    };
+    let method = if process.guard_method == "protection" { "mprotect" } else { "guard pages" };
+    let missed = match process.unguarded_blocks {
+        0 => String::new(),
+        1 => "; 1 more was to be, and was not".into(),
+        n => format!("; {n} more were to be, and were not"),
+    };
+    let blocks = count(process.guarded_blocks, "block");
+    lines.push(&format!(
+        "{} ({}): {blocks} guarded by {method} ({rate}){missed}",
+        clean(file_name(&process.exe)),
+        process.pid
     ));
 }
 

@@ -50,16 +50,13 @@ fn outcome(finding: &Finding) -> &'static str {
         _ if finding.aborted => "SIGABRT was raised, as --on-finding abort asks",
         (_, "canary") => "nothing at that moment: the overwritten bytes were found later",
         ("access", _) if opened => "the block's page was opened for the access, the program goes on",
-        ("access", _) => "the page stayed closed: the program got SIGSEGV",
-        ("system-call", _) if opened => {
-            "the block's page was opened for the system call, the program goes on"
-        }
-        ("system-call", _) => "the system call failed with EFAULT, the program goes on",
+        ("access", _) => "the access could not be let through: the program got SIGSEGV",
+        ("system-call", _) => "the block's page was opened for the system call, the program goes on",
         ("realloc", _) => "the call was given a new block, the program goes on",
         ("malloc-usable-size", _) => "the call was given 0, the program goes on",
         ("seen-later", _) => "the second free was ignored, the program goes on",
         _ if matches!(finding.kind.as_str(), "mismatched-deallocation" | "wrong-layout") => {
-            "the program goes on"
+            "the block was freed all the same, the program goes on"
         }
         _ => "the call was ignored, the program goes on",
     }
