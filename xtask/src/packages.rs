@@ -22,6 +22,10 @@ pub const NEEDS: &[Need] = &[
     need("g++", "g++"),
     need("nm", "binutils"),
     need("prlimit", "util-linux"),
+    need("make", "make"),
+    need("cmake", "cmake"),
+    need("systemd-analyze", "systemd"),
+    need("pip3", "python3-pip"),
     need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3.11/test/test_dict.py", "libpython3.11-testsuite"),
     need("perl", "perl"),
@@ -35,6 +39,8 @@ pub const NEEDS: &[Need] = &[
     need("gs", "ghostscript"),
     need("valgrind", "valgrind"),
     need("/usr/include/jemalloc/jemalloc.h", "libjemalloc-dev"),
+    need("xmllint", "libxml2-utils"),
+    need("chromium", "chromium"),
 ];
 
 /// Whether the file is there.

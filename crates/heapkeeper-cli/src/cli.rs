@@ -1,6 +1,8 @@
 //! The one table of verbs and options: help, man page and completions are made from it.
 
-use crate::{VerbResult, completions, demo, doctor, lib_path, library, man, report, run, uninstall};
+use crate::{
+    VerbResult, check, completions, demo, doctor, init, lib_path, library, man, report, run, uninstall,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 
 const LONG_ABOUT: &str = "\
@@ -21,12 +23,16 @@ pub struct Cli {
 enum Verb {
     /// Run a program on our heap
     Run(run::Args),
+    /// Run a program with every block guarded, and fail if anything is found: for tests
+    Check(check::Args),
     /// See five ways of freeing memory, on the system's malloc and on our heap
     Demo(demo::Args),
     /// Tell beforehand whether a program can be covered, and what would be missing
     Doctor(doctor::Args),
     /// Print a kept recording again
     Report(report::Args),
+    /// Print what puts our heap under a service, an image or a test suite for good
+    Init(init::Args),
     /// Print the library's path, for a bare LD_PRELOAD
     Lib(lib_path::Args),
     /// Remove what heapkeeper unpacked into the cache folder
@@ -47,9 +53,11 @@ pub fn dispatch() -> VerbResult {
     match Cli::try_parse() {
         Ok(cli) => match cli.verb {
             Verb::Run(args) => run::run(&args),
+            Verb::Check(args) => check::run(&args),
             Verb::Demo(args) => demo::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
             Verb::Report(args) => report::run(&args),
+            Verb::Init(args) => init::run(&args),
             Verb::Lib(args) => lib_path::run(&args),
             Verb::Uninstall(args) => uninstall::run(&args),
             Verb::Man(args) => man::run(&args),

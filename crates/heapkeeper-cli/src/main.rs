@@ -4,21 +4,28 @@
 //! takes its arguments and gives an exit code. What the verbs share: the embedded library ([`library`]),
 //! what a program file is ([`inspect`]), and where lines go ([`lines`]).
 
+mod check;
 mod cli;
 mod completions;
 pub mod demo;
 pub mod doctor;
 mod failure;
+mod forms;
+mod init;
 mod inspect;
+mod judging;
 mod lib_path;
 mod library;
 mod lines;
 mod man;
+mod options;
 mod os;
 mod output;
 mod report;
 mod run;
+mod sites;
 mod uninstall;
+mod words;
 
 pub use failure::{Failure, VerbResult};
 

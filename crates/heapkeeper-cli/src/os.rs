@@ -269,6 +269,23 @@ pub fn die_by(signal: c_int) {
     unsafe { libc::raise(signal) };
 }
 
+/// Whether the kernel has guard pages (MADV_GUARD_INSTALL, Linux 6.13), and nothing forbids them.
+pub fn has_guard_pages() -> bool {
+    const MADV_GUARD_INSTALL: c_int = 102;
+    const BYTES: usize = 4096;
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at a place that the kernel chooses touches no memory that is in use.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), BYTES, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: the page was just mapped, and nobody uses it.
+    let installed = unsafe { libc::madvise(page, BYTES, MADV_GUARD_INSTALL) } == 0;
+    // SAFETY: as above.
+    unsafe { libc::munmap(page, BYTES) };
+    installed
+}
+
 /// The effective user id.
 pub fn effective_user() -> u32 {
     // SAFETY: geteuid cannot fail and touches no memory.

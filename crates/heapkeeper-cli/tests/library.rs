@@ -97,7 +97,7 @@ fn uninstall_empties_the_folder_and_leaves_what_is_not_ours() {
 
 #[test]
 fn help_page_and_completions_name_every_verb() {
-    let verbs = ["run", "demo", "doctor", "report", "lib", "uninstall", "man", "completions"];
+    let verbs = ["run", "demo", "doctor", "report", "init", "lib", "uninstall", "man", "completions"];
     let said = |args: &[&str]| text(&succeed(heapkeeper().args(args)).stdout);
     let texts = [
         said(&["--help"]),

@@ -2,7 +2,9 @@
 
 use crate::process::{Host, ProcessHeap};
 use core::ffi::{CStr, c_char};
-use hk_format::{NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, parse_settings};
+use hk_format::{
+    Guard, NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, guard_range, parse_settings,
+};
 use hk_recorder::print_bad_setting;
 
 unsafe extern "C" {
@@ -46,8 +48,24 @@ impl<H: Host> ProcessHeap<H> {
     /// The settings that can be read; defaults for the rest.
     pub(crate) fn read_settings(&self) -> Settings {
         let mut settings = Settings::DEFAULT;
+        if H::guard_every() > 0 {
+            settings.guard = Guard::OneIn(H::guard_every());
+        }
         parse_settings(value()).flatten().for_each(|setting| settings.apply(setting));
         settings
+    }
+
+    /// Has the code watched that `guard-sites` names: addresses in the program's file.
+    pub(crate) fn name_sites(&self) {
+        let bias = hk_os::program_bias() as u64;
+        for setting in parse_settings(value()).flatten() {
+            let Setting::GuardSites(ranges) = setting else { continue };
+            for range in ranges.split(|&byte| byte == b'+') {
+                if let Some((start, end)) = guard_range(range) {
+                    self.guarding.sites.name(start.wrapping_add(bias), end.wrapping_add(bias));
+                }
+            }
+        }
     }
 
     pub(crate) fn note_bad_settings(&self) {

@@ -2,9 +2,9 @@
 
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::Ordering;
-use hk_format::{Call, FindingKind, Place};
+use hk_format::{Call, Evidence, Family, FindingKind, Place};
 use hk_heap::{At, Misuse};
-use hk_recorder::{BadCall, PlaceInfo, Registers, describe_place, print_line};
+use hk_recorder::{Access, BadCall, PlaceInfo, Registers, describe_place};
 
 impl<H: Host> ProcessHeap<H> {
     #[cold]
@@ -22,6 +22,7 @@ impl<H: Host> ProcessHeap<H> {
         &self,
         block: *mut u8,
         bytes: usize,
+        family: Family,
         misuse: Misuse,
         registers: &Registers,
     ) -> *mut u8 {
@@ -31,7 +32,7 @@ impl<H: Host> ProcessHeap<H> {
             return moved;
         }
         self.report(Call::Realloc, block.addr(), misuse, registers);
-        let moved = self.allocate(bytes);
+        let moved = self.allocate(bytes, family);
         let known = match misuse.at {
             At::FreeBlock | At::InsideLiveBlock | At::InsideFreeBlock => {
                 misuse.block_start + misuse.block_bytes - block.addr()
@@ -77,12 +78,7 @@ impl<H: Host> ProcessHeap<H> {
         };
         let abort = self.abort_on_finding.load(Ordering::Relaxed);
         let bad = bad_call(call, address, misuse, place.as_ref(), abort);
-        self.stop.record(|| {
-            let recorded = self.recording.record_finding(&bad, registers, H::INNERMOST);
-            if !self.recording.is_open() && recorded.first {
-                print_line(&bad, &recorded, self.recording.is_refused());
-            }
-        });
+        self.tell(&bad, registers);
         if abort {
             self.stop.abort();
         }
@@ -118,5 +114,8 @@ fn bad_call<'a>(
         place_end: place.map_or(0, |info| info.end),
         place_name: place.map_or(b"", |info| info.name()),
         aborted,
+        evidence: Evidence::Call,
+        access: Access::default(),
+        life: None,
     }
 }

@@ -1,9 +1,9 @@
 //! The Rust host: `GlobalAlloc`, and what a program may ask.
 
-use crate::process::{Call, Host, ProcessHeap};
+use crate::process::{Call, GivenLayout, Host, ProcessHeap};
 use core::alloc::{GlobalAlloc, Layout};
-use core::sync::atomic::Ordering;
-use hk_format::{ProcessOrigin, ProcessState};
+use core::sync::atomic::{AtomicU32, Ordering};
+use hk_format::{Family, ProcessOrigin, ProcessState};
 use hk_heap::{HugePages, ThreadHeap};
 use hk_recorder::Innermost;
 
@@ -13,9 +13,15 @@ static SENTINEL: ThreadHeap = ThreadHeap::sentinel();
 
 static PROCESS: ProcessHeap<Heapkeeper> = ProcessHeap::new();
 
+/// What the program's global allocator was made with.
+static GUARD_EVERY: AtomicU32 = AtomicU32::new(0);
+
 /// The heap, as a global allocator. All values of this type are the same heap, one per process.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Heapkeeper;
+pub struct Heapkeeper {
+    /// 0: none.
+    guard_every: u32,
+}
 
 /// How large the heap is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +43,33 @@ pub struct Stats {
 impl Heapkeeper {
     /// The heap.
     pub const fn new() -> Self {
-        Heapkeeper
+        Heapkeeper { guard_every: 0 }
+    }
+
+    /// Has one block in `every` guarded, in the mean: bad accesses to it trap, and are reported with the block's life. 1: all blocks; 0: none.
+    /// Where the variable `HEAPKEEPER` says something else, that holds.
+    ///
+    /// ```
+    /// # use heapkeeper::Heapkeeper;
+    /// #[global_allocator]
+    /// static HEAP: Heapkeeper = Heapkeeper::new().guard(5000);
+    /// # fn main() {}
+    /// ```
+    ///
+    /// Takes over SIGSEGV: faults that are not about guarded blocks go to whatever handler was there.
+    pub const fn guard(mut self, every: u32) -> Self {
+        self.guard_every = every;
+        self
+    }
+
+    /// The process's heap, which starts at its first allocation, and is told before that what is to be guarded. The comparison is with a
+    /// constant, so it costs nothing where nothing is.
+    #[inline(always)]
+    fn process_heap(&self) -> &'static ProcessHeap<Self> {
+        if self.guard_every != 0 && GUARD_EVERY.load(Ordering::Relaxed) != self.guard_every {
+            GUARD_EVERY.store(self.guard_every, Ordering::Relaxed);
+        }
+        &PROCESS
     }
 
     /// How large the heap is. Walks all spans: some microseconds per megabyte.
@@ -84,6 +116,10 @@ impl Host for Heapkeeper {
 
     fn process() -> &'static ProcessHeap<Self> {
         &PROCESS
+    }
+
+    fn guard_every() -> u32 {
+        GUARD_EVERY.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
@@ -145,23 +181,23 @@ unsafe impl GlobalAlloc for Heapkeeper {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.align() <= 16 {
-            PROCESS.allocate(layout.size())
+            self.process_heap().allocate(layout.size(), Family::Rust)
         } else {
-            PROCESS.allocate_aligned(layout.size(), layout.align())
+            self.process_heap().allocate_aligned(layout.size(), layout.align(), Family::Rust)
         }
     }
 
     #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
-        PROCESS.free(block, Call::Dealloc);
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        PROCESS.free_with(block, Call::Dealloc, GivenLayout::new(Some(layout.size()), layout.align()));
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if layout.align() <= 16 {
-            return PROCESS.allocate_zeroed(layout.size());
+            return self.process_heap().allocate_zeroed(layout.size(), Family::Rust);
         }
-        let block = PROCESS.allocate_aligned(layout.size(), layout.align());
+        let block = self.process_heap().allocate_aligned(layout.size(), layout.align(), Family::Rust);
         if !block.is_null() {
             // SAFETY: a new block of that size.
             unsafe { block.write_bytes(0, layout.size()) };
@@ -172,13 +208,13 @@ unsafe impl GlobalAlloc for Heapkeeper {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         if layout.align() <= 16 {
-            return PROCESS.reallocate(block, bytes);
+            return self.process_heap().reallocate(block, bytes, Family::Rust);
         }
-        let moved = PROCESS.allocate_aligned(bytes, layout.align());
+        let moved = self.process_heap().allocate_aligned(bytes, layout.align(), Family::Rust);
         if !moved.is_null() {
             // SAFETY: the old block is live by the caller's word, the new one is another.
             unsafe { core::ptr::copy_nonoverlapping(block, moved, layout.size().min(bytes)) };
-            PROCESS.free(block, Call::Realloc);
+            PROCESS.free(block, Call::Dealloc);
         }
         moved
     }

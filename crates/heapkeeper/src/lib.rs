@@ -26,6 +26,7 @@
 mod environment;
 mod findings;
 mod global;
+pub mod guarding;
 pub mod process;
 mod stop;
 mod threads;

@@ -1,15 +1,17 @@
 //! A process's heap: what both shims share.
 
+use crate::guarding::Guarding;
 use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use hk_format::{Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
+use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
 use hk_heap::{
     FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
 };
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
 
+pub use crate::guarding::GivenLayout;
 pub use hk_format::Call;
 pub use hk_heap::ThreadHeap;
 
@@ -22,6 +24,11 @@ pub trait Host: Sized + 'static {
 
     /// The process's heap.
     fn process() -> &'static ProcessHeap<Self>;
+
+    /// One block in so many is guarded unless the settings say something else; 0: none.
+    fn guard_every() -> u32 {
+        0
+    }
 
     /// The heap of a thread that has none.
     fn sentinel() -> &'static ThreadHeap;
@@ -60,6 +67,7 @@ pub struct ProcessHeap<H> {
     pub(crate) recording: Recording,
     pub(crate) abort_on_finding: AtomicBool,
     pub(crate) stop: Stop,
+    pub(crate) guarding: Guarding,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -85,6 +93,7 @@ impl<H: Host> ProcessHeap<H> {
             recording: Recording::new(),
             abort_on_finding: AtomicBool::new(false),
             stop: Stop::new(),
+            guarding: Guarding::new(),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -117,16 +126,19 @@ impl<H: Host> ProcessHeap<H> {
 
     /// malloc: at least `bytes`, aligned to 16; null if there is no memory.
     #[inline(always)]
-    pub fn allocate(&self, bytes: usize) -> *mut u8 {
+    pub fn allocate(&self, bytes: usize, family: Family) -> *mut u8 {
         match self.heap.allocate_fast(self.current(), bytes) {
             FastAllocate::Block(block) => block,
-            FastAllocate::Refill(class) => self.allocate_next(bytes, class),
-            FastAllocate::Slow => self.allocate_slow(bytes),
+            FastAllocate::Refill(class) => self.allocate_next(bytes, class, family),
+            FastAllocate::Slow => self.allocate_slow(bytes, family),
         }
     }
 
     #[inline(never)]
-    fn allocate_next(&self, bytes: usize, class: usize) -> *mut u8 {
+    fn allocate_next(&self, bytes: usize, class: usize, family: Family) -> *mut u8 {
+        if self.guarding.is_on() {
+            return self.allocate_counted(bytes, class, family);
+        }
         match self.heap.allocate_next(self.current(), class) {
             Some(block) => block,
             None => self.allocate_refilled(bytes, class),
@@ -140,8 +152,11 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     #[inline(never)]
-    fn allocate_slow(&self, bytes: usize) -> *mut u8 {
+    fn allocate_slow(&self, bytes: usize, family: Family) -> *mut u8 {
         let current = self.current();
+        if let Some(block) = self.guarded_if_on(bytes, 1, family) {
+            return block;
+        }
         // Larger than what the fast path looks up, mostly.
         let block = if bytes <= REQUEST_BYTES_MAX && !current.is_busy() {
             self.heap.allocate(current, bytes)
@@ -149,6 +164,15 @@ impl<H: Host> ProcessHeap<H> {
             self.allocate_oddly(bytes)
         };
         self.checked(block, bytes)
+    }
+
+    /// For the slow paths. The first malloc of a process starts the heap, and is to be guarded too.
+    #[inline]
+    fn guarded_if_on(&self, bytes: usize, align: usize, family: Family) -> Option<*mut u8> {
+        if !self.guarding.is_on() && (self.heap.is_started() || self.start().is_none()) {
+            return None;
+        }
+        self.allocate_guarded(bytes, align, family)
     }
 
     /// malloc in a thread without heap, or in a signal handler that interrupted its heap.
@@ -162,14 +186,14 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     /// calloc's work: all zero.
-    pub fn allocate_zeroed(&self, bytes: usize) -> *mut u8 {
+    pub fn allocate_zeroed(&self, bytes: usize, family: Family) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
             return self.checked(null_mut(), bytes);
         }
         let block = match self.heap.allocate_fast(self.current(), bytes) {
             FastAllocate::Block(block) => block,
-            FastAllocate::Refill(class) => self.allocate_next(bytes, class),
-            FastAllocate::Slow => return self.allocate_zeroed_slow(bytes),
+            FastAllocate::Refill(class) => self.allocate_next(bytes, class, family),
+            FastAllocate::Slow => return self.allocate_zeroed_slow(bytes, family),
         };
         if !block.is_null() {
             // SAFETY: a new block of at least `bytes`.
@@ -178,7 +202,11 @@ impl<H: Host> ProcessHeap<H> {
         block
     }
 
-    fn allocate_zeroed_slow(&self, bytes: usize) -> *mut u8 {
+    fn allocate_zeroed_slow(&self, bytes: usize, family: Family) -> *mut u8 {
+        if let Some(block) = self.guarded_if_on(bytes, 1, family) {
+            // Its pages are new.
+            return block;
+        }
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
             Some(block) => self.checked(block, bytes),
             None => {
@@ -193,9 +221,12 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     /// memalign's work: at a multiple of `align`, a power of two.
-    pub fn allocate_aligned(&self, bytes: usize, align: usize) -> *mut u8 {
+    pub fn allocate_aligned(&self, bytes: usize, align: usize, family: Family) -> *mut u8 {
         if align <= 16 {
-            return self.allocate(bytes);
+            return self.allocate(bytes, family);
+        }
+        if let Some(block) = self.guarded_if_on(bytes, align, family) {
+            return block;
         }
         let block = self
             .with_heap(|heap| self.heap.allocate_aligned(heap, bytes, align))
@@ -203,7 +234,7 @@ impl<H: Host> ProcessHeap<H> {
         self.checked(block, bytes)
     }
 
-    fn checked(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+    pub(crate) fn checked(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         if block.is_null() {
             self.no_memory(bytes);
         }
@@ -226,10 +257,16 @@ impl<H: Host> ProcessHeap<H> {
     /// free. Null is nothing. A bad pointer is reported, and ignored.
     #[inline(always)]
     pub fn free(&self, block: *mut u8, call: Call) {
+        self.free_with(block, call, GivenLayout::NONE);
+    }
+
+    /// free, where the caller tells what it knows of the block.
+    #[inline(always)]
+    pub fn free_with(&self, block: *mut u8, call: Call, layout: GivenLayout) {
         match self.heap.free_fast(self.current(), block) {
             FastFree::Done => {}
             FastFree::Edge => self.free_edge(block),
-            FastFree::Slow => self.free_slow(block, call),
+            FastFree::Slow => self.free_slow(block, call, layout),
         }
     }
 
@@ -241,9 +278,12 @@ impl<H: Host> ProcessHeap<H> {
 
     #[cold]
     #[inline(never)]
-    fn free_slow(&self, block: *mut u8, call: Call) {
+    fn free_slow(&self, block: *mut u8, call: Call, layout: GivenLayout) {
         if block.is_null() {
             return;
+        }
+        if self.is_guarded(block) {
+            return self.free_guarded(block, call, layout);
         }
         let current = self.current();
         if let Err(misuse) = self.heap.free_slow(current, block) {
@@ -253,7 +293,7 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     /// realloc of a non-null block to a size other than zero; null if there is no memory.
-    pub fn reallocate(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+    pub fn reallocate(&self, block: *mut u8, bytes: usize, family: Family) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
             return self.checked(null_mut(), bytes);
         }
@@ -262,18 +302,21 @@ impl<H: Host> ProcessHeap<H> {
         {
             return block;
         }
-        self.reallocate_elsewhere(block, bytes)
+        self.reallocate_elsewhere(block, bytes, family)
     }
 
     #[inline(never)]
-    fn reallocate_elsewhere(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+    fn reallocate_elsewhere(&self, block: *mut u8, bytes: usize, family: Family) -> *mut u8 {
+        if self.is_guarded(block) {
+            return self.reallocate_guarded(block, bytes, family);
+        }
         let moved = self.with_heap(|heap| {
             // SAFETY: a program that calls realloc gives the block up.
             unsafe { self.heap.reallocate(heap, block, bytes) }
         });
         match moved {
             Some(Ok(moved)) => self.checked(moved, bytes),
-            Some(Err(misuse)) => self.reallocate_refused(block, bytes, misuse, &Registers::capture()),
+            Some(Err(misuse)) => self.reallocate_refused(block, bytes, family, misuse, &Registers::capture()),
             None => self.checked(H::reallocate_foreign(block, bytes).unwrap_or(null_mut()), bytes),
         }
     }
@@ -290,6 +333,9 @@ impl<H: Host> ProcessHeap<H> {
     fn usable_bytes_elsewhere(&self, block: *mut u8) -> usize {
         if block.is_null() {
             return 0;
+        }
+        if self.is_guarded(block) {
+            return self.guarded_usable_bytes(block);
         }
         match self.heap.usable_bytes(block) {
             Ok(bytes) => bytes,
@@ -354,6 +400,7 @@ impl<H: Host> ProcessHeap<H> {
                 keep: settings.mode == Mode::Keep,
                 purge_delay_ms: settings.purge_delay_ms,
                 huge_pages: huge_pages_of(&settings),
+                guards: settings.guard != Guard::Off,
                 ..Options::default()
             };
             if self.heap.start(&options).is_err() {
@@ -368,6 +415,7 @@ impl<H: Host> ProcessHeap<H> {
             self.create_thread_key();
             self.watch_forks();
             H::watch_exit();
+            self.apply_guard(&self.read_settings());
             self.configure();
         }
         Some(())
@@ -408,6 +456,7 @@ impl<H: Host> ProcessHeap<H> {
         let mode = if self.heap.keeps() { 1 } else { 0 };
         self.recording.claim_process(origin, mode);
         self.recording.set_heap_count(self.heap.heap_count());
+        self.record_guarding();
         if let Some(shared) = self.recording.figures() {
             let shared: *const SharedFigures = shared;
             // SAFETY: same layout (asserted below), in a mapping that lasts as long as the process; all atomics.
@@ -433,6 +482,9 @@ impl<H: Host> ProcessHeap<H> {
         if state != ProcessState::Replaced {
             self.heap.notice_fork();
         }
+        if state == ProcessState::Counted {
+            self.check_beside_blocks();
+        }
         if !self.recording.is_open() || !self.is_recorded() {
             return;
         }
@@ -443,6 +495,17 @@ impl<H: Host> ProcessHeap<H> {
         let rough = state == ProcessState::Counted && self.heap.is_started() && self.heap.running_count() > 1;
         let state = if rough { ProcessState::CountedRoughly } else { state };
         self.recording.set_process_state(state, Recording::now_ns());
+    }
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// At the end: what was overwritten beside blocks that nobody freed.
+    fn check_beside_blocks(&self) {
+        let registers = Registers::capture();
+        self.guarding.guards.close_waiting(|life, damage| self.report_written(&life, damage, &registers));
+        self.guarding.guards.for_each_damaged(|life, damage| {
+            self.report_damage(Call::Exit, &life, damage, &registers);
+        });
     }
 }
 

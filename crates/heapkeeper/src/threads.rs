@@ -1,5 +1,6 @@
 //! The ends of threads, and forks.
 
+use crate::guarding::thread_names;
 use crate::process::{Host, ProcessHeap};
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
@@ -35,6 +36,7 @@ impl<H: Host> ProcessHeap<H> {
     pub(crate) fn become_fork_child() {
         let process = H::process();
         process.stop.forget_others();
+        thread_names::forget_thread_id();
         // The heap may have noticed the fork before libc called us.
         if !process.is_recorded() {
             process.record_process(ProcessOrigin::Fork);
@@ -58,6 +60,7 @@ unsafe extern "C" fn thread_ends<H: Host>(round: *mut c_void) {
     if round.addr() < LAST_ROUND {
         return process.arm_thread_exit(round.addr() + 1);
     }
+    process.guarding.stacks.thread_ends();
     let heap = process.current();
     if !heap.is_sentinel() {
         process.set_current(&process.ended);
@@ -66,15 +69,19 @@ unsafe extern "C" fn thread_ends<H: Host>(round: *mut c_void) {
 }
 
 unsafe extern "C" fn before_fork<H: Host>() {
+    // In this order, as whoever holds the guards' lock may want the heap's.
+    H::process().guarding.guards.prepare_fork();
     H::process().heap.prepare_fork();
 }
 
 unsafe extern "C" fn after_in_parent<H: Host>() {
     H::process().heap.after_fork_in_parent();
+    H::process().guarding.guards.after_fork_in_parent();
 }
 
 unsafe extern "C" fn after_in_child<H: Host>() {
     let process = H::process();
     process.heap.after_fork_in_child(process.current());
+    process.guarding.guards.after_fork_in_child();
     ProcessHeap::<H>::become_fork_child();
 }

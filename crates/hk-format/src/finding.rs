@@ -4,10 +4,18 @@ use crate::{RecordHeader, numbered};
 use core::mem::size_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Frames kept of a stack.
+/// Frames kept of the stack of a bad call or access.
 pub const FRAME_COUNT_MAX: usize = 128;
+/// Frames kept of the stacks of a block's allocation and of its free.
+pub const EVENT_FRAME_COUNT_MAX: usize = 64;
+/// Bytes kept of the instruction that made a bad access: none is longer (Intel SDM, volume 2, 2.3.11).
+pub const CODE_BYTES: usize = 16;
+/// Sites that are told of those that free the blocks of an allocation site.
+pub const FREE_SITES_MAX: usize = 4;
+/// Frames kept of such a site.
+pub const SITE_FRAME_COUNT_MAX: usize = 12;
 /// Room for the modules that the frames lie in.
-pub const MODULE_AREA_BYTES: usize = 6848;
+pub const MODULE_AREA_BYTES: usize = 6864;
 
 numbered! {
     /// What is wrong with the call.
@@ -20,6 +28,18 @@ numbered! {
         NotOfHeap = 3,
         /// The address lies in the heap, but is not the start of a block (CWE-761).
         NotBlockStart = 4,
+        /// A write behind a block's end (CWE-122).
+        OverrunWrite = 5,
+        /// A write before a block's start (CWE-124).
+        UnderrunWrite = 6,
+        /// A read behind a block's end (CWE-126).
+        OverrunRead = 7,
+        /// A read before a block's start (CWE-127).
+        UnderrunRead = 8,
+        /// A block was freed by another family of functions than it came from (CWE-762).
+        MismatchedDeallocation = 9,
+        /// Rust's dealloc was called with another layout than alloc (CWE-762).
+        WrongLayout = 10,
     }
 }
 
@@ -31,6 +51,11 @@ impl FindingKind {
             FindingKind::UseAfterFree => 416,
             FindingKind::NotOfHeap => 590,
             FindingKind::NotBlockStart => 761,
+            FindingKind::OverrunWrite => 122,
+            FindingKind::UnderrunWrite => 124,
+            FindingKind::OverrunRead => 126,
+            FindingKind::UnderrunRead => 127,
+            FindingKind::MismatchedDeallocation | FindingKind::WrongLayout => 762,
         }
     }
 
@@ -40,6 +65,12 @@ impl FindingKind {
             FindingKind::DoubleFree => "double free",
             FindingKind::UseAfterFree => "use after free",
             FindingKind::NotOfHeap | FindingKind::NotBlockStart => "invalid free",
+            FindingKind::OverrunWrite => "write past the end",
+            FindingKind::UnderrunWrite => "write before the start",
+            FindingKind::OverrunRead => "read past the end",
+            FindingKind::UnderrunRead => "read before the start",
+            FindingKind::MismatchedDeallocation => "mismatched deallocation",
+            FindingKind::WrongLayout => "deallocation with a wrong layout",
         }
     }
 }
@@ -57,6 +88,60 @@ numbered! {
         SeenLater = 4,
         /// The Rust API's dealloc.
         Dealloc = 5,
+        /// No call: an instruction of the program read or wrote.
+        Access = 6,
+        /// A system call that was given a bad buffer.
+        SystemCall = 7,
+        /// C++'s operator delete.
+        Delete = 8,
+        /// C++'s operator delete[].
+        DeleteArray = 9,
+        /// No call: damage was found when the program ended.
+        Exit = 10,
+    }
+}
+
+numbered! {
+    /// What shows that something is wrong.
+    pub enum Evidence {
+        /// The call itself: the heap knows its blocks.
+        Call = 0,
+        /// The processor trapped at the access.
+        Trap = 1,
+        /// What stood beside the block was overwritten; found later.
+        Canary = 2,
+        /// The buffer that a system call was given.
+        Buffer = 3,
+    }
+}
+
+numbered! {
+    /// What a bad instruction or system call did with the address.
+    pub enum AccessKind {
+        /// There was no access.
+        None = 0,
+        /// It read.
+        Read = 1,
+        /// It wrote.
+        Write = 2,
+        /// It jumped there.
+        Execute = 3,
+    }
+}
+
+numbered! {
+    /// The functions that blocks come from and go back to.
+    pub enum Family {
+        /// Not known.
+        Unknown = 0,
+        /// malloc, calloc, realloc, memalign and their like; free.
+        Malloc = 1,
+        /// C++'s operator new; operator delete.
+        New = 2,
+        /// C++'s operator new[]; operator delete[].
+        NewArray = 3,
+        /// Rust's alloc; dealloc.
+        Rust = 4,
     }
 }
 
@@ -106,6 +191,87 @@ numbered! {
     }
 }
 
+/// What happened to a block at some time: it was allocated, or freed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct EventRecord {
+    /// Nanoseconds since 1970; 0: there is no such event.
+    pub time_ns: u64,
+    /// Thread id (gettid).
+    pub tid: u32,
+    /// A [`Family`].
+    pub family: u32,
+    /// The thread's name (comm), if it was known.
+    pub thread_name: [u8; 16],
+    /// A [`StackState`].
+    pub stack_state: u32,
+    /// Used entries of `frames`.
+    pub frame_count: u32,
+    /// Return addresses, innermost first.
+    pub frames: [u64; EVENT_FRAME_COUNT_MAX],
+}
+
+impl EventRecord {
+    /// The return addresses, innermost first.
+    pub fn frames(&self) -> &[u64] {
+        &self.frames[..(self.frame_count as usize).min(EVENT_FRAME_COUNT_MAX)]
+    }
+
+    /// The thread's name, without filler.
+    pub fn thread_name_bytes(&self) -> &[u8] {
+        until_zero(&self.thread_name)
+    }
+}
+
+/// A site that freed blocks of the allocation site in question.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct FreeSiteRecord {
+    /// Blocks of the allocation site that it freed, of those that were guarded.
+    pub count: u64,
+    /// Used entries of `frames`.
+    pub frame_count: u32,
+    /// Filler.
+    pub reserved: u32,
+    /// Return addresses, innermost first.
+    pub frames: [u64; SITE_FRAME_COUNT_MAX],
+}
+
+impl FreeSiteRecord {
+    /// The return addresses, innermost first.
+    pub fn frames(&self) -> &[u64] {
+        &self.frames[..(self.frame_count as usize).min(SITE_FRAME_COUNT_MAX)]
+    }
+}
+
+/// The life of the block that a finding is about, if it was guarded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct LifeRecord {
+    /// 1 if the block was guarded, and the rest holds.
+    pub is_known: u32,
+    /// 1 if the guard was taken away for the access, so that the program goes on.
+    pub opened: u32,
+    /// What was asked for, in bytes.
+    pub requested_bytes: u64,
+    /// The alignment that was asked for, in bytes.
+    pub align_bytes: u64,
+    /// Where the block's own pages begin, and end: the guards stand before and behind.
+    pub pages_start: u64,
+    /// See `pages_start`.
+    pub pages_end: u64,
+    /// Guarded blocks of the allocation site so far.
+    pub site_blocks: u64,
+    /// Guarded blocks of the allocation site that were freed.
+    pub site_frees: u64,
+    /// The allocation.
+    pub allocated: EventRecord,
+    /// The free.
+    pub freed: EventRecord,
+    /// Who freed the blocks of the allocation site, most frequent first.
+    pub free_sites: [FreeSiteRecord; FREE_SITES_MAX],
+}
+
 /// A finding. Fixed size, so that it can be claimed and committed before the stack is taken.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -140,6 +306,20 @@ pub struct FindingRecord {
     pub place_start: u64,
     /// Its end.
     pub place_end: u64,
+    /// An [`Evidence`].
+    pub evidence: u32,
+    /// An [`AccessKind`].
+    pub access: u32,
+    /// Bytes that were accessed, where that is known beforehand (a system call's buffer, overwritten bytes); 0: `code` tells.
+    pub access_bytes: u64,
+    /// The instruction that made the access, and what follows it.
+    pub code: [u8; CODE_BYTES],
+    /// Used bytes of `code`.
+    pub code_len: u32,
+    /// Filler.
+    pub reserved: u32,
+    /// The block's life.
+    pub life: LifeRecord,
     /// Return addresses, innermost first: `frames[0]` is where the bad call returns to.
     pub frames: [u64; FRAME_COUNT_MAX],
     /// [`ModuleHeader`]s, each followed by its path, padded to 8 bytes. Each module once.
@@ -148,7 +328,7 @@ pub struct FindingRecord {
     pub place_name: [u8; 200],
 }
 const _: () = assert!(size_of::<FindingRecord>().is_multiple_of(64));
-const _: () = assert!(size_of::<FindingRecord>() <= 8192);
+const _: () = assert!(size_of::<FindingRecord>() <= 12288);
 
 impl FindingRecord {
     /// The return addresses, innermost first.

@@ -28,8 +28,9 @@ mod settings;
 
 pub use file::{CONTROL_OFFSET, FileHeader, MAGIC, PAGE_BYTES, PROCESS_TABLE_OFFSET, VERSION, file_layout};
 pub use finding::{
-    Call, FRAME_COUNT_MAX, FindingKind, FindingRecord, MODULE_AREA_BYTES, ModuleHeader, ModuleIter,
-    ModuleRef, Place, StackState,
+    AccessKind, CODE_BYTES, Call, EVENT_FRAME_COUNT_MAX, EventRecord, Evidence, FRAME_COUNT_MAX,
+    FREE_SITES_MAX, Family, FindingKind, FindingRecord, FreeSiteRecord, LifeRecord, MODULE_AREA_BYTES,
+    ModuleHeader, ModuleIter, ModuleRef, Place, SITE_FRAME_COUNT_MAX, StackState,
 };
 pub use process::{Figures, PROCESS_NAME_BYTES, ProcessOrigin, ProcessRecord, ProcessState};
 pub use record::{
@@ -37,8 +38,8 @@ pub use record::{
     RecordHeader, RecordKind, RecordState,
 };
 pub use settings::{
-    HugePages, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path,
-    parse as parse_settings,
+    GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardSide, HugePages, Mode, OnFinding, SETTINGS_VARIABLE,
+    Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
 };
 
 /// Makes a plain enum with a stable number for each name, and the way back from the number.

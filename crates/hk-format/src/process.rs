@@ -84,8 +84,14 @@ pub struct ProcessRecord {
     pub name: [u8; PROCESS_NAME_BYTES],
     /// Resident bytes when counted (from /proc/self/statm), else 0.
     pub resident_bytes: u64,
-    /// Filler.
-    pub reserved: [u8; 24],
+    /// Blocks that were guarded so far.
+    pub guarded_blocks: u64,
+    /// Blocks that should have been guarded, and could not be: there was no memory left for it.
+    pub unguarded_blocks: u64,
+    /// One block in so many is guarded; 0: none.
+    pub guard_every: u32,
+    /// How guards are put up: 0 by guard pages (Linux 6.13), 1 by mprotect.
+    pub guard_method: u32,
 }
 
 const _: () = assert!(size_of::<ProcessRecord>() == 272 - 16);

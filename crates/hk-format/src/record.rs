@@ -116,6 +116,12 @@ numbered! {
         ForeignOwner = 6,
         /// The program defines malloc itself, so that its calls do not come to this heap.
         OwnMalloc = 7,
+        /// Blocks went unguarded as the memory that guards may take was used up, for the first time; value = that memory, bytes.
+        GuardsThinned = 8,
+        /// Guards are put up by mprotect, as the system has nothing better (Linux before 6.13), and there are few; value = how many.
+        GuardsByProtection = 9,
+        /// The program took SIGSEGV over by a bare system call: accesses go unreported.
+        TrapsLost = 10,
     }
 }
 

@@ -72,6 +72,41 @@ impl HugePages {
     }
 }
 
+/// Which blocks are guarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// None.
+    #[default]
+    Off,
+    /// One in so many, in the mean; 1: all.
+    OneIn(u32),
+    /// Those that are allocated below certain places in the code.
+    Sites,
+}
+
+/// At which end of its pages a guarded block stands: there the first byte beyond it is trapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GuardSide {
+    /// At the end, so that accesses behind it are trapped.
+    End,
+    /// At the start, so that accesses before it are trapped.
+    Start,
+    /// Now at the one, now at the other.
+    #[default]
+    Both,
+}
+
+impl GuardSide {
+    /// Its name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GuardSide::End => "end",
+            GuardSide::Start => "start",
+            GuardSide::Both => "both",
+        }
+    }
+}
+
 /// One setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting<'a> {
@@ -85,6 +120,17 @@ pub enum Setting<'a> {
     PurgeDelayMs(u32),
     /// `huge-pages=none|small|all`.
     HugePages(HugePages),
+    /// `guard=off|1/N`.
+    Guard(Guard),
+    /// `guard=site:FUNC|site:FILE:LINE`; still percent-encoded.
+    GuardSite(&'a [u8]),
+    /// `guard-side=end|start|both`.
+    GuardSide(GuardSide),
+    /// `guard-batch=N`: so many freed blocks may wait for their guards.
+    GuardBatch(u32),
+    /// `guard-sites=START-END+...`: where the code of those sites lies, as addresses in the program's file, in hexadecimal. The command
+    /// writes it, as it can read debug information.
+    GuardSites(&'a [u8]),
     /// `lib=PATH`: the library itself, so that it can be put under children whose environment was cleared; still percent-encoded.
     Library(&'a [u8]),
 }
@@ -115,7 +161,18 @@ pub struct Settings {
     pub purge_delay_ms: u32,
     /// Default small.
     pub huge_pages: HugePages,
+    /// Default off.
+    pub guard: Guard,
+    /// Default both.
+    pub guard_side: GuardSide,
+    /// Default 0: the guard stands before free returns.
+    pub guard_batch: u32,
 }
+
+/// One block in so many is guarded by `heapkeeper run`.
+pub const GUARD_EVERY_DEFAULT: u32 = 5000;
+/// Freed blocks that may wait for their guards, at most.
+pub const GUARD_BATCH_MAX: u32 = 64;
 
 impl Settings {
     /// The defaults.
@@ -124,6 +181,9 @@ impl Settings {
         on_finding: OnFinding::Report,
         purge_delay_ms: 250,
         huge_pages: HugePages::Small,
+        guard: Guard::Off,
+        guard_side: GuardSide::Both,
+        guard_batch: 0,
     };
 
     /// Takes one setting over. Paths are the caller's affair.
@@ -133,7 +193,11 @@ impl Settings {
             Setting::OnFinding(on_finding) => self.on_finding = on_finding,
             Setting::PurgeDelayMs(ms) => self.purge_delay_ms = ms,
             Setting::HugePages(huge_pages) => self.huge_pages = huge_pages,
-            Setting::Recorder(_) | Setting::Library(_) => {}
+            Setting::Guard(guard) => self.guard = guard,
+            Setting::GuardSite(_) => self.guard = Guard::Sites,
+            Setting::GuardSide(side) => self.guard_side = side,
+            Setting::GuardBatch(count) => self.guard_batch = count,
+            Setting::Recorder(_) | Setting::Library(_) | Setting::GuardSites(_) => {}
         }
     }
 }
@@ -173,6 +237,21 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
             b"all" => Ok(Setting::HugePages(HugePages::All)),
             _ => Err(error("huge-pages is none, small or all")),
         },
+        b"guard" => guard(value).ok_or(error("guard is off, 1/N, site:FUNC or site:FILE:LINE")),
+        b"guard-side" => match value {
+            b"end" => Ok(Setting::GuardSide(GuardSide::End)),
+            b"start" => Ok(Setting::GuardSide(GuardSide::Start)),
+            b"both" => Ok(Setting::GuardSide(GuardSide::Both)),
+            _ => Err(error("guard-side is end, start or both")),
+        },
+        b"guard-batch" => number(value)
+            .filter(|&count| count <= GUARD_BATCH_MAX)
+            .map(Setting::GuardBatch)
+            .ok_or(error("guard-batch is a number of freed blocks, at most 64")),
+        b"guard-sites" if value.split(|&b| b == b'+').all(|range| guard_range(range).is_some()) => {
+            Ok(Setting::GuardSites(value))
+        }
+        b"guard-sites" => Err(error("guard-sites is START-END+START-END..., in hexadecimal")),
         b"recorder" | b"lib" if value.is_empty() => Err(error("a path is missing")),
         b"recorder" | b"lib" if !is_encoded(value) => {
             Err(error("in a path, % stands before two hexadecimal digits (a comma is %2C)"))
@@ -181,6 +260,25 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
         b"lib" => Ok(Setting::Library(value)),
         _ => Err(error("no such setting")),
     }
+}
+
+fn guard(value: &[u8]) -> Option<Setting<'_>> {
+    if value == b"off" {
+        return Some(Setting::Guard(Guard::Off));
+    }
+    if let Some(site) = value.strip_prefix(b"site:") {
+        return (!site.is_empty() && is_encoded(site)).then_some(Setting::GuardSite(site));
+    }
+    let every = number(value.strip_prefix(b"1/")?)?;
+    (every > 0).then_some(Setting::Guard(Guard::OneIn(every)))
+}
+
+/// One range of `guard-sites`: start and end, in hexadecimal. None if it is malformed.
+pub fn guard_range(range: &[u8]) -> Option<(u64, u64)> {
+    let text = core::str::from_utf8(range).ok()?;
+    let (start, end) = text.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    (start < end).then_some((start, end))
 }
 
 fn is_encoded(path: &[u8]) -> bool {
@@ -243,6 +341,19 @@ mod tests {
             assert!(parse(bad).next().unwrap().is_err());
         }
         assert_eq!(parse(b"lib=/%25").next(), Some(Ok(Setting::Library(b"/%25"))));
+    }
+
+    #[test]
+    fn reads_what_is_to_be_guarded() {
+        let read = |text: &'static [u8]| parse(text).next().unwrap();
+        assert_eq!(read(b"guard=off"), Ok(Setting::Guard(Guard::Off)));
+        assert_eq!(read(b"guard=1/5000"), Ok(Setting::Guard(Guard::OneIn(5000))));
+        assert_eq!(read(b"guard=site:a.c:12"), Ok(Setting::GuardSite(b"a.c:12")));
+        for bad in
+            [&b"guard=1/0"[..], b"guard=2/3", b"guard=1/", b"guard=site:", b"guard-batch=65", b"guard="]
+        {
+            assert!(parse(bad).next().unwrap().is_err(), "{}", bad.escape_ascii());
+        }
     }
 
     #[test]

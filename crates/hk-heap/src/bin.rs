@@ -43,6 +43,8 @@ pub(crate) struct Cursor {
     had_last_look: Cell<bool>,
     /// How many spans were made for the bin: none, one, or more.
     spans_made: Cell<u8>,
+    /// The bin's word while the bin is parked, so that each malloc of the class is told of; else null. See [`crate::sampling`].
+    parked: Cell<*const Word>,
 }
 
 impl Bin {
@@ -89,6 +91,11 @@ impl Bin {
     pub(crate) fn word_index(&self) -> u32 {
         self.word_index.get()
     }
+
+    /// How many blocks malloc will take from it before it asks for more.
+    pub(crate) fn available(&self) -> u32 {
+        count(self.word().available())
+    }
 }
 
 impl Cursor {
@@ -104,6 +111,7 @@ impl Cursor {
             stay_min: (absent + expose_max.div_ceil(2)) as u8,
             had_last_look: Cell::new(false),
             spans_made: Cell::new(0),
+            parked: Cell::new(null()),
         }
     }
 
@@ -117,6 +125,7 @@ impl Cursor {
             stay_min: 0,
             had_last_look: Cell::new(false),
             spans_made: Cell::new(0),
+            parked: Cell::new(null()),
         }
     }
 
@@ -138,6 +147,24 @@ impl Cursor {
         bin.base.set(self.start.get().wrapping_add(index as usize * self.word_bytes as usize));
         bin.word.set(self.words.get().wrapping_add(index as usize));
         bin.word_index.set(index);
+        true
+    }
+
+    /// Takes the bin's word away from malloc until [`Cursor::unpark`]. Its blocks stay available.
+    pub(crate) fn park(&self, bin: &Bin) {
+        debug_assert!(self.parked.get().is_null());
+        self.parked.set(bin.word.replace(&raw const NO_BLOCKS));
+    }
+
+    /// True if the bin was parked.
+    #[inline(always)]
+    pub(crate) fn unpark(&self, bin: &Bin) -> bool {
+        let parked = self.parked.get();
+        if parked.is_null() {
+            return false;
+        }
+        bin.word.set(parked);
+        self.parked.set(null());
         true
     }
 
@@ -173,6 +200,7 @@ impl Cursor {
     /// The bin has no span any more.
     pub(crate) fn leave(&self, bin: &Bin) {
         self.exposed.set(0);
+        self.parked.set(null());
         bin.word.set(&raw const NO_BLOCKS);
         bin.span.set(0);
     }

@@ -14,7 +14,7 @@ use crate::tables::{RESERVE_BYTES_MAX, Tables};
 use crate::thread_heap::ThreadHeap;
 use crate::words::WordPool;
 use core::cell::{Cell, UnsafeCell};
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hk_os::Os;
 
@@ -32,6 +32,8 @@ pub struct Options {
     pub huge_pages: HugePages,
     /// Address space to ask for, at most, in bytes.
     pub reserve_bytes_max: usize,
+    /// Whether a part of it is for guarded blocks.
+    pub guards: bool,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             purge_delay_ms: 250,
             huge_pages: HugePages::Small,
             reserve_bytes_max: RESERVE_BYTES_MAX,
+            guards: false,
         }
     }
 }
@@ -167,7 +170,8 @@ impl<O: Os> Heap<O> {
         }
         population::look_at_processor();
         self.process.store(self.os.process_id(), Ordering::Relaxed);
-        let tables = Tables::reserve(&self.os, options.reserve_bytes_max).ok_or(NoAddressSpace)?;
+        let tables =
+            Tables::reserve(&self.os, options.reserve_bytes_max, options.guards).ok_or(NoAddressSpace)?;
         if let Some(word) = self.os.word_wiped_on_fork() {
             self.lock.watch_forks(word);
         }
@@ -208,6 +212,17 @@ impl<O: Os> Heap<O> {
         true
     }
 
+    /// The part of the reservation that is for guarded blocks: start and bytes. None if the heap was started without.
+    pub fn guard_area(&self) -> Option<(NonNull<u8>, usize)> {
+        self.is_started().then(|| self.tables().guard_area()).filter(|&(_, bytes)| bytes > 0)
+    }
+
+    /// Makes the first `bytes` of that part accessible. False if there is no memory, or no so large part any more.
+    pub fn commit_guards(&self, bytes: usize) -> bool {
+        let _guard = self.lock();
+        self.tables().ensure_guards(&self.os, bytes)
+    }
+
     /// Whether the heap is the calling process's, and not that of a vfork child's parent.
     pub fn is_own(&self) -> bool {
         self.process.load(Ordering::Relaxed) == self.os.process_id()
@@ -218,6 +233,11 @@ impl<O: Os> Heap<O> {
     pub(crate) fn expects_signals(&self) -> bool {
         // Relaxed: set before the first handler is installed, by the thread that installs it.
         self.signals.load(Ordering::Relaxed)
+    }
+
+    /// Whether signal handlers may interrupt malloc and call it, as far as the heap was told.
+    pub fn expects_handlers(&self) -> bool {
+        self.expects_signals()
     }
 
     /// Says whether the process may have signal handlers. If it has none, the lock is taken without blocking signals, and a

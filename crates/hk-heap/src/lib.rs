@@ -16,6 +16,7 @@
 //! - [`bin`], [`thread_heap`]: one bin per class.
 //! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
 //! - [`heap`], [`fast`]: the heap as a value, and the fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
+//! - [`sampling`]: every so many-th malloc is told of.
 //! - [`walk`]: exact counts, and `verify`.
 //!
 //! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but constant tables,
@@ -76,6 +77,8 @@ mod registry;
 mod release;
 #[cfg(not(hk_loom))]
 mod resting;
+#[cfg(not(hk_loom))]
+pub mod sampling;
 #[cfg(not(hk_loom))]
 pub mod size_class;
 #[cfg(not(hk_loom))]

@@ -58,8 +58,14 @@ impl<O: Os> Heap<O> {
     #[inline]
     pub fn allocate_refilled(&self, heap: &ThreadHeap, class: usize) -> *mut u8 {
         debug_assert!(heap.is_busy() && !heap.is_sentinel());
-        self.poll(heap);
         let (bin, cursor) = (&heap.bins[class], &heap.cursors[class]);
+        if cursor.unpark(bin)
+            && let Some(block) = bin.take()
+        {
+            heap.set_busy(false);
+            return block;
+        }
+        self.poll(heap);
         let stays = cursor.stays(bin) && self.stay(heap, class);
         let block = if stays || cursor.step(bin) || self.refill(heap, class) { bin.take() } else { None };
         heap.set_busy(false);

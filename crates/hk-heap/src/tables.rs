@@ -1,10 +1,10 @@
 //! The reservation and the tables in it.
 //!
 //! ```text
-//! | headers | words | groups | heaps |            slices                 |
-//!   256 B     2 KiB   free     thread  64 KiB each, blocks start here
-//!   a slice   a slice and      heaps
-//!             at most dirty
+//! | headers | words | groups | heaps |            slices                 | guards |
+//!   256 B     2 KiB   free     thread  64 KiB each, blocks start here      of hk-guard,
+//!   a slice   a slice and      heaps                                       if blocks are
+//!             at most dirty                                                guarded
 //! ```
 //!
 //! One reservation holds everything, so that no later mmap is needed and none can fail. All parts are made
@@ -118,6 +118,8 @@ pub struct Tables {
     pub heaps: Region,
     /// The slices.
     pub slices: Region,
+    /// Room for guarded blocks; empty if there are to be none.
+    pub guards: Region,
     /// Changed under the central lock, read without it.
     slice_count: AtomicUsize,
     reserved_bytes: AtomicUsize,
@@ -158,21 +160,25 @@ fn slices_in(bytes: usize) -> usize {
 impl Tables {
     /// Reserves address space: `bytes_max`, or the largest half of a half of it that is granted. Under a limit
     /// on address space at most three quarters of what is left, for the program maps memory too.
-    pub fn reserve(os: &impl Os, bytes_max: usize) -> Option<Tables> {
+    ///
+    /// With `guards`, a quarter of it is for guarded blocks.
+    pub fn reserve(os: &impl Os, bytes_max: usize, guards: bool) -> Option<Tables> {
         let cap = os.address_space_left().map_or(bytes_max, |left| bytes_max.min(left / 4 * 3));
         let mut bytes = cap & !(SLICE_BYTES - 1);
         while bytes >= RESERVE_BYTES_MIN {
             if let Some(start) = os.reserve(bytes) {
-                return Some(Self::lay_out(start, bytes));
+                return Some(Self::lay_out(start, bytes, guards));
             }
             bytes = (bytes / 2) & !(SLICE_BYTES - 1);
         }
         None
     }
 
-    fn lay_out(start: NonNull<u8>, bytes: usize) -> Tables {
-        let slice_count = slices_in(bytes);
-        let sizes = region_bytes(slice_count);
+    fn lay_out(start: NonNull<u8>, bytes: usize, guards: bool) -> Tables {
+        let guard_bytes = if guards { (bytes / 4) & !(SLICE_BYTES - 1) } else { 0 };
+        let slice_count = slices_in(bytes - guard_bytes);
+        let [headers, words, groups, heaps, slices] = region_bytes(slice_count);
+        let sizes = [headers, words, groups, heaps, slices, guard_bytes];
         let mut at = 0;
         let regions = sizes.map(|size| {
             // SAFETY: the sizes add up to at most `bytes`.
@@ -180,28 +186,30 @@ impl Tables {
             at += size;
             region
         });
-        let [headers, words, groups, heaps, slices] = regions;
+        let [headers, words, groups, heaps, slices, guards] = regions;
         Tables {
             headers,
             words,
             groups,
             heaps,
             slices,
+            guards,
             slice_count: AtomicUsize::new(slice_count),
             reserved_bytes: AtomicUsize::new(bytes),
             prefers_huge: Cell::new(false),
         }
     }
 
-    fn regions(&self) -> [&Region; 5] {
-        [&self.headers, &self.words, &self.groups, &self.heaps, &self.slices]
+    fn regions(&self) -> [&Region; 6] {
+        [&self.headers, &self.words, &self.groups, &self.heaps, &self.slices, &self.guards]
     }
 
     /// Gives address space back that was never made accessible, until `bytes_max` remain reserved or no more than is
     /// in use and a little to grow. Under the central lock. It can't be had again.
     pub fn shrink(&self, os: &impl Os, bytes_max: usize) {
         let in_use = self.slices.committed().div_ceil(SLICE_BYTES);
-        let slices = slices_in(bytes_max).max(in_use + SPARE_SLICES);
+        let guard_bytes = if self.guards.bytes() > 0 { bytes_max / 4 } else { 0 };
+        let slices = slices_in(bytes_max - guard_bytes).max(in_use + SPARE_SLICES);
         if slices >= self.slice_count() {
             return;
         }
@@ -210,7 +218,7 @@ impl Tables {
         let cut: usize = self
             .regions()
             .into_iter()
-            .zip(region_bytes(slices))
+            .zip(region_bytes(slices).into_iter().chain([guard_bytes]))
             .map(|(region, bytes)| region.cut(os, bytes))
             .sum();
         self.reserved_bytes.store(self.reserved_bytes() - cut, Ordering::Relaxed);
@@ -289,6 +297,16 @@ impl Tables {
     pub fn heap_place(&self, index: usize) -> *mut ThreadHeap {
         let heaps: *mut ThreadHeap = self.heaps.start.as_ptr().cast();
         heaps.wrapping_add(index)
+    }
+
+    /// Where guarded blocks may lie: start and bytes; no bytes if there are to be none.
+    pub fn guard_area(&self) -> (NonNull<u8>, usize) {
+        (self.guards.start, self.guards.bytes())
+    }
+
+    /// Makes the first `bytes` of that accessible.
+    pub fn ensure_guards(&self, os: &impl Os, bytes: usize) -> bool {
+        self.guards.ensure(os, bytes, 0)
     }
 
     /// Start of slice `slice`.

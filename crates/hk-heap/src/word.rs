@@ -260,6 +260,11 @@ impl Word {
         self.freed.load(Ordering::Relaxed)
     }
 
+    /// The blocks that malloc may take, for their owner.
+    pub fn available(&self) -> u64 {
+        self.avail.load(Ordering::Relaxed)
+    }
+
     /// free in keep mode: the block is never handed out again. True if it was live.
     pub fn free_kept(&self, bit: u64) -> bool {
         let before = self.quarantine.fetch_or(bit, Ordering::AcqRel);

@@ -3,10 +3,12 @@
 //! It is stricter than the real one where that finds errors: purged memory is filled with zeros at once,
 //! commits are counted against a budget, and a limit can be set at which commits fail.
 
-use crate::{Os, Purged, SignalMask};
+use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 const SLICE_BYTES: usize = 64 << 10;
 const PAGE_BYTES: usize = 4 << 10;
@@ -23,6 +25,9 @@ pub struct Fake {
     split_bytes: AtomicUsize,
     populated_bytes: AtomicUsize,
     preferred_bytes: AtomicUsize,
+    /// Pages that are inaccessible.
+    closed: Mutex<BTreeSet<usize>>,
+    has_guards: bool,
     /// The word that was handed out last.
     wiped: AtomicPtr<AtomicU32>,
 }
@@ -40,6 +45,8 @@ impl Fake {
             split_bytes: AtomicUsize::new(0),
             populated_bytes: AtomicUsize::new(0),
             preferred_bytes: AtomicUsize::new(0),
+            closed: Mutex::new(BTreeSet::new()),
+            has_guards: true,
             wiped: AtomicPtr::new(null_mut()),
         }
     }
@@ -49,6 +56,27 @@ impl Fake {
         let mut fake = Self::new(reserve_bytes_max);
         fake.purge_works = false;
         fake
+    }
+
+    /// One that has no guard pages, as Linux before 6.13.
+    pub const fn without_guards(reserve_bytes_max: usize) -> Self {
+        let mut fake = Self::new(reserve_bytes_max);
+        fake.has_guards = false;
+        fake
+    }
+
+    /// Whether an access at an address would trap.
+    pub fn traps(&self, address: usize) -> bool {
+        self.closed.lock().unwrap().contains(&(address / PAGE_BYTES))
+    }
+
+    fn set_closed(&self, start: NonNull<u8>, bytes: usize, closed: bool) {
+        assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
+        let first = start.addr().get() / PAGE_BYTES;
+        let mut pages = self.closed.lock().unwrap();
+        for page in first..first + bytes / PAGE_BYTES {
+            let _ = if closed { pages.insert(page) } else { pages.remove(&page) };
+        }
     }
 
     /// From now on only so many more bytes can be committed.
@@ -106,6 +134,7 @@ unsafe impl Os for Fake {
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool {
         assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
+        self.set_closed(start, bytes, false);
         let take = |left: usize| left.checked_sub(bytes);
         self.commit_bytes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
@@ -167,5 +196,37 @@ unsafe impl Os for Fake {
 
     fn process_id(&self) -> u32 {
         self.process.load(Ordering::SeqCst)
+    }
+}
+
+// SAFETY: as above; pages that are guarded or denied were given up by the caller.
+unsafe impl GuardOs for Fake {
+    unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if !self.has_guards {
+            return false;
+        }
+        self.set_closed(start, bytes, true);
+        // SAFETY: committed memory whose contents the caller gives up.
+        unsafe { start.write_bytes(0, bytes) };
+        true
+    }
+
+    unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        self.set_closed(start, bytes, false);
+        true
+    }
+
+    unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
+        pages.iter().for_each(|&page| self.set_closed(page, PAGE_BYTES, false));
+        true
+    }
+
+    unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        self.set_closed(start, bytes, true);
+        true
+    }
+
+    fn memory_bytes(&self) -> usize {
+        1 << 30
     }
 }

@@ -16,7 +16,8 @@ mod linux;
 #[cfg(feature = "fake")]
 pub use fake::Fake;
 pub use linux::{
-    Errno, Linux, mapped_bytes, may_open_files, open_no_files, resident_bytes, single_thread_flag,
+    Errno, Linux, mapped_bytes, may_open_files, now_ns, open_no_files, program_bias, resident_bytes,
+    single_thread_flag,
 };
 
 use core::ptr::NonNull;
@@ -111,4 +112,39 @@ pub unsafe trait Os: Sync {
 
     /// A number that differs between a process and its fork child.
     fn process_id(&self) -> u32;
+}
+
+/// What guarded blocks need of the operating system besides.
+///
+/// # Safety
+/// As [`Os`]: contents are kept except where a method says otherwise.
+pub unsafe trait GuardOs: Os {
+    /// Makes committed pages inaccessible and gives their memory back, without splitting their mapping. False if the system refuses: it
+    /// does not know how, or the pages are locked.
+    ///
+    /// # Safety
+    /// The range is committed and its contents are no longer needed.
+    unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// Makes pages accessible again that [`GuardOs::install_guard`] closed; they read as zero. Others are left alone.
+    ///
+    /// # Safety
+    /// The range is committed.
+    unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// [`GuardOs::remove_guard`] for several ranges of a page each, at less cost. False if some may not have been done.
+    ///
+    /// # Safety
+    /// The pages are committed.
+    unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool;
+
+    /// Makes committed pages inaccessible until they are committed again; they keep their contents. Splits their mapping. False if the
+    /// system refuses.
+    ///
+    /// # Safety
+    /// The range lies inside a reservation, and nothing uses it.
+    unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// How much memory the process may use at most, in bytes: the machine's, or what its control group allows.
+    fn memory_bytes(&self) -> usize;
 }

@@ -3,6 +3,7 @@
 use crate::host::PROCESS;
 use core::ptr::null_mut;
 use heapkeeper::process::Call;
+use hk_format::Family;
 use hk_os::Errno;
 use libc::{EINVAL, ENOMEM, c_int, c_void, size_t};
 
@@ -17,7 +18,7 @@ fn too_large() -> *mut c_void {
 
 #[unsafe(no_mangle)]
 extern "C" fn malloc(bytes: size_t) -> *mut c_void {
-    PROCESS.allocate(bytes).cast()
+    PROCESS.allocate(bytes, Family::Malloc).cast()
 }
 
 #[unsafe(no_mangle)]
@@ -34,7 +35,7 @@ extern "C" fn cfree(block: *mut c_void) {
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: size_t, bytes: size_t) -> *mut c_void {
     match count.checked_mul(bytes) {
-        Some(bytes) => PROCESS.allocate_zeroed(bytes).cast(),
+        Some(bytes) => PROCESS.allocate_zeroed(bytes, Family::Malloc).cast(),
         None => too_large(),
     }
 }
@@ -49,7 +50,7 @@ extern "C" fn realloc(block: *mut c_void, bytes: size_t) -> *mut c_void {
         PROCESS.free(block.cast(), Call::Realloc);
         return null_mut();
     }
-    PROCESS.reallocate(block.cast(), bytes).cast()
+    PROCESS.reallocate(block.cast(), bytes, Family::Malloc).cast()
 }
 
 #[unsafe(no_mangle)]
@@ -67,7 +68,7 @@ extern "C" fn memalign(align: size_t, bytes: size_t) -> *mut c_void {
         return null_mut();
     }
     // As glibc: an alignment that is no power of two is rounded up to one.
-    PROCESS.allocate_aligned(bytes, align.next_power_of_two()).cast()
+    PROCESS.allocate_aligned(bytes, align.next_power_of_two(), Family::Malloc).cast()
 }
 
 #[unsafe(no_mangle)]
@@ -82,7 +83,7 @@ extern "C" fn posix_memalign(place: *mut *mut c_void, align: size_t, bytes: size
     }
     // It tells by its result, not by errno.
     let _errno = Errno::keep();
-    let block = PROCESS.allocate_aligned(bytes, align);
+    let block = PROCESS.allocate_aligned(bytes, align, Family::Malloc);
     if block.is_null() {
         return ENOMEM;
     }

@@ -2,7 +2,7 @@
 
 use crate::host::PROCESS;
 use crate::next::Next;
-use crate::{exec, foreign, signals};
+use crate::{exec, foreign, loading, signals, system_calls};
 use core::ffi::c_void;
 use hk_format::{NoteKind, ProcessState};
 use libc::c_int;
@@ -14,6 +14,8 @@ static CONSTRUCTOR: extern "C" fn() = {
     extern "C" fn constructor() {
         let _errno = hk_os::Errno::keep();
         signals::begin();
+        system_calls::begin();
+        loading::begin();
         PROCESS.start();
         PROCESS.configure();
         foreign::find_next();

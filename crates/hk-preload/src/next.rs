@@ -22,15 +22,20 @@ impl Next {
         self.address.store(unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) }, Ordering::Relaxed);
     }
 
+    /// Its address; null if there is none.
+    pub fn find(&self) -> *mut c_void {
+        if self.address.load(Ordering::Relaxed).is_null() {
+            self.look_up();
+        }
+        self.address.load(Ordering::Relaxed)
+    }
+
     /// Its address.
     ///
     /// # Panics
     /// If libc lacks it.
     pub fn get(&self) -> *mut c_void {
-        if self.address.load(Ordering::Relaxed).is_null() {
-            self.look_up();
-        }
-        let found = self.address.load(Ordering::Relaxed);
+        let found = self.find();
         assert!(!found.is_null(), "libc lacks {:?}", self.name);
         found
     }

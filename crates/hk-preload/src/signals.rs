@@ -3,12 +3,16 @@
 //! A handler may call malloc between any two instructions of malloc. The heap takes more care while there is
 //! one ([`hk_heap::Heap::expect_signals`]), so the functions that install handlers are looked at here, and passed on unchanged.
 //! Handlers installed by a bare system call go unseen.
+//!
+//! While blocks are guarded SIGSEGV is ours ([`heapkeeper::guarding::trap`]): what the program does with it is kept and answered there, and it
+//! is never blocked, as the kernel would end the process at a trap.
 
 use crate::host::PROCESS;
 use crate::next::Next;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
-use libc::{SIG_DFL, SIG_ERR, SIG_IGN, c_int, sighandler_t};
+use heapkeeper::guarding::trap::{self, Action};
+use libc::{SIG_DFL, SIG_ERR, SIG_IGN, SIGSEGV, c_int, sighandler_t, sigset_t};
 
 type SigAction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
 type Signal = unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t;
@@ -23,12 +27,16 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// At the start.
 pub fn begin() {
-    PROCESS.heap().expect_signals(INSTALLED.load(Ordering::Relaxed));
+    // Later they may be wanted where a look-up may not be made.
+    for next in [&NEXT_SIGACTION, &NEXT_SIGPROCMASK, &NEXT_PTHREAD_SIGMASK] {
+        next.look_up();
+    }
+    PROCESS.expect_signals(INSTALLED.load(Ordering::Relaxed));
 }
 
 fn note_handler() {
     INSTALLED.store(true, Ordering::Relaxed);
-    PROCESS.heap().expect_signals(true);
+    PROCESS.expect_signals(true);
 }
 
 fn is_function(handler: sighandler_t) -> bool {
@@ -49,8 +57,88 @@ extern "C" fn sigaction(signal: c_int, action: *const libc::sigaction, old: *mut
     {
         note_handler();
     }
-    // SAFETY: the caller's arguments.
-    unsafe { next_sigaction()(signal, action, old) }
+    if signal == SIGSEGV && trap::is_installed() {
+        return exchange(action, old);
+    }
+    // SAFETY: null, or the caller's action.
+    let Some(mut action) = unsafe { action.as_ref() }.copied() else {
+        // SAFETY: the caller's arguments.
+        return unsafe { next_sigaction()(signal, action, old) };
+    };
+    if trap::is_installed() {
+        take_out(&mut action.sa_mask);
+    }
+    // SAFETY: the caller's arguments, but for SIGSEGV.
+    unsafe { next_sigaction()(signal, &raw const action, old) }
+}
+
+/// sigaction for SIGSEGV while that is ours.
+fn exchange(action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int {
+    // SAFETY: null, or the caller's action.
+    let new = unsafe { action.as_ref() }.map(|action| Action {
+        handler: action.sa_sigaction,
+        flags: action.sa_flags as u64,
+        mask: first_word(&action.sa_mask),
+    });
+    let before = trap::exchange_action(new);
+    // SAFETY: null, or the caller's place.
+    if let Some(old) = unsafe { old.as_mut() } {
+        // SAFETY: all-zero is a valid value.
+        *old = unsafe { core::mem::zeroed() };
+        old.sa_sigaction = before.handler;
+        old.sa_flags = before.flags as c_int;
+        set_first_word(&mut old.sa_mask, before.mask);
+    }
+    0
+}
+
+/// The signals that the kernel knows: 1 to 64.
+fn first_word(set: &sigset_t) -> u64 {
+    let set: *const sigset_t = set;
+    // SAFETY: a set is larger than a word, and aligned to one.
+    unsafe { set.cast::<u64>().read() }
+}
+
+fn set_first_word(set: &mut sigset_t, word: u64) {
+    let set: *mut sigset_t = set;
+    // SAFETY: as above.
+    unsafe { set.cast::<u64>().write(word) };
+}
+
+/// Takes SIGSEGV out of a set.
+fn take_out(set: &mut sigset_t) {
+    let word = first_word(set);
+    set_first_word(set, word & !(1 << (SIGSEGV - 1)));
+}
+
+type Mask = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
+static NEXT_SIGPROCMASK: Next = Next::new(c"sigprocmask");
+static NEXT_PTHREAD_SIGMASK: Next = Next::new(c"pthread_sigmask");
+
+fn set_mask(next: &Next, how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: Mask = unsafe { core::mem::transmute(next.get()) };
+    // SAFETY: null, or the caller's set.
+    match unsafe { set.as_ref() } {
+        Some(set) if how != libc::SIG_UNBLOCK && trap::is_installed() => {
+            let mut set = *set;
+            take_out(&mut set);
+            // SAFETY: the caller's arguments, but for SIGSEGV.
+            unsafe { next(how, &raw const set, old) }
+        }
+        // SAFETY: the caller's arguments.
+        _ => unsafe { next(how, set, old) },
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sigprocmask(how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
+    set_mask(&NEXT_SIGPROCMASK, how, set, old)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pthread_sigmask(how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
+    set_mask(&NEXT_PTHREAD_SIGMASK, how, set, old)
 }
 
 /// The same under a name that glibc exports too.
@@ -62,6 +150,11 @@ extern "C" fn __sigaction(signal: c_int, action: *const libc::sigaction, old: *m
 fn install(next: &Next, signal: c_int, handler: sighandler_t) -> sighandler_t {
     if is_function(handler) {
         note_handler();
+    }
+    if signal == SIGSEGV && trap::is_installed() {
+        // As libc's signal has it: the handler stays, and interrupted calls go on.
+        let action = Action { handler, flags: libc::SA_RESTART as u64, mask: 0 };
+        return trap::exchange_action(Some(action)).handler;
     }
     // SAFETY: the address of libc's function of that name, which has this type.
     let next: Signal = unsafe { core::mem::transmute(next.get()) };

@@ -3,12 +3,16 @@
 use crate::recording::Recording;
 use crate::registers::{Innermost, Registers};
 use crate::seen::{Sighting, hash};
+use crate::stack_area::{ModuleArea, StackArea};
+use crate::stacks::{StackId, Stacks};
 use crate::sys;
 use crate::unwind::{ModuleList, Walk};
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::Ordering;
 use hk_format::{
-    Call, FRAME_COUNT_MAX, FileHeader, FindingKind, FindingRecord, Place, RecordKind, RecordState, StackState,
+    AccessKind, CODE_BYTES, Call, EVENT_FRAME_COUNT_MAX, EventRecord, Evidence, FRAME_COUNT_MAX,
+    FREE_SITES_MAX, Family, FileHeader, FindingKind, FindingRecord, FreeSiteRecord, LifeRecord,
+    MODULE_AREA_BYTES, Place, RecordKind, RecordState, SITE_FRAME_COUNT_MAX, StackState,
 };
 
 /// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB
@@ -20,7 +24,7 @@ const PATH_FRAMES: usize = 16;
 const PLACE_NAME_BYTES: usize = 200;
 
 /// A bad call, as the heap sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct BadCall<'a> {
     /// What is wrong with it.
     pub kind: FindingKind,
@@ -42,6 +46,74 @@ pub struct BadCall<'a> {
     pub place_name: &'a [u8],
     /// Whether the program is going to be aborted on it.
     pub aborted: bool,
+    /// What shows it.
+    pub evidence: Evidence,
+    /// What an instruction or system call did with the address.
+    pub access: Access<'a>,
+    /// The block's life, if it was guarded.
+    pub life: Option<&'a BlockLife<'a>>,
+}
+
+/// A bad access.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Access<'a> {
+    /// None if there was no access.
+    pub kind: Option<AccessKind>,
+    /// How many bytes; 0: the instruction tells.
+    pub bytes: u64,
+    /// The instruction, and what follows it; empty if there is none. Cut at [`CODE_BYTES`].
+    pub code: &'a [u8],
+}
+
+/// An allocation or a free of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockEvent {
+    /// Its stack.
+    pub stack: StackId,
+    /// Nanoseconds since 1970.
+    pub time_ns: u64,
+    /// Thread id (gettid).
+    pub tid: u32,
+    /// The thread's name, zero-filled.
+    pub thread_name: [u8; 16],
+    /// By which functions.
+    pub family: Family,
+}
+
+/// A site that frees blocks of an allocation site.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FreeSite {
+    /// How many.
+    pub count: u64,
+    /// One of its stacks.
+    pub stack: StackId,
+}
+
+/// What is known of a guarded block. Numbers as in [`LifeRecord`].
+#[derive(Clone, Copy)]
+pub struct BlockLife<'a> {
+    /// See [`LifeRecord::requested_bytes`].
+    pub requested_bytes: u64,
+    /// See [`LifeRecord::align_bytes`].
+    pub align_bytes: u64,
+    /// See [`LifeRecord::pages_start`].
+    pub pages_start: u64,
+    /// See [`LifeRecord::pages_end`].
+    pub pages_end: u64,
+    /// See [`LifeRecord::opened`].
+    pub opened: bool,
+    /// See [`LifeRecord::site_blocks`].
+    pub site_blocks: u64,
+    /// See [`LifeRecord::site_frees`].
+    pub site_frees: u64,
+    /// The allocation.
+    pub allocated: BlockEvent,
+    /// The free, if there was one.
+    pub freed: Option<BlockEvent>,
+    /// Who frees the site's blocks, most frequent first.
+    pub free_sites: [FreeSite; FREE_SITES_MAX],
+    /// Where the stacks are.
+    pub stacks: &'a Stacks,
 }
 
 /// What became of a finding.
@@ -60,11 +132,19 @@ impl Recording {
     ///
     /// The same call (kind, function, place, caller's stack pointer and the innermost callers) again only
     /// counts as a repeat of the first. Also of use while no recording is open, to tell repeats apart.
+    ///
+    /// Of a guarded block the allocation and the free count too.
     pub fn record_finding(&self, bad: &BadCall, registers: &Registers, innermost: Innermost) -> Recorded {
         self.count_finding();
         let mut walk = Walk::new(registers);
         walk.skip(innermost);
-        let site = [bad.kind as u64, bad.call as u64, bad.place as u64, walk.pc(), walk.sp()];
+        let stacks = bad.life.map_or([0; 2], |life| {
+            let freed = life.freed.map_or(StackId::NONE, |freed| freed.stack);
+            [u64::from(life.allocated.stack.get()), u64::from(freed.get())]
+        });
+        let [allocated, freed] = stacks;
+        let site =
+            [bad.kind as u64, bad.call as u64, bad.place as u64, walk.pc(), walk.sp(), allocated, freed];
         // A bad call at a new site is in the file before its stack is looked at. At a known one it may
         // still come another way (through a wrapper of free, say), which only the stack tells.
         let is_new_site = matches!(self.seen.look_up(hash(&site)), Sighting::First(_));
@@ -77,7 +157,7 @@ impl Recording {
             sighting => {
                 let record = if is_new_site { committed } else { self.commit_finding(bad) };
                 if let Some(at) = record {
-                    self.complete_finding(at, walk, sighting);
+                    self.complete_finding(at, bad, walk, sighting);
                 }
                 (true, record.is_some())
             }
@@ -106,7 +186,7 @@ impl Recording {
         Some(at)
     }
 
-    fn complete_finding(&self, at: usize, walk: Walk, sighting: Sighting) {
+    fn complete_finding(&self, at: usize, bad: &BadCall, walk: Walk, sighting: Sighting) {
         match sighting {
             Sighting::First(Some(place)) => self.add_repeats(Some(at), place.publish(at)),
             Sighting::First(None) => {}
@@ -117,7 +197,27 @@ impl Recording {
                 self.add_repeats(record, repeats);
             }
         }
-        self.write_stack(at, walk);
+        let modules = ModuleArea {
+            modules: at + offset_of!(FindingRecord, modules),
+            modules_max_bytes: MODULE_AREA_BYTES,
+            module_bytes: at + offset_of!(FindingRecord, module_bytes),
+        };
+        let stack = StackArea {
+            frames: at + offset_of!(FindingRecord, frames),
+            frames_max: FRAME_COUNT_MAX,
+            frame_count: at + offset_of!(FindingRecord, frame_count),
+            stack_state: at + offset_of!(FindingRecord, stack_state),
+        };
+        let mut list = self.module_list(&modules);
+        // Damage that is found at the end was done by nobody on this stack.
+        if bad.call == Call::Exit {
+            self.put_u32(stack.stack_state, StackState::Whole as u32);
+        } else {
+            self.write_stack(walk, &stack, &mut list, &modules);
+        }
+        if let Some(life) = bad.life {
+            self.write_life(at, life, &mut list, &modules);
+        }
         self.commit(at, RecordState::Complete);
     }
 
@@ -133,32 +233,68 @@ impl Recording {
         self.put_u64(at + offset_of!(FindingRecord, block_bytes), bad.block_bytes);
         self.put_u64(at + offset_of!(FindingRecord, place_start), bad.place_start);
         self.put_u64(at + offset_of!(FindingRecord, place_end), bad.place_end);
+        self.put_u32(at + offset_of!(FindingRecord, evidence), bad.evidence as u32);
+        let access = bad.access.kind.unwrap_or(AccessKind::None);
+        self.put_u32(at + offset_of!(FindingRecord, access), access as u32);
+        self.put_u64(at + offset_of!(FindingRecord, access_bytes), bad.access.bytes);
+        let code = &bad.access.code[..bad.access.code.len().min(CODE_BYTES)];
+        self.mapping.store(at + offset_of!(FindingRecord, code), code);
+        self.put_u32(at + offset_of!(FindingRecord, code_len), code.len() as u32);
         self.mapping.store(at + offset_of!(FindingRecord, thread_name), &sys::thread_name());
         let name = &bad.place_name[bad.place_name.len().saturating_sub(PLACE_NAME_BYTES)..];
         self.mapping.store(at + offset_of!(FindingRecord, place_name), name);
     }
 
-    /// Walks the stack straight into the record. Counts are stored as it goes, so that a process that dies
-    /// on the way leaves what it has.
-    #[inline(never)]
-    fn write_stack(&self, at: usize, mut walk: Walk) {
-        let mut modules = ModuleList::new(&self.mapping, at + offset_of!(FindingRecord, modules));
-        let mut count = 0;
-        let state = loop {
-            if count == FRAME_COUNT_MAX {
-                break StackState::Cut;
-            }
-            let frame = walk.return_address();
-            self.put_u64(at + offset_of!(FindingRecord, frames) + count * size_of::<u64>(), frame);
-            count += 1;
-            self.put_u32(at + offset_of!(FindingRecord, frame_count), count as u32);
-            modules.add_module_of(frame.wrapping_sub(1));
-            self.put_u32(at + offset_of!(FindingRecord, module_bytes), modules.bytes() as u32);
-            if let Some(end) = walk.step() {
-                break end;
-            }
+    fn write_life(&self, at: usize, life: &BlockLife, modules: &mut ModuleList<'_>, area: &ModuleArea) {
+        let at = at + offset_of!(FindingRecord, life);
+        self.put_u64(at + offset_of!(LifeRecord, requested_bytes), life.requested_bytes);
+        self.put_u64(at + offset_of!(LifeRecord, align_bytes), life.align_bytes);
+        self.put_u64(at + offset_of!(LifeRecord, pages_start), life.pages_start);
+        self.put_u64(at + offset_of!(LifeRecord, pages_end), life.pages_end);
+        self.put_u64(at + offset_of!(LifeRecord, site_blocks), life.site_blocks);
+        self.put_u64(at + offset_of!(LifeRecord, site_frees), life.site_frees);
+        self.put_u32(at + offset_of!(LifeRecord, opened), u32::from(life.opened));
+        self.put_u32(at + offset_of!(LifeRecord, is_known), 1);
+        let mut write = |event: usize, source: &BlockEvent| {
+            self.write_event(at + event, source, life.stacks, modules, area);
         };
-        self.put_u32(at + offset_of!(FindingRecord, stack_state), state as u32);
+        write(offset_of!(LifeRecord, allocated), &life.allocated);
+        if let Some(freed) = &life.freed {
+            write(offset_of!(LifeRecord, freed), freed);
+        }
+        for (nth, site) in life.free_sites.iter().enumerate().filter(|(_, site)| site.count != 0) {
+            let to = at + offset_of!(LifeRecord, free_sites) + nth * size_of::<FreeSiteRecord>();
+            self.put_u64(to + offset_of!(FreeSiteRecord, count), site.count);
+            let stack = StackArea {
+                frames: to + offset_of!(FreeSiteRecord, frames),
+                frames_max: SITE_FRAME_COUNT_MAX,
+                frame_count: to + offset_of!(FreeSiteRecord, frame_count),
+                // Nobody asks how a site's stack goes on.
+                stack_state: to + offset_of!(FreeSiteRecord, reserved),
+            };
+            self.write_kept_stack(life.stacks, site.stack, &stack, modules, area);
+        }
+    }
+
+    fn write_event(
+        &self,
+        at: usize,
+        event: &BlockEvent,
+        stacks: &Stacks,
+        modules: &mut ModuleList<'_>,
+        area: &ModuleArea,
+    ) {
+        self.put_u64(at + offset_of!(EventRecord, time_ns), event.time_ns);
+        self.put_u32(at + offset_of!(EventRecord, tid), event.tid);
+        self.put_u32(at + offset_of!(EventRecord, family), event.family as u32);
+        self.mapping.store(at + offset_of!(EventRecord, thread_name), &event.thread_name);
+        let stack = StackArea {
+            frames: at + offset_of!(EventRecord, frames),
+            frames_max: EVENT_FRAME_COUNT_MAX,
+            frame_count: at + offset_of!(EventRecord, frame_count),
+            stack_state: at + offset_of!(EventRecord, stack_state),
+        };
+        self.write_kept_stack(stacks, event.stack, &stack, modules, area);
     }
 
     fn add_repeats(&self, record: Option<usize>, repeats: u32) {

@@ -8,7 +8,8 @@
 //!   lock-free table; buffers are small and on the stack of the caller;
 //! - system calls are made directly ([`sys`]): libc's wrappers are cancellation points, may be replaced by
 //!   the program, and set `errno`, which `free` must leave alone;
-//! - memory of the program is read only after the kernel has said that it can be ([`probe`]);
+//! - memory of the program is read only after the kernel has said that it can be ([`probe`]), or, for the
+//!   stacks of blocks, where that is known ([`stack_words`]);
 //! - a page of the file is touched only after the kernel has made room for it, so that a full disk costs a
 //!   record and not a SIGBUS.
 //!
@@ -23,18 +24,28 @@ mod finding;
 mod line;
 mod mapping;
 mod maps;
+mod pair;
 mod probe;
 mod process;
+mod read_word;
 mod recording;
+mod region;
 mod registers;
 mod seen;
+mod stack_area;
+mod stack_words;
+mod stacks;
 mod sys;
 mod unwind;
 
-pub use finding::{BadCall, Recorded};
+pub use finding::{Access, BadCall, BlockEvent, BlockLife, FreeSite, Recorded};
 pub use line::{print_bad_setting, print_line};
 pub use maps::{PlaceInfo, describe_place};
 pub use process::SharedFigures;
+pub use read_word::{resume_after_bad_read, set_reads_recover};
 pub use recording::{ExecToken, Recording};
 pub use registers::{Innermost, Registers};
-pub use sys::Errno;
+pub use stack_area::{ModuleArea, StackArea};
+pub use stacks::{StackId, StackModule, Stacks};
+pub use sys::{Errno, now_ns, thread_name, tid};
+pub use unwind::{ModuleList, STACK_FRAMES_MAX};

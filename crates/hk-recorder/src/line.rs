@@ -87,6 +87,11 @@ fn by(call: Call) -> &'static str {
         Call::UsableSize => "by malloc_usable_size",
         Call::SeenLater => "by two threads at once, seen",
         Call::Dealloc => "by dealloc",
+        Call::Access => "by an instruction",
+        Call::SystemCall => "by a system call",
+        Call::Delete => "by delete",
+        Call::DeleteArray => "by delete[]",
+        Call::Exit => "found at exit",
     }
 }
 

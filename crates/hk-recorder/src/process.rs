@@ -85,6 +85,25 @@ impl Recording {
         self.put_u32(at + offset_of!(ProcessRecord, heap_count), count);
     }
 
+    /// Sets how blocks are guarded: see [`ProcessRecord::guard_every`] and [`ProcessRecord::guard_method`].
+    pub fn set_guarding(&self, every: u32, method: u32) {
+        let Some(at) = self.own_entry() else { return };
+        self.put_u32(at + offset_of!(ProcessRecord, guard_every), every);
+        self.put_u32(at + offset_of!(ProcessRecord, guard_method), method);
+    }
+
+    /// Sets how many blocks were guarded so far.
+    pub fn set_guarded_blocks(&self, count: u64) {
+        let Some(at) = self.own_entry() else { return };
+        self.put_u64(at + offset_of!(ProcessRecord, guarded_blocks), count);
+    }
+
+    /// Sets how many blocks should have been guarded and could not be.
+    pub fn set_unguarded_blocks(&self, count: u64) {
+        let Some(at) = self.own_entry() else { return };
+        self.put_u64(at + offset_of!(ProcessRecord, unguarded_blocks), count);
+    }
+
     /// Sets the resident bytes at the counting.
     pub fn set_resident_bytes(&self, bytes: u64) {
         let Some(at) = self.own_entry() else { return };

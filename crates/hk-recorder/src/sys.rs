@@ -87,7 +87,19 @@ impl Drop for File {
     }
 }
 
-/// Unmaps a mapping made by [`File::map_shared`].
+/// Maps `len` bytes of zeros, private and writable, for which no memory is set aside; at an address of the
+/// kernel's choice. They are not to be made of huge pages: tables are touched here and there.
+pub(crate) fn map_private(len: usize) -> SysResult {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
+    // SAFETY: a new mapping where nothing is mapped yet touches no memory that anyone knows.
+    let start = unsafe { call(libc::SYS_mmap, [0, len, protection, flags, usize::MAX, 0]) }?;
+    // SAFETY: this advice changes no contents.
+    let _ = unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]) };
+    Ok(start)
+}
+
+/// Unmaps a mapping made by [`File::map_shared`] or [`map_private`].
 ///
 /// # Safety
 /// Nothing may use the range any more.
@@ -134,7 +146,7 @@ pub(crate) fn read_link(path: &CStr, buffer: &mut [u8]) -> SysResult {
 }
 
 /// The calling thread's name (comm), zero-filled.
-pub(crate) fn thread_name() -> [u8; 16] {
+pub fn thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];
     let args = [libc::PR_GET_NAME as usize, name.as_mut_ptr() as usize, 0, 0, 0, 0];
     // SAFETY: PR_GET_NAME writes 16 bytes at most.
@@ -143,7 +155,7 @@ pub(crate) fn thread_name() -> [u8; 16] {
 }
 
 /// Wall clock, nanoseconds since 1970.
-pub(crate) fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let args = [libc::CLOCK_REALTIME as usize, &raw mut time as usize, 0, 0, 0, 0];
     // SAFETY: the kernel writes one timespec, for which there is room.
@@ -168,7 +180,7 @@ pub(crate) fn parent_pid() -> u32 {
 }
 
 /// Thread id.
-pub(crate) fn tid() -> u32 {
+pub fn tid() -> u32 {
     no_arguments(libc::SYS_gettid)
 }
 

@@ -15,6 +15,9 @@ use std::ffi::c_void;
 use std::os::fd::FromRawFd;
 
 const BAD: BadCall = BadCall {
+    evidence: hk_format::Evidence::Call,
+    access: hk_recorder::Access { kind: None, bytes: 0, code: &[] },
+    life: None,
     kind: FindingKind::DoubleFree,
     call: Call::Free,
     place: Place::FreeBlock,

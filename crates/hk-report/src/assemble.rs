@@ -1,14 +1,14 @@
 //! From a recording and its symbols to a report.
 
+use crate::coverage;
+use crate::finding::finding;
+use crate::identity::Merged;
 use crate::model::*;
-use crate::recording::{Body, Record, Recording, RecordingError};
-use crate::{coverage, sentence};
-use hk_format::{
-    Call, FileHeader, FindingKind, FindingRecord, NoteKind, NoteRecord, Place, ProcessOrigin, ProcessRecord,
-    ProcessState, StackState,
-};
-use hk_symbols::{ModuleSpec, Symbolizer};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::names::unknown;
+use crate::recording::{Body, Recording, RecordingError};
+use hk_format::{FileHeader, NoteKind, NoteRecord, ProcessOrigin, ProcessRecord, ProcessState};
+use hk_symbols::Symbolizer;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -90,101 +90,8 @@ pub fn assemble(
     })
 }
 
-/// One bad call as a finding of its own, with its stack symbolised.
-pub fn finding(
-    record: &Record,
-    body: &FindingRecord,
-    process: Option<&ProcessRecord>,
-    symbolizer: &mut Symbolizer,
-) -> Finding {
-    let exe = process.map(exe_path).unwrap_or_default();
-    let modules: Vec<ModuleSpec> = body.modules().map(|module| module_spec(&module, &exe)).collect();
-    let stack = body.frames().iter().flat_map(|&pc| symbolizer.frames(&modules, pc)).map(stack_frame);
-    let kind = FindingKind::from_u32(body.finding);
-    let mut finding = Finding {
-        kind: kind.map_or_else(|| unknown(body.finding), |kind| kind_name(kind).into()),
-        cwe: kind.map_or(0, FindingKind::cwe),
-        message: String::new(),
-        call: Call::from_u32(body.call).map_or_else(|| unknown(body.call), |call| call_name(call).into()),
-        address: Address(body.address),
-        place: Place::from_u32(body.place).map_or_else(|| unknown(body.place), |p| place_name(p).into()),
-        block: block(body),
-        region: region(body, &exe),
-        thread: ThreadRef {
-            name: String::from_utf8_lossy(body.thread_name_bytes()).into_owned(),
-            id: record.header.tid,
-        },
-        process: ProcessRef {
-            pid: process.map_or(0, |process| process.pid),
-            exe: exe.to_string_lossy().into_owned(),
-        },
-        process_count: 1,
-        repeats: u64::from(body.repeats.max(1)),
-        aborted: body.aborted != 0,
-        stack: stack.collect(),
-        stack_state: StackState::from_u32(body.stack_state)
-            .map_or_else(|| unknown(body.stack_state), |state| stack_state_name(state).into()),
-    };
-    finding.message = sentence::first_sentence(&finding);
-    finding
-}
-
-fn unknown(number: u32) -> String {
-    format!("unknown-{number}")
-}
-
-fn module_spec(module: &hk_format::ModuleRef<'_>, exe: &Path) -> ModuleSpec {
-    let path = match module.path {
-        // The loader knows the program itself by no name.
-        [] => exe.to_path_buf(),
-        path => PathBuf::from(OsStr::from_bytes(path)),
-    };
-    ModuleSpec {
-        path,
-        build_id: module.build_id().to_vec(),
-        bias: module.header.bias,
-        start: module.header.start,
-        end: module.header.end,
-    }
-}
-
-fn stack_frame(frame: hk_symbols::Frame) -> StackFrame {
-    StackFrame {
-        function: frame.function,
-        file: frame.file,
-        line: frame.line,
-        inlined: frame.inlined,
-        module: frame.module.map(|path| path.to_string_lossy().into_owned()),
-        offset: frame.module_offset.map(Address),
-        pc: Address(frame.pc),
-    }
-}
-
-fn block(body: &FindingRecord) -> Option<Block> {
-    (body.block_start != 0).then(|| Block {
-        start: Address(body.block_start),
-        bytes: body.block_bytes,
-        offset: body.address.saturating_sub(body.block_start),
-    })
-}
-
-fn region(body: &FindingRecord, exe: &Path) -> Option<Region> {
-    let named = String::from_utf8_lossy(body.place_name_bytes()).into_owned();
-    let in_program = matches!(Place::from_u32(body.place), Some(Place::StaticData | Place::Code));
-    let name = match named.is_empty() {
-        false => Some(named),
-        true if in_program => Some(exe.to_string_lossy().into_owned()).filter(|exe| !exe.is_empty()),
-        true => None,
-    };
-    (body.place_start != 0 || !body.place_name_bytes().is_empty()).then_some(Region {
-        start: Address(body.place_start),
-        end: Address(body.place_end),
-        name,
-    })
-}
-
 /// The program's path. The record keeps the end of a long one: the system may still know the whole.
-fn exe_path(process: &ProcessRecord) -> PathBuf {
+pub(crate) fn exe_path(process: &ProcessRecord) -> PathBuf {
     let name = process.name_bytes();
     let recorded = PathBuf::from(OsStr::from_bytes(name));
     if name.is_empty() || name.starts_with(b"/") {
@@ -193,69 +100,6 @@ fn exe_path(process: &ProcessRecord) -> PathBuf {
     match std::fs::read_link(format!("/proc/{}/exe", process.pid)) {
         Ok(whole) if whole.as_os_str().as_bytes().ends_with(name) => whole,
         _ => recorded,
-    }
-}
-
-/// Findings by what makes two of them the same bug.
-#[derive(Default)]
-struct Merged {
-    list: Vec<Finding>,
-    pids: Vec<HashSet<u32>>,
-    by_key: HashMap<BugKey, usize>,
-}
-
-/// What makes two findings the same bug: the kind, the call, where the address lay, and the stack. Findings without a stack are the
-/// same only if they are the same call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BugKey {
-    kind: String,
-    call: String,
-    place: String,
-    stack: Vec<StackFrame>,
-    without_stack: Option<(Address, u32, u32)>,
-}
-
-/// The key of a finding.
-pub fn bug_key(finding: &Finding) -> BugKey {
-    let one_call = (finding.address, finding.thread.id, finding.process.pid);
-    BugKey {
-        kind: finding.kind.clone(),
-        call: finding.call.clone(),
-        // Whether a free block's span is still there makes no difference.
-        place: finding.place.replace("retired-block", "free-block"),
-        stack: finding.stack.iter().map(essence).collect(),
-        without_stack: finding.stack.is_empty().then_some(one_call),
-    }
-}
-
-impl Merged {
-    fn add(&mut self, finding: Finding) {
-        let key = bug_key(&finding);
-        match self.by_key.get(&key).copied() {
-            None => {
-                self.by_key.insert(key, self.list.len());
-                self.pids.push(HashSet::from([finding.process.pid]));
-                self.list.push(finding);
-            }
-            Some(at) => {
-                self.pids[at].insert(finding.process.pid);
-                let first = &mut self.list[at];
-                first.repeats += finding.repeats;
-                first.aborted |= finding.aborted;
-                first.process_count = self.pids[at].len() as u64;
-            }
-        }
-    }
-}
-
-/// What of a frame is the same in every run: the line where there is one, else the place in the module.
-fn essence(frame: &StackFrame) -> StackFrame {
-    let has_line = frame.function.is_some() && frame.line.is_some();
-    let in_module = frame.module.is_some();
-    StackFrame {
-        offset: frame.offset.filter(|_| !has_line),
-        pc: if in_module { Address(0) } else { frame.pc },
-        ..frame.clone()
     }
 }
 
@@ -320,6 +164,10 @@ fn process(record: &ProcessRecord) -> Process {
         second_heap: is_second_heap(record),
         bad_calls: u64::from(record.finding_count),
         thread_heaps: record.heap_count,
+        guard_every: record.guard_every,
+        guard_method: if record.guard_method == 0 { "guard-pages" } else { "protection" }.into(),
+        guarded_blocks: record.guarded_blocks,
+        unguarded_blocks: record.unguarded_blocks,
         figures: figures(record),
     }
 }
@@ -422,6 +270,24 @@ fn note_text(record: &NoteRecord) -> (String, String) {
             "no-heap",
             format!("no heap could be made (errno {}): the program ran on the system's malloc", record.value),
         ),
+        Some(NoteKind::GuardsThinned) => (
+            "guards-thinned",
+            format!(
+                "guarded blocks took up the {bytes} that they may take: from then on only some were guarded"
+            ),
+        ),
+        Some(NoteKind::GuardsByProtection) => (
+            "guards-by-protection",
+            format!(
+                "this kernel has no guard pages (Linux 6.13): at most {} blocks are guarded at a time",
+                record.value
+            ),
+        ),
+        Some(NoteKind::TrapsLost) => (
+            "traps-lost",
+            "the program took SIGSEGV over by a bare system call: bad accesses go unreported from then on"
+                .into(),
+        ),
         Some(NoteKind::OwnMalloc) => ("own-malloc", "the program has a malloc of its own".into()),
         Some(NoteKind::ForeignOwner) => {
             ("foreign-owner", format!("blocks of another allocator ({text}) were handed on to it"))
@@ -437,50 +303,4 @@ fn missing(symbolizer: &Symbolizer) -> Vec<Missing> {
         reason: m.why.text().into(),
     };
     symbolizer.missing().into_iter().map(to_report).collect()
-}
-
-const fn kind_name(kind: FindingKind) -> &'static str {
-    match kind {
-        FindingKind::DoubleFree => "double-free",
-        FindingKind::UseAfterFree => "use-after-free",
-        FindingKind::NotOfHeap => "not-of-heap",
-        FindingKind::NotBlockStart => "not-block-start",
-    }
-}
-
-const fn call_name(call: Call) -> &'static str {
-    match call {
-        Call::Free => "free",
-        Call::Realloc => "realloc",
-        Call::UsableSize => "malloc-usable-size",
-        Call::SeenLater => "seen-later",
-        Call::Dealloc => "dealloc",
-    }
-}
-
-const fn place_name(place: Place) -> &'static str {
-    match place {
-        Place::FreeBlock => "free-block",
-        Place::RetiredBlock => "retired-block",
-        Place::InsideLiveBlock => "inside-live-block",
-        Place::InsideFreeBlock => "inside-free-block",
-        Place::NoBlock => "no-block",
-        Place::Stack => "stack",
-        Place::StaticData => "static-data",
-        Place::MappedFile => "mapped-file",
-        Place::Anonymous => "anonymous",
-        Place::Unmapped => "unmapped",
-        Place::Code => "code",
-        Place::OwnTables => "own-tables",
-        Place::OtherHeap => "other-heap",
-    }
-}
-
-const fn stack_state_name(state: StackState) -> &'static str {
-    match state {
-        StackState::Absent => "absent",
-        StackState::Whole => "whole",
-        StackState::Cut => "cut",
-        StackState::Broken => "broken",
-    }
 }

@@ -131,6 +131,7 @@ mod tests {
             module: None,
             offset: None,
             pc: Address(1),
+            source: None,
         }
     }
 

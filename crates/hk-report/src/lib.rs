@@ -1,37 +1,69 @@
-//! From a recording to one plain [`Report`], and from there to text and JSON.
+//! From a recording to one plain [`Report`], and from there to what people and programs read.
 //!
 //! ```text
-//! Recording ──► assemble ──► Report ──► text   for people
-//!                  ▲                └──► JSON   for programs
-//!             Symbolizer
+//! Recording ──► assemble ──► Report ──► text, HTML             for people
+//!                  ▲                └──► JSON, SARIF, JUnit,
+//!             Symbolizer                 GitHub's commands      for programs
 //! ```
 //!
 //! The recording may be torn anywhere, as the processes that wrote it may have died anywhere: the reader
 //! believes no length, count or offset before it has checked it. One bug is one finding: bad calls of the
-//! same kind with the same symbolised stack are one, with a count. The text says nothing that is not
-//! known: this version records the stack of the bad call alone.
+//! same kind with the same symbolised stacks are one, with a count. The text says nothing that is not
+//! known, and tells facts from inference.
 
+mod access;
 mod assemble;
+mod baseline;
+mod builds;
 mod coverage;
+mod culprit;
+mod finding;
 mod fold;
+mod github;
+mod html;
+mod identity;
 mod json;
+mod judge;
+mod junit;
+mod kinds;
+mod location;
+mod markup;
+mod merge;
 mod model;
+mod moments;
+mod names;
 mod recording;
+mod sarif;
 mod sentence;
+mod source;
+mod status;
 mod style;
+mod suppress;
 mod tail;
 mod text;
 mod units;
 
-pub use assemble::{BugKey, Exit, RunFacts, assemble, bug_key, finding};
-pub use json::{from_json, to_json};
+pub use assemble::{Exit, RunFacts, assemble};
+pub use baseline::{Baseline, KnownFinding};
+pub use builds::build_ids;
+pub use finding::finding;
+pub use github::to_github;
+pub use html::to_html;
+pub use identity::{BugKey, Ids, bug_key};
+pub use json::{JSON_SCHEMA, from_json, to_json};
+pub use judge::{Judge, Judgement};
+pub use junit::to_junit;
+pub use merge::merge;
 pub use model::{
-    Address, Block, Certainty, Figure, Figures, Finding, Missing, NotCovered, Note, Process, ProcessRef,
-    Region, Report, SCHEMA, SCHEMA_VERSION, StackFrame, Summary, ThreadRef,
+    Access, Address, Block, Certainty, Culprit, Event, Figure, Figures, Finding, FreeSite, Life, Missing,
+    NotCovered, Note, Population, Process, ProcessRef, Region, Report, SCHEMA, SCHEMA_VERSION, StackFrame,
+    Summary, ThreadRef,
 };
 pub use recording::{Body, Record, Recording, RecordingError, Records};
+pub use sarif::to_sarif;
 pub use sentence::first_sentence;
 pub use style::Style;
+pub use suppress::{Date, Suppression, by_id, parse_suppressions};
 pub use tail::Tail;
-pub use text::{LINE_PREFIX, clean, finding_text, report_text, summary_text};
-pub use units::{bytes, count};
+pub use text::{LINE_PREFIX, View, clean, finding_text, judgement_text, report_text, summary_text};
+pub use units::{bytes, count, duration};

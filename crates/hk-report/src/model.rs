@@ -97,7 +97,7 @@ impl Figure {
 }
 
 /// An address, written as `"0x…"`: JSON readers lose bits of large numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Address(pub u64);
 
@@ -116,16 +116,31 @@ impl TryFrom<String> for Address {
 }
 
 /// One bug: all bad calls of one kind from one stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// `double-free`, `use-after-free`, `not-of-heap`, `not-block-start`.
+    /// Names the bug in every run and every build: `HK-`, two or three letters for the kind, a hyphen, eight hexadecimal digits.
+    #[serde(default)]
+    pub id: String,
+    /// `double-free`, `use-after-free`, `not-of-heap`, `not-block-start`, `overrun-write`, `underrun-write`, `overrun-read`,
+    /// `underrun-read`, `mismatched-deallocation`, `wrong-layout`.
     pub kind: String,
     /// Number in the Common Weakness Enumeration; 0 if unknown.
     pub cwe: u32,
     /// The first sentence of the text report.
     pub message: String,
-    /// The bad call: `free`, `realloc`, `malloc-usable-size`, `seen-later`, `dealloc`.
+    /// The bad call: `free`, `realloc`, `malloc-usable-size`, `seen-later`, `dealloc`, `delete`, `delete-array`; `access`: no call, but an
+    /// instruction of the program; `system-call`; `exit`: damage that was found at the end.
     pub call: String,
+    /// What shows it: `call` (the heap knows its blocks), `trap` (the processor), `canary` (overwritten bytes, found later), `buffer` (that of a
+    /// system call).
+    #[serde(default)]
+    pub evidence: String,
+    /// What an instruction or system call did with the address.
+    #[serde(default)]
+    pub access: Option<Access>,
+    /// When, in nanoseconds since the process's start.
+    #[serde(default)]
+    pub time_ns: u64,
     /// The address that was passed (of the first bad call).
     pub address: Address,
     /// What lies there: `free-block`, `retired-block`, `inside-live-block`, `inside-free-block`, `no-block`,
@@ -149,6 +164,102 @@ pub struct Finding {
     pub stack: Vec<StackFrame>,
     /// `whole`, `cut` (deeper than what is recorded), `broken` (no unwind information), `absent`.
     pub stack_state: String,
+    /// The block's life, if it was guarded.
+    #[serde(default)]
+    pub life: Option<Life>,
+    /// Who frees the blocks of this allocation site.
+    #[serde(default)]
+    pub population: Option<Population>,
+    /// Where the mistake probably is: an inference.
+    #[serde(default)]
+    pub culprit: Option<Culprit>,
+    /// What to do, in words, where that follows.
+    #[serde(default)]
+    pub fix: Option<String>,
+    /// `new`; `known` (it is in the baseline); `suppressed`.
+    #[serde(default)]
+    pub status: String,
+    /// Which suppression, if it is suppressed.
+    #[serde(default)]
+    pub suppressed_by: Option<String>,
+}
+
+/// A bad access.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// `read`, `write`, `execute`.
+    pub kind: String,
+    /// How many bytes; null if that is not known.
+    pub bytes: Option<u64>,
+    /// The instruction, disassembled; null if there was none or its bytes are not known.
+    pub instruction: Option<String>,
+}
+
+/// What is known of a guarded block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// What was asked for.
+    pub requested_bytes: u64,
+    /// The alignment that was asked for.
+    pub align_bytes: u64,
+    /// The block's own pages; inaccessible ones stand before and behind.
+    pub pages_start: Address,
+    /// Their end.
+    pub pages_end: Address,
+    /// Whether the guard was taken away for the access, so that the program goes on.
+    pub opened: bool,
+    /// The allocation.
+    pub allocated: Event,
+    /// The free, if there was one.
+    pub freed: Option<Event>,
+}
+
+/// An allocation or a free.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in nanoseconds since the process's start.
+    pub time_ns: u64,
+    /// `malloc` (and its like), `new`, `new-array`, `rust`, `unknown`.
+    pub family: String,
+    /// The thread.
+    pub thread: ThreadRef,
+    /// The stack, innermost first.
+    pub stack: Vec<StackFrame>,
+    /// See [`Finding::stack_state`].
+    pub stack_state: String,
+}
+
+/// Who frees the blocks of an allocation site, of those that were guarded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Population {
+    /// Blocks of the site.
+    pub blocks: u64,
+    /// Of which so many were freed.
+    pub frees: u64,
+    /// By whom, most frequent first.
+    pub free_sites: Vec<FreeSite>,
+}
+
+/// A site that frees blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeSite {
+    /// How many.
+    pub count: u64,
+    /// The innermost frames.
+    pub stack: Vec<StackFrame>,
+}
+
+/// Where the mistake probably is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Culprit {
+    /// The function's name.
+    pub function: String,
+    /// Its place in the source, `file:line`, if that is known.
+    pub place: Option<String>,
+    /// `high`, `medium`, `low`.
+    pub confidence: String,
+    /// Sentences that say why.
+    pub reasons: Vec<String>,
 }
 
 /// A block of the heap.
@@ -158,8 +269,8 @@ pub struct Block {
     pub start: Address,
     /// Its size in bytes, as the heap rounded it.
     pub bytes: u64,
-    /// How far inside it the passed address lies.
-    pub offset: u64,
+    /// How far behind its start the address lies; less than 0 if before it.
+    pub offset: i64,
 }
 
 /// A mapping of the process.
@@ -174,7 +285,7 @@ pub struct Region {
 }
 
 /// A thread.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRef {
     /// As pthread_setname_np set it.
     pub name: String,
@@ -183,7 +294,7 @@ pub struct ThreadRef {
 }
 
 /// A process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRef {
     /// As getpid gives it.
     pub pid: u32,
@@ -192,7 +303,7 @@ pub struct ProcessRef {
 }
 
 /// One function on a stack.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StackFrame {
     /// Demangled, with parameters where the language has them in the name.
     pub function: Option<String>,
@@ -208,6 +319,9 @@ pub struct StackFrame {
     pub offset: Option<Address>,
     /// Return address.
     pub pc: Address,
+    /// The line's text, if the source was there.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 /// A process on our heap.
@@ -232,6 +346,18 @@ pub struct Process {
     pub bad_calls: u64,
     /// Thread heaps that were in use at the same time.
     pub thread_heaps: u32,
+    /// One block in so many was guarded; 0: none, or those of certain sites.
+    #[serde(default)]
+    pub guard_every: u32,
+    /// How guards were put up: `guard-pages`, `protection` (mprotect).
+    #[serde(default)]
+    pub guard_method: String,
+    /// Blocks that were guarded.
+    #[serde(default)]
+    pub guarded_blocks: u64,
+    /// Blocks that were to be guarded and were not, as there was no memory left for it.
+    #[serde(default)]
+    pub unguarded_blocks: u64,
     /// Sizes.
     pub figures: Figures,
 }

@@ -1,7 +1,7 @@
 //! The first sentence of a finding: what was done wrong, readable without a stack.
 
 use crate::fold::{file_name, own_frame};
-use crate::model::{Finding, StackFrame};
+use crate::model::{Access, Finding, StackFrame};
 use crate::units;
 use hk_symbols::short_name;
 
@@ -20,6 +20,12 @@ pub fn title(kind: &str) -> &str {
         "double-free" => "double free",
         "use-after-free" => "use after free",
         "not-of-heap" | "not-block-start" => "invalid free",
+        "overrun-write" => "write past the end",
+        "underrun-write" => "write before the start",
+        "overrun-read" => "read past the end",
+        "underrun-read" => "read before the start",
+        "mismatched-deallocation" => "mismatched deallocation",
+        "wrong-layout" => "deallocation with a wrong layout",
         other => other,
     }
 }
@@ -32,12 +38,99 @@ fn what_happened(finding: &Finding) -> String {
             block_noun(finding)
         );
     }
+    if let Some(access) = &finding.access {
+        return match finding.evidence.as_str() {
+            "canary" => overwritten(finding, access),
+            _ => format!("{who} {} {}", does_access(finding, access), accessed(finding)),
+        };
+    }
+    if matches!(finding.kind.as_str(), "mismatched-deallocation" | "wrong-layout") {
+        return mismatched(finding, &who);
+    }
     let does = match finding.call.as_str() {
         "realloc" => "reallocates",
         "malloc-usable-size" => "asks for the size of",
         _ => "frees",
     };
     format!("{who} {does} {}", object(finding))
+}
+
+/// `reads 4 bytes`, or `jumps`.
+fn does_access(finding: &Finding, access: &Access) -> String {
+    let verb = match (access.kind.as_str(), finding.call.as_str()) {
+        ("execute", _) => return "jumps to an address".into(),
+        ("write", "system-call") => "lets the system write",
+        ("write", _) => "writes",
+        (_, "system-call") => "lets the system read",
+        _ => "reads",
+    };
+    match access.bytes {
+        Some(bytes) => format!("{verb} {}", units::count(bytes, "byte")),
+        None => verb.into(),
+    }
+}
+
+/// Where the access went: relative to the block, and what had become of that.
+fn accessed(finding: &Finding) -> String {
+    let Some(block) = &finding.block else { return "at an address that is no block's".into() };
+    let noun = block_noun(finding);
+    let (offset, bytes) = (block.offset, block.bytes as i64);
+    let place = if offset < 0 {
+        format!("{} before the start of {noun}", units::count(offset.unsigned_abs(), "byte"))
+    } else if offset < bytes {
+        match offset {
+            0 => format!("at the start of {noun}"),
+            _ => format!("{} into {noun}", units::count(offset as u64, "byte")),
+        }
+    } else if offset == bytes {
+        format!("right past the end of {noun}")
+    } else {
+        format!("{} past the end of {noun}", units::count((offset - bytes) as u64, "byte"))
+    };
+    match finding.life.as_ref().and_then(|life| life.freed.as_ref()) {
+        Some(freed) if finding.kind == "use-after-free" => {
+            let before = units::duration(finding.time_ns.saturating_sub(freed.time_ns));
+            format!("{place} that {} had freed {before} earlier", culprit(&freed.stack))
+        }
+        _ => place,
+    }
+}
+
+/// Nobody saw the write itself.
+fn overwritten(finding: &Finding, access: &Access) -> String {
+    let bytes = access.bytes.map_or("bytes".into(), |bytes| units::count(bytes, "byte"));
+    let were = if access.bytes == Some(1) { "was" } else { "were" };
+    let found = match finding.call.as_str() {
+        "exit" => "which was found when the program ended".into(),
+        _ if finding.kind == "use-after-free" => {
+            "which was found when its memory was to be used again".into()
+        }
+        _ => format!("which was found when {} freed it", culprit(&finding.stack)),
+    };
+    format!("{bytes} {} {were} overwritten, {found}", accessed(finding))
+}
+
+fn mismatched(finding: &Finding, who: &str) -> String {
+    let noun = block_noun(finding);
+    let family = finding.life.as_ref().map_or("unknown", |life| life.allocated.family.as_str());
+    if finding.kind == "wrong-layout" {
+        return format!("{who} deallocates {noun} with another size or alignment than it was allocated with");
+    }
+    let by = match finding.call.as_str() {
+        "delete" => "delete",
+        "delete-array" => "delete[]",
+        "realloc" => "realloc",
+        "dealloc" => "Rust's dealloc",
+        _ => "free",
+    };
+    let from = match family {
+        "new" => "new",
+        "new-array" => "new[]",
+        "malloc" => "malloc",
+        "rust" => "Rust's alloc",
+        _ => "another function",
+    };
+    format!("{who} frees {noun} by {by} that was allocated by {from}")
 }
 
 /// Who made the call: the innermost function that is no library code.
@@ -73,12 +166,21 @@ fn article(number: u64) -> &'static str {
 fn object(finding: &Finding) -> String {
     let block = block_noun(finding);
     let inside = |state: &str| match &finding.block {
-        Some(b) => format!("an address {} inside {block} that is {state}", units::count(b.offset, "byte")),
+        Some(b) => format!(
+            "an address {} inside {block} that is {state}",
+            units::count(b.offset.unsigned_abs(), "byte")
+        ),
         None => format!("an address inside a block that is {state}"),
     };
     let region = finding.region.as_ref().and_then(|region| region.name.as_deref());
     match finding.place.as_str() {
-        "free-block" => format!("{block} that is already free"),
+        "free-block" => match finding.life.as_ref().and_then(|life| life.freed.as_ref()) {
+            Some(freed) => {
+                let before = units::duration(finding.time_ns.saturating_sub(freed.time_ns));
+                format!("{block} that {} had freed {before} earlier", culprit(&freed.stack))
+            }
+            None => format!("{block} that is already free"),
+        },
         "retired-block" => format!("{block} that is already free, and whose memory was given back"),
         "inside-live-block" => inside("allocated"),
         "inside-free-block" => inside("free"),

@@ -26,6 +26,17 @@ pub fn count(value: u64, noun: &str) -> String {
     format!("{value} {noun}{ending}")
 }
 
+/// `1_820_000` nanoseconds give `1.8 ms`.
+pub fn duration(ns: u64) -> String {
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns as f64 / 1e3, "us"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +54,11 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(bytes(value), text);
+        }
+        for (ns, text) in
+            [(999, "999 ns"), (1_820_000, "1.8 ms"), (25_000, "25 us"), (61_000_000_000, "61 s")]
+        {
+            assert_eq!(duration(ns), text);
         }
         assert_eq!(count(2, "process"), "2 processes");
         assert_eq!(count(1, "finding"), "1 finding");

@@ -68,13 +68,15 @@ fn a_double_free_reads_well() {
         text,
         "\
 heapkeeper: double free (CWE-415): release() frees a 32-byte block that is already free
+heapkeeper:   HK-DF-ccbbb5ec, thread orders (4711), process orders (42)
 heapkeeper:   #0 release  DIR/orders.c:5 (inlined)
+heapkeeper:      | __asm__ volatile(\"bad_call: nop\" ::: \"memory\");
 heapkeeper:   #1 order_total  DIR/orders.c:7
 heapkeeper:   #2 main  DIR/orders.c:10
-heapkeeper:   at address 0x7f0000001040, thread orders (4711), process orders (42)
+heapkeeper:   at address 0x7f0000001040
 heapkeeper:   the call was ignored, the program goes on
+heapkeeper:   who allocated and freed the block was not recorded, as it was not guarded
 heapkeeper: 1 finding (1 double free) in 1 process
-heapkeeper: each finding is certain; who freed a block first, and who allocated it, is not recorded yet
 heapkeeper: orders (42) at exit: 320 bytes live in 2 blocks (exact), 5.0 MiB resident (exact)
 heapkeeper: orders (42) at its peak: at most 1.0 MiB live (estimate), 3.0 MiB of heap (exact)
 "

@@ -16,9 +16,11 @@ mod elf;
 mod module;
 mod name;
 mod search;
+mod site;
 
 pub use name::{demangle, short_name};
 pub use search::DebugFolders;
+pub use site::{SiteError, find_site};
 
 use module::Module;
 use std::collections::HashMap;

@@ -2,13 +2,29 @@
 
 use crate::context::Context;
 use crate::outcome::{Outcome, Tally, tail};
+use crate::packages;
 use crate::process::{Ended, Run};
 use std::time::Duration;
 
+/// Tests that need a program which not every machine has: the program, the test file, and what the tests'
+/// names hold. A plain `cargo test` lets them pass where it is missing; here they are skipped, and counted as
+/// that.
+const WITH_PROGRAMS: &[(&str, &str, &str)] =
+    &[("chromium", "browser", "in_chromium"), ("xmllint", "junit", "by_xmllint")];
+
 /// Unit and model tests of all crates but the preload library, which has no test build.
 pub fn unit(context: &mut Context) {
-    let words = ["test", "--workspace", "--exclude", "hk-preload", "--no-fail-fast"];
-    count_tests(context, "cargo test", |run| run.args(words));
+    let words = ["test", "--workspace", "--exclude", "hk-preload", "--no-fail-fast", "--"];
+    let skips = WITH_PROGRAMS.iter().flat_map(|(_, _, name)| ["--skip", name]);
+    count_tests(context, "cargo test", |run| run.args(words).args(skips));
+    for (program, test, name) in WITH_PROGRAMS {
+        match packages::require(&[program]) {
+            Ok(()) => count_tests(context, name, |run| {
+                run.args(["test", "--package", "hk-report", "--test", test, "--", name])
+            }),
+            Err(why) => skip(context, name, &why),
+        }
+    }
 }
 
 /// The loom models. They are built apart: their atomics are loom's.
@@ -104,7 +120,12 @@ fn count_tests(context: &mut Context, name: &str, options: impl FnOnce(Run) -> R
         Err(text) => return context.record(name, Err(text)),
     };
     let tally = counted(&ended.stdout);
-    context.add(Tally { failed: 0, ..tally });
+    let skipped: Vec<(&str, &str)> = ended.stderr.lines().filter_map(skipped_test).collect();
+    // libtest has counted them as passed: it knows of no test that finds out only as it runs.
+    context.add(Tally { failed: 0, passed: tally.passed.saturating_sub(skipped.len()), ..tally });
+    for (test, why) in skipped {
+        context.record(test, Outcome::Skipped(why.into()));
+    }
     for test in ended.stdout.lines().filter_map(failed_test) {
         context.record(test, Err(details(&ended, test)));
     }
@@ -137,6 +158,11 @@ fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
+/// A test's own word that it could not be told on this machine, and why.
+fn skipped_test(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("skipped ")?.split_once(": ")
+}
+
 /// What a failed test printed, from its header to the next.
 fn details(ended: &Ended, test: &str) -> String {
     let header = format!("---- {test} stdout ----");
@@ -155,5 +181,14 @@ mod tests {
             test result: ok. 40 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s\n";
         assert_eq!(counted(output), Tally { passed: 43, failed: 1, skipped: 2 });
         assert_eq!(output.lines().filter_map(failed_test).collect::<Vec<_>>(), ["b::c"]);
+    }
+
+    #[test]
+    fn reads_which_tests_were_skipped() {
+        assert_eq!(
+            skipped_test("skipped a::b: no cmake; apt-get install cmake"),
+            Some(("a::b", "no cmake; apt-get install cmake"))
+        );
+        assert_eq!(skipped_test("   Compiling skipped v0.1.0"), None);
     }
 }

@@ -9,6 +9,7 @@ mod limits;
 mod programs;
 mod real;
 mod report;
+mod stacks;
 mod style;
 mod victims;
 
@@ -75,6 +76,7 @@ pub const SOAK: &[Suite] = &[
     suite("programs", 3600, programs::suite, "the programs with long runs"),
     suite("limits", 1200, limits::suite, "also with overcommit off"),
     suite("real", 3600, real::suite, "big workloads, python's test suite in whole"),
+    suite("stacks", 600, stacks::suite, "stacks of allocations are those that gdb finds"),
     suite("bench", 7200, cargo::bench, "benchmarks beside other heaps"),
 ];
 

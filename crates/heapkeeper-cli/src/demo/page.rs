@@ -79,6 +79,8 @@ pub fn closing(trials: &[Trial], style: Style) -> String {
 fn shortened(finding: &Finding) -> Finding {
     let mut finding = finding.clone();
     for frame in &mut finding.stack {
+        // It is shown from what the command carries.
+        frame.source = None;
         if let Some((_, end)) = frame.file.as_deref().and_then(|file| file.rsplit_once("heapkeeper-cli/src/"))
         {
             frame.file = Some(end.to_owned());
@@ -232,6 +234,7 @@ mod tests {
             module: Some("/usr/bin/heapkeeper".into()),
             offset: Some(Address(0x1000)),
             pc: Address(0x1000),
+            source: None,
         }
     }
 
@@ -252,6 +255,7 @@ mod tests {
             aborted: false,
             stack: vec![frame("freed_twice", 116), frame("run", 35)],
             stack_state: "whole".into(),
+            ..Finding::default()
         }
     }
 

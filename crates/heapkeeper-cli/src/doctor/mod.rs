@@ -12,7 +12,7 @@ mod environment;
 mod kernel;
 mod libraries;
 mod limits;
-mod packages;
+pub mod packages;
 mod privileges;
 mod probe;
 mod program;

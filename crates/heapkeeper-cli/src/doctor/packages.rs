@@ -54,7 +54,7 @@ pub fn advice(files: &[&Path]) -> Advice {
 impl Advice {
     /// How a user comes by the debug info of a file.
     pub fn how(&self, file: &Path, build_id: Option<&str>) -> String {
-        let mut how = match self.owners.get(file) {
+        let how = match self.owners.get(file) {
             Some(owner) => self.how_by_package(&debug_package(owner)),
             None if self.has_dpkg => {
                 "it is of no package: build it with -g (Rust: debug = \"line-tables-only\" in the profile) and do not strip it"
@@ -65,10 +65,34 @@ impl Advice {
                 None => "build it with -g and do not strip it".to_owned(),
             },
         };
-        if let (true, Some(id)) = (self.debuginfod, build_id) {
-            how.push_str(&format!("; or, as DEBUGINFOD_URLS is set: debuginfod-find debuginfo {id}"));
+        how + &self.by_server(build_id)
+    }
+
+    /// The same where the file that ran is not there, or is another build.
+    pub fn how_elsewhere(&self, build_id: Option<&str>) -> String {
+        let Some(id) = build_id else { return "put the file that ran there again".to_owned() };
+        let place = build_id_path(id)
+            .map_or(String::new(), |path| format!(", or its debug file to {}", path.display()));
+        format!("put the file that ran there again{place}{}", self.by_server(Some(id)))
+    }
+
+    /// Where debug files can be had by build id; None if that is set up.
+    pub fn server_hint(&self) -> Option<String> {
+        let server = match self.release.as_ref().map(|(id, _)| id.as_str()) {
+            Some("debian") => "https://debuginfod.debian.net",
+            Some("ubuntu") => "https://debuginfod.ubuntu.com",
+            _ => "https://debuginfod.elfutils.org",
+        };
+        (!self.debuginfod).then(|| {
+            format!("debug files can be had by build id: DEBUGINFOD_URLS={server} debuginfod-find debuginfo BUILD_ID")
+        })
+    }
+
+    fn by_server(&self, build_id: Option<&str>) -> String {
+        match build_id.filter(|_| self.debuginfod) {
+            Some(id) => format!("; or, as DEBUGINFOD_URLS is set: debuginfod-find debuginfo {id}"),
+            None => String::new(),
         }
-        how
     }
 
     fn how_by_package(&self, package: &str) -> String {

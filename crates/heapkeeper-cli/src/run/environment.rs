@@ -1,8 +1,14 @@
 //! The choices of a run, and how they travel to the library: in `HEAPKEEPER`, next to `LD_PRELOAD`.
 
-use super::Args;
+use super::session::Verb;
 use crate::lines::Sink;
-use hk_format::{Mode, OnFinding, SETTINGS_VARIABLE, Setting, Settings, parse_settings};
+use crate::options::RunOptions;
+use crate::sites::Sites;
+use crate::{Failure, os};
+use hk_format::{
+    Guard, GuardSide, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path,
+    parse_settings,
+};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -28,42 +34,103 @@ pub enum OnFindingName {
     Abort,
 }
 
+/// `--guard` on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuardChoice {
+    /// Off, or one in so many.
+    Rate(Guard),
+    /// What is allocated below a place in the code.
+    Site(String),
+}
+
+impl GuardChoice {
+    /// Reads what stands behind `--guard`, with the settings' own parser.
+    pub fn parse(text: &str) -> Result<GuardChoice, String> {
+        let mut setting = b"guard=".to_vec();
+        encode(text.as_bytes(), &mut setting);
+        match parse_settings(&setting).next() {
+            Some(Ok(Setting::Guard(guard))) => Ok(GuardChoice::Rate(guard)),
+            Some(Ok(Setting::GuardSite(_))) => Ok(GuardChoice::Site(text["site:".len()..].to_owned())),
+            Some(Err(SettingError { why, .. })) => Err(why.into()),
+            _ => Err("guard is off, 1/N, site:FUNC or site:FILE:LINE".into()),
+        }
+    }
+}
+
 /// What was chosen: by the variable where it is set, by the command line above that.
 pub struct Choices {
     settings: Settings,
+    /// Where the code of the sites lies, if blocks of certain sites are guarded.
+    sites: Option<Sites>,
 }
 
 impl Choices {
-    /// Reads both; names parts of the variable that are no settings.
-    pub fn new(args: &Args, sink: &Sink) -> Choices {
-        let mut settings = Settings::DEFAULT;
+    /// Reads both; names parts of the variable that are no settings. An error if there is no such site in the program.
+    pub fn new(
+        options: &RunOptions,
+        verb: Verb,
+        program: Option<&Path>,
+        sink: &Sink,
+    ) -> Result<Choices, Failure> {
+        let mut settings = Settings { guard: verb.guard, guard_side: verb.guard_side, ..Settings::DEFAULT };
+        let mut site = None;
         let variable = std::env::var_os(SETTINGS_VARIABLE).unwrap_or_default();
         for part in parse_settings(variable.as_bytes()) {
             match part {
-                Ok(setting) => settings.apply(setting),
+                Ok(setting) => {
+                    if let Setting::GuardSite(text) = setting {
+                        site = decode(text);
+                    }
+                    settings.apply(setting);
+                }
                 Err(error) => sink.line(&error.to_string()),
             }
         }
-        match args.mode {
-            Some(ModeName::Manual) => settings.apply(Setting::Mode(Mode::Manual)),
-            Some(ModeName::Keep) => settings.apply(Setting::Mode(Mode::Keep)),
-            None => {}
+        for setting in given(options) {
+            settings.apply(setting);
         }
-        match args.on_finding {
-            Some(OnFindingName::Report) => settings.apply(Setting::OnFinding(OnFinding::Report)),
-            Some(OnFindingName::Abort) => settings.apply(Setting::OnFinding(OnFinding::Abort)),
-            None => {}
+        if let Some(GuardChoice::Site(text)) = &options.guard {
+            settings.guard = Guard::Sites;
+            site = Some(text.clone());
         }
-        Choices { settings }
+        let site = site.filter(|_| settings.guard == Guard::Sites);
+        let sites = site.map(|site| Sites::find(&site, program)).transpose()?;
+        Ok(Choices { settings, sites })
+    }
+
+    /// Guards stand at this side from now on.
+    pub fn set_guard_side(&mut self, side: GuardSide) {
+        self.settings.guard_side = side;
+    }
+
+    /// Whether every block is to be guarded, or all of certain sites.
+    pub fn guards_all(&self) -> bool {
+        matches!(self.settings.guard, Guard::OneIn(1) | Guard::Sites)
     }
 
     /// For the start line.
     pub fn describe(&self) -> String {
         let on_finding = match self.settings.on_finding {
-            OnFinding::Report => "bad frees are reported and ignored",
-            OnFinding::Abort => "the first bad free stops it",
+            OnFinding::Report => "bad calls are reported and ignored",
+            OnFinding::Abort => "the first finding stops it",
         };
-        format!("mode {}: {on_finding}", self.settings.mode.name())
+        format!("mode {}: {on_finding}; {}", self.settings.mode.name(), self.describe_guard())
+    }
+
+    fn describe_guard(&self) -> String {
+        let what = match (self.settings.guard, &self.sites) {
+            (Guard::Off, _) => return "no block is guarded".into(),
+            (Guard::OneIn(1), _) => "every block is guarded".into(),
+            (Guard::OneIn(every), _) => format!("1 block in {every} is guarded"),
+            (Guard::Sites, Some(sites)) => format!("blocks allocated below {} are guarded", sites.text()),
+            (Guard::Sites, None) => "blocks of certain sites are guarded".into(),
+        };
+        match os::has_guard_pages() {
+            true => what,
+            false => format!(
+                "{what}, few at a time, as there are no guard pages here (Linux 6.13): mprotect has to do"
+            ),
+        }
     }
 
     /// Gives CMD the two variables. Without `preload` CMD itself, whose loader would complain about the
@@ -77,17 +144,30 @@ impl Choices {
     }
 
     fn value(&self, library: &Path, recording: &Path) -> OsString {
-        let Settings { mode, on_finding, purge_delay_ms, huge_pages } = self.settings;
+        let Settings { mode, on_finding, purge_delay_ms, huge_pages, guard, guard_side, guard_batch } =
+            self.settings;
         let mut value = OsString::from(format!(
-            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},",
+            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},guard-side={},guard-batch={guard_batch},",
             mode.name(),
             on_finding.name(),
-            huge_pages.name()
+            huge_pages.name(),
+            guard_side.name(),
         ));
+        match guard {
+            Guard::Off => value.push("guard=off,"),
+            Guard::OneIn(every) => value.push(format!("guard=1/{every},")),
+            Guard::Sites => self.sites.iter().for_each(|sites| {
+                value.push("guard=site:");
+                let mut text = Vec::new();
+                encode(sites.text().as_bytes(), &mut text);
+                value.push(OsString::from_vec(text));
+                value.push(format!(",guard-sites={},", sites.ranges()));
+            }),
+        }
         value.push(recorder_setting(recording));
         let mut value = value.into_vec();
         value.extend_from_slice(b",lib=");
-        encode(library, &mut value);
+        encode(library.as_os_str().as_bytes(), &mut value);
         OsString::from_vec(value)
     }
 }
@@ -95,7 +175,7 @@ impl Choices {
 /// The setting that names the recording.
 pub fn recorder_setting(recording: &Path) -> OsString {
     let mut setting = b"recorder=".to_vec();
-    encode(recording, &mut setting);
+    encode(recording.as_os_str().as_bytes(), &mut setting);
     OsString::from_vec(setting)
 }
 
@@ -113,9 +193,34 @@ fn prepend(library: &OsStr, before: &OsStr) -> OsString {
     value
 }
 
-/// A path as the settings' parser reads it.
-fn encode(path: &Path, value: &mut Vec<u8>) {
-    for &byte in path.as_os_str().as_bytes() {
+/// What the command line says.
+fn given(options: &RunOptions) -> impl Iterator<Item = Setting<'static>> {
+    let mode = options.mode.map(|mode| match mode {
+        ModeName::Manual => Setting::Mode(Mode::Manual),
+        ModeName::Keep => Setting::Mode(Mode::Keep),
+    });
+    let on_finding = options.on_finding.map(|what| match what {
+        OnFindingName::Report => Setting::OnFinding(OnFinding::Report),
+        OnFindingName::Abort => Setting::OnFinding(OnFinding::Abort),
+    });
+    let guard = match options.guard {
+        Some(GuardChoice::Rate(guard)) => Some(Setting::Guard(guard)),
+        _ => None,
+    };
+    let batch = options.guard_batch.map(Setting::GuardBatch);
+    [mode, on_finding, guard, batch].into_iter().flatten()
+}
+
+/// A text that was percent-encoded.
+fn decode(encoded: &[u8]) -> Option<String> {
+    let mut text = vec![0; encoded.len()];
+    let len = decode_path(encoded, &mut text)?;
+    Some(String::from_utf8_lossy(&text[..len]).into_owned())
+}
+
+/// A path or text as the settings' parser reads it.
+fn encode(text: &[u8], value: &mut Vec<u8>) {
+    for &byte in text {
         match byte {
             b',' => value.extend_from_slice(b"%2C"),
             b'%' => value.extend_from_slice(b"%25"),
@@ -127,7 +232,7 @@ fn encode(path: &Path, value: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hk_format::{HugePages, decode_path};
+    use hk_format::HugePages;
 
     #[test]
     fn the_library_reads_what_is_written_here() {
@@ -136,9 +241,12 @@ mod tests {
             on_finding: OnFinding::Abort,
             purge_delay_ms: 7,
             huge_pages: HugePages::All,
+            guard: Guard::OneIn(50),
+            guard_side: GuardSide::Start,
+            guard_batch: 3,
         };
         let paths = ["/cache/lib 100%,x.so", "/tmp/a,b%2C"];
-        let value = Choices { settings }.value(Path::new(paths[0]), Path::new(paths[1]));
+        let value = Choices { settings, sites: None }.value(Path::new(paths[0]), Path::new(paths[1]));
         let mut read = Settings::DEFAULT;
         let mut found = Vec::new();
         for part in parse_settings(value.as_bytes()) {

@@ -1,14 +1,16 @@
-//! After CMD's end: the summary, the files that were asked for, and the same end.
+//! After CMD's end: the report, and what becomes of the recording.
 
-use super::Run;
-use super::descendants::{self, Descendant};
+use super::descendants;
+use super::recording::RecordingFile;
+use super::session::Session;
 use super::supervise::Ended;
 use super::watch::Watcher;
+use crate::lines::Sink;
 use crate::os::{self, Resources};
-use crate::{Failure, VerbResult, inspect};
-use hk_report::{Exit, Figure, NotCovered, Report, RunFacts, assemble, clean, summary_text, to_json};
+use crate::{Failure, inspect};
+use hk_report::{Exit, Figure, NotCovered, Report, RunFacts, assemble, clean};
 use std::path::Path;
-use std::process::{Child, ExitCode};
+use std::process::Child;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is remembered of the moment before CMD was started.
@@ -34,51 +36,33 @@ fn own_resident_bytes() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Sums up and ends as CMD ended. An error of ours wins over CMD's status: whoever asked for the files has
-/// to learn that they are not there.
-pub fn finish(
-    mut run: Run,
-    child: &Child,
-    started: &Started,
-    mut watcher: Watcher,
-    ended: Ended,
-) -> VerbResult {
-    let report = report(&run, child, started, &mut watcher, ended);
-    match report {
-        Ok(report) => {
-            tell(&run, &mut watcher, &report, ended);
-            let recorded = report.processes.iter().filter(|p| p.state == "running").map(|p| p.pid);
-            let running = descendants::running(run.recording.path(), recorded);
-            keep_or_discard(&run, &report, &running);
-            if let Some(output) = run.json.take() {
-                output.commit(to_json(&report).as_bytes())?;
-            }
-        }
-        Err(failure) => {
-            run.sink.line(&failure.to_string());
-            return Ok(ExitCode::from(crate::failure::OWN_ERROR));
-        }
-    }
-    run.sink.check()?;
-    end_as(ended.exit)
+/// How a run of CMD came out.
+pub struct Ran {
+    /// Not judged yet.
+    pub report: Report,
+    /// How CMD ended.
+    pub exit: Exit,
+    /// Whether somebody asked CMD, or us, to end.
+    pub interrupted: bool,
 }
 
-fn report(
-    run: &Run,
+/// The whole report of a run that has ended.
+pub fn report(
+    session: &Session,
     child: &Child,
     started: &Started,
     watcher: &mut Watcher,
     ended: Ended,
 ) -> Result<Report, Failure> {
     let facts = RunFacts {
-        command: Some(run.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()),
+        command: Some(session.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()),
         exit: Some(ended.exit),
         resident_peak: ended.resources.map(|r| resident_peak(r, started)),
     };
     let mut report = assemble(&watcher.recording, &mut watcher.symbolizer, &facts, &inspect::explain)
         .map_err(Failure::new)?;
     if !is_covered(watcher, child.id(), started)? {
-        add_uncovered_command(&mut report, run, child.id());
+        add_uncovered_command(&mut report, session, child.id());
     }
     Ok(report)
 }
@@ -96,11 +80,11 @@ fn is_covered(watcher: &Watcher, pid: u32, started: &Started) -> Result<bool, Fa
     Ok(processes.iter().any(|(_, process)| process.pid == pid && process.start_ns >= started.time_ns))
 }
 
-fn add_uncovered_command(report: &mut Report, run: &Run, pid: u32) {
-    let path = run.program.as_deref().unwrap_or(Path::new(&run.command[0]));
+fn add_uncovered_command(report: &mut Report, session: &Session, pid: u32) {
+    let path = session.program.as_deref().unwrap_or(Path::new(&session.command[0]));
     let entry = NotCovered {
         path: path.to_string_lossy().into_owned(),
-        reason: run.obstacle.clone().unwrap_or_else(|| inspect::explain(path)),
+        reason: session.obstacle.clone().unwrap_or_else(|| inspect::explain(path)),
         pid,
         times: 1,
     };
@@ -108,44 +92,49 @@ fn add_uncovered_command(report: &mut Report, run: &Run, pid: u32) {
     report.summary.not_covered += 1;
 }
 
-fn tell(run: &Run, watcher: &mut Watcher, report: &Report, ended: Ended) {
-    // Those whose process died while the stack was taken became visible only now.
-    for found in &report.findings {
-        watcher.tell(found.clone());
+/// Says which signal ended CMD, if one did.
+pub fn tell_end(session: &Session, report: &Report) {
+    if let Some(signal) = report.exit_signal {
+        let name = session.command[0].to_string_lossy();
+        session.sink.line(&format!("{} was ended by {}", clean(&name), os::signal_name(signal)));
     }
-    let name = run.command[0].to_string_lossy();
-    if let Exit::Signal(signal) = ended.exit {
-        run.sink.line(&format!("{} was ended by {}", clean(&name), os::signal_name(signal)));
-    }
-    run.sink.text(&summary_text(report, run.sink.style()));
 }
 
-/// A recording with findings is of use later, and one that is still being written to; others are not.
-fn keep_or_discard(run: &Run, report: &Report, running: &[Descendant]) {
-    let path = run.recording.path().display();
-    if let Some(first) = running.first() {
-        let what = hk_report::count(running.len() as u64, "process");
-        let among = if running.len() > 1 { "among them " } else { "" };
-        run.sink.line(&format!(
-            "{what} of this run still going on ({among}{} {}); what is found from now on: heapkeeper report {path}",
-            clean(&first.name),
-            first.pid
-        ));
-    } else if !run.recording.is_kept() {
-        match report.findings.is_empty() {
-            true => run.recording.discard(),
-            false => run.sink.line(&format!("to see this again: heapkeeper report {path}")),
+/// What a run leaves behind.
+pub struct Rest {
+    /// Processes that had told no end.
+    unended: Vec<u32>,
+    has_findings: bool,
+}
+
+impl Rest {
+    /// From the run's own report.
+    pub fn of(report: &Report) -> Rest {
+        let unended = report.processes.iter().filter(|process| process.state == "running");
+        Rest {
+            unended: unended.map(|process| process.pid).collect(),
+            has_findings: !report.findings.is_empty(),
         }
     }
 }
 
-fn end_as(exit: Exit) -> VerbResult {
-    match exit {
-        Exit::Status(status) => Ok(ExitCode::from(status as u8)),
-        Exit::Signal(signal) => {
-            os::die_by(signal);
-            // Not every signal ends a process that asks for it: the shells' way of telling.
-            Ok(ExitCode::from((128 + signal) as u8))
+/// A recording with findings is of use later, and one that is still being written to; others are not.
+pub fn keep_or_discard(sink: &Sink, recording: &RecordingFile, rest: &Rest, report: &Report) {
+    let path = recording.path().display();
+    let running = descendants::running(recording.path(), rest.unended.iter().copied());
+    if let Some(first) = running.first() {
+        let what = hk_report::count(running.len() as u64, "process");
+        let among = if running.len() > 1 { "among them " } else { "" };
+        sink.line(&format!(
+            "{what} of this run still going on ({among}{} {}); what is found from now on: heapkeeper report {path}",
+            clean(&first.name),
+            first.pid
+        ));
+    } else if !recording.is_kept() {
+        let is_of_use = report.findings.iter().any(|finding| finding.status != "suppressed");
+        match rest.has_findings && is_of_use {
+            true => sink.line(&format!("to see this again: heapkeeper report {path}")),
+            false => recording.discard(),
         }
     }
 }

@@ -14,20 +14,22 @@ pub struct Ended {
     pub exit: Exit,
     /// What the kernel counted, if it told.
     pub resources: Option<Resources>,
+    /// Whether a signal came that asks a program to end.
+    pub interrupted: bool,
 }
 
 /// Returns when CMD has ended. Descendants that outlive it are not waited for.
 pub fn supervise(signals: &Signals, pid: u32) -> Ended {
-    let mut job = Job { signals, pid, asked_to_stop: false };
+    let mut job = Job { signals, pid, asked_to_stop: false, asked_to_end: false };
     loop {
         while let Some(change) = os::poll_child(pid).transpose() {
             match change {
                 Ok(Change::Continued) => {}
                 Ok(Change::Stopped(signal)) => job.stopped(signal),
-                Ok(Change::Exited(status, r)) => return ended(Exit::Status(status), Some(r)),
-                Ok(Change::Killed(signal, r)) => return ended(Exit::Signal(signal), Some(r)),
+                Ok(Change::Exited(status, r)) => return job.ended(Exit::Status(status), Some(r)),
+                Ok(Change::Killed(signal, r)) => return job.ended(Exit::Signal(signal), Some(r)),
                 // Somebody else reaped it: its status is lost.
-                Err(_) => return ended(Exit::Status(i32::from(crate::failure::OWN_ERROR)), None),
+                Err(_) => return job.ended(Exit::Status(i32::from(crate::failure::OWN_ERROR)), None),
             }
         }
         if let Some(arrived) = signals.next(PATIENCE) {
@@ -36,24 +38,28 @@ pub fn supervise(signals: &Signals, pid: u32) -> Ended {
     }
 }
 
-fn ended(exit: Exit, resources: Option<Resources>) -> Ended {
-    Ended { exit, resources }
-}
-
 /// CMD as a shell sees it: one job, of which we are the process that the shell knows.
 struct Job<'a> {
     signals: &'a Signals,
     pid: u32,
     /// Whether a stop signal came to us since the last stop.
     asked_to_stop: bool,
+    /// Whether a signal came to us that asks a program to end.
+    asked_to_end: bool,
 }
 
 impl Job<'_> {
+    fn ended(&self, exit: Exit, resources: Option<Resources>) -> Ended {
+        Ended { exit, resources, interrupted: self.asked_to_end }
+    }
+
     /// A key of the terminal reaches CMD without us, as it is in the same foreground group: a second one
     /// would be one too many.
     fn pass_on(&mut self, arrived: Arrived) {
         let stops = matches!(arrived.signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
         self.asked_to_stop |= stops;
+        self.asked_to_end |=
+            matches!(arrived.signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT);
         if arrived.signal != libc::SIGCHLD && !arrived.from_kernel {
             os::send(self.pid, arrived.signal);
         }

@@ -1,22 +1,17 @@
 //! Tells findings as they are recorded, in a thread of its own: reading the debug information of a large
 //! program takes seconds, in which signals must pass.
 
-use super::Run;
+use super::recording::RecordingFile;
+use super::teller::Teller;
 use crate::Failure;
-use crate::lines::Sink;
-use hk_report::{Body, BugKey, Finding, Recording, Tail, bug_key, finding, finding_text};
+use hk_report::{Body, Recording, Tail, finding};
 use hk_symbols::Symbolizer;
-use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How often the recording is looked at.
 const INTERVAL: Duration = Duration::from_millis(30);
-
-/// Findings told one by one; whoever has more of them reads the report.
-const TOLD_MAX: usize = 100;
 
 /// The running thread.
 pub struct Watch {
@@ -30,9 +25,8 @@ pub struct Watcher {
     pub recording: Recording,
     /// With the symbols that were read so far.
     pub symbolizer: Symbolizer,
-    told: HashSet<BugKey>,
+    teller: Teller,
     tail: Tail,
-    sink: Arc<Sink>,
 }
 
 impl Watch {
@@ -65,14 +59,18 @@ impl Watch {
 
 impl Watcher {
     /// Opens the run's recording.
-    pub fn open(run: &Run) -> Result<Watcher, Failure> {
+    pub fn open(recording: &RecordingFile, teller: Teller) -> Result<Watcher, Failure> {
         Ok(Watcher {
-            recording: Recording::open(run.recording.path()).map_err(Failure::new)?,
+            recording: Recording::open(recording.path()).map_err(Failure::new)?,
             symbolizer: Symbolizer::new(),
-            told: HashSet::new(),
+            teller,
             tail: Tail::new(),
-            sink: Arc::clone(&run.sink),
         })
+    }
+
+    /// What was told, for the next run.
+    pub fn into_teller(self) -> Teller {
+        self.teller
     }
 
     fn until(&mut self, stopped: &Receiver<()>) {
@@ -93,22 +91,7 @@ impl Watcher {
             let Body::Finding(body) = &record.body else { continue };
             let process = processes.iter().find(|(index, _)| *index == record.header.process);
             let found = finding(record, body, process.map(|(_, p)| p), &mut self.symbolizer);
-            self.tell(found);
-        }
-    }
-
-    /// One bug is told once; the summary says how often it was seen.
-    pub fn tell(&mut self, found: Finding) {
-        if !self.told.insert(bug_key(&found)) {
-            return;
-        }
-        match self.told.len() {
-            ..=TOLD_MAX => self.sink.text(&finding_text(&found, self.sink.style())),
-            // The first one too many.
-            n if n == TOLD_MAX + 1 => self.sink.line(&format!(
-                "more than {TOLD_MAX} different findings: the others are in the recording and in the JSON report"
-            )),
-            _ => {}
+            self.teller.tell(found);
         }
     }
 }

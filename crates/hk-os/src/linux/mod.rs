@@ -2,9 +2,10 @@
 //! free has to (glibc since 2.33, POSIX 2024).
 
 mod huge;
+mod memory;
 mod tls;
 
-use crate::{Os, Purged, SignalMask};
+use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -18,6 +19,14 @@ const MADV_DONTNEED_LOCKED: i32 = 24;
 
 /// MADV_POPULATE_WRITE (Linux 5.14): as if every page was written to.
 const MADV_POPULATE_WRITE: i32 = 23;
+
+/// MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (Linux 6.13): page table entries that trap, and no mapping of their own.
+const MADV_GUARD_INSTALL: i32 = 102;
+const MADV_GUARD_REMOVE: i32 = 103;
+/// PIDFD_SELF_THREAD_GROUP (Linux 6.14): this process, where a descriptor of a process is wanted.
+const PIDFD_SELF: libc::c_long = -10_001;
+/// Ranges of one call.
+const RANGES_MAX: usize = 16;
 
 /// Linux. A value without state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -236,6 +245,54 @@ unsafe impl Os for Linux {
     }
 }
 
+// SAFETY: as above; pages that are guarded or denied were given up by the caller.
+unsafe impl GuardOs for Linux {
+    unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
+        // SAFETY: committed pages whose contents the caller gives up.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) == 0 }
+    }
+
+    unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
+        // SAFETY: committed pages by the caller's word; pages that are accessible keep their contents.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
+    }
+
+    unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
+        let _errno = Errno::keep();
+        let mut parts = [libc::iovec { iov_base: null_mut(), iov_len: PAGE_BYTES }; RANGES_MAX];
+        pages.chunks(RANGES_MAX).all(|pages| {
+            for (part, page) in parts.iter_mut().zip(pages) {
+                part.iov_base = page.as_ptr().cast();
+            }
+            let (count, flags) = (pages.len(), 0);
+            // SAFETY: as many ranges as are told, of committed pages by the caller's word.
+            let done = unsafe {
+                libc::syscall(
+                    libc::SYS_process_madvise,
+                    PIDFD_SELF,
+                    parts.as_ptr(),
+                    count,
+                    MADV_GUARD_REMOVE,
+                    flags,
+                )
+            };
+            done == (count * PAGE_BYTES) as libc::c_long
+        })
+    }
+
+    unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        let _errno = Errno::keep();
+        // SAFETY: the range is ours, and nothing uses it, by the caller's word.
+        unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_NONE) == 0 }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        memory::bytes_max()
+    }
+}
+
 /// rt_sigprocmask(2) as a system call: libc's wrapper may be the program's own.
 fn set_signal_mask(mask: SignalMask) -> SignalMask {
     let _errno = Errno::keep();
@@ -253,6 +310,14 @@ fn set_signal_mask(mask: SignalMask) -> SignalMask {
     old
 }
 
+/// Wall clock, nanoseconds since 1970. No system call where the kernel provides for that (vdso(7)).
+pub fn now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place for the result.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Bytes of address space in use, reserved ones included. Zero if it can't be read.
 pub fn mapped_bytes() -> usize {
     statm_bytes(0)
@@ -261,6 +326,24 @@ pub fn mapped_bytes() -> usize {
 /// Resident bytes of this process. Zero if it can't be read.
 pub fn resident_bytes() -> usize {
     statm_bytes(1)
+}
+
+/// What the loader added to the addresses in the program's file: 0 for one that is linked for a fixed address. By its program headers, of
+/// which one tells its own address (PT_PHDR, System V ABI).
+pub fn program_bias() -> usize {
+    // SAFETY: takes any number.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    // SAFETY: as above.
+    let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
+    let table: *const libc::Elf64_Phdr = core::ptr::with_exposed_provenance(headers);
+    for nth in 0..if headers == 0 { 0 } else { count } {
+        // SAFETY: the kernel tells where they are mapped, and how many there are.
+        let header = unsafe { table.wrapping_add(nth).read() };
+        if header.p_type == libc::PT_PHDR {
+            return headers.wrapping_sub(header.p_vaddr as usize);
+        }
+    }
+    0
 }
 
 static OPENS_NO_FILES: AtomicBool = AtomicBool::new(false);

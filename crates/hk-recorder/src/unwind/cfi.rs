@@ -132,6 +132,12 @@ impl Tables {
         Some(machine.row)
     }
 
+    /// The code of an expression.
+    pub(super) fn code(&self, expression: ExpressionRef) -> Option<&'static [u8]> {
+        let place = UnwindExpression { offset: expression.offset as usize, length: expression.len as usize };
+        Some(place.get(&self.frames).ok()?.0.slice())
+    }
+
     /// The value of an expression; it begins with `initial` on its stack if there is one.
     #[inline(never)]
     pub(super) fn evaluate(

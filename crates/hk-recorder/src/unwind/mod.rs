@@ -3,20 +3,32 @@
 //! Debian's programs keep no frame pointers, so `.eh_frame` it is: [`module`] finds the module of a program
 //! counter, [`cfi`] the rules that hold there, and this file applies them. All state is some two KiB on the
 //! stack; there is nothing to cache, to lock or to allocate, so a walk may interrupt another one. It costs a
-//! few microseconds a frame, which only findings pay.
+//! few microseconds a frame, which only findings pay. [`fast`] keeps the rules, for the stacks of all blocks.
 
 mod cfi;
 mod elf;
 mod expression;
+mod fast;
 mod loader;
 mod module;
+mod module_entry;
 mod module_list;
+mod module_log;
+mod rule;
+mod rule_cache;
 mod signal;
 #[cfg(test)]
 #[allow(unsafe_code, reason = "signals, foreign functions")]
-mod tests;
+pub(crate) mod tests;
+mod trace;
 
-pub(crate) use module_list::ModuleList;
+pub(crate) use fast::Walker;
+pub(crate) use module_entry::ModuleEntry;
+pub use module_list::ModuleList;
+pub(crate) use module_log::{LOG_END, ModuleLog};
+pub(crate) use rule_cache::RuleCache;
+pub use trace::STACK_FRAMES_MAX;
+pub(crate) use trace::{Trace, module_of, return_address_of};
 
 use crate::probe::Probe;
 use crate::registers::{Innermost, Registers};
@@ -97,6 +109,11 @@ impl Walk {
     /// The frame's stack pointer.
     pub(crate) fn sp(&self) -> u64 {
         self.values[RSP]
+    }
+
+    /// The frame pointer.
+    fn bp(&self) -> u64 {
+        self.values[RBP]
     }
 
     /// The address for the record. Readers take one off to come into the call; an interrupted instruction
@@ -202,6 +219,11 @@ impl Walk {
         }
         Ok(self)
     }
+}
+
+/// Where the module lies that this code is linked into.
+pub(crate) fn own_range() -> Option<(u64, u64)> {
+    Module::own().map(|own| (own.start, own.end))
 }
 
 /// Whether a module (the program or a library) is mapped over `address`, as far as the loader tells.

@@ -15,10 +15,15 @@ const REGISTERS_OFFSET: u64 = 40;
 /// rsp, rip.
 const ORDER: [usize; REGISTER_COUNT] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, RSP, RIP];
 
+/// Whether the code at `pc` is a trampoline's.
+pub(super) fn is_trampoline(pc: u64, probe: &mut Probe) -> bool {
+    probe.word(pc) == Some(RESTORE)
+        && pc.checked_add(8).and_then(|last| probe.byte(last)) == Some(RESTORE_LAST)
+}
+
 /// The registers at the interruption, if the frame is a trampoline.
 pub(super) fn interrupted_registers(values: &Values, probe: &mut Probe) -> Option<Values> {
-    let pc = values[RIP];
-    if probe.word(pc)? != RESTORE || probe.byte(pc + 8)? != RESTORE_LAST {
+    if !is_trampoline(values[RIP], probe) {
         return None;
     }
     let saved = values[RSP].checked_add(REGISTERS_OFFSET)?;

@@ -14,13 +14,14 @@ use std::{format, ptr};
 unsafe extern "C" {
     fn backtrace(buffer: *mut *mut c_void, size: c_int) -> c_int;
     fn dlopen(path: *const i8, flags: c_int) -> *mut c_void;
+    fn dlclose(handle: *mut c_void) -> c_int;
     fn dlsym(handle: *mut c_void, name: *const i8) -> *mut c_void;
 }
 
 /// Signal handlers and their state are the process's.
-static SIGNALS: Mutex<()> = Mutex::new(());
+pub(crate) static SIGNALS: Mutex<()> = Mutex::new(());
 
-fn walk_all(mut walk: Walk) -> (Vec<u64>, StackState) {
+pub(crate) fn walk_all(mut walk: Walk) -> (Vec<u64>, StackState) {
     let mut frames = std::vec![walk.return_address()];
     loop {
         match walk.step() {
@@ -53,7 +54,7 @@ extern "C" fn compare_here() {
 }
 
 #[inline(never)]
-fn recurse(depth: u32, leaf: &dyn Fn()) -> u32 {
+pub(crate) fn recurse(depth: u32, leaf: &dyn Fn()) -> u32 {
     if depth == 0 {
         leaf();
         return 0;
@@ -63,7 +64,17 @@ fn recurse(depth: u32, leaf: &dyn Fn()) -> u32 {
 }
 
 /// Compiles C into a shared library and gives a function of it; None where there is no compiler.
-fn compile(name: &str, flags: &[&str], source: &str, function: &str) -> Option<*mut c_void> {
+pub(crate) fn compile(name: &str, flags: &[&str], source: &str, function: &str) -> Option<*mut c_void> {
+    Some(load(name, flags, source, function)?.1)
+}
+
+/// Likewise, with the library's handle.
+pub(crate) fn load(
+    name: &str,
+    flags: &[&str],
+    source: &str,
+    function: &str,
+) -> Option<(*mut c_void, *mut c_void)> {
     let base: PathBuf = std::env::temp_dir().join(format!("hk-unwind-{}-{name}", std::process::id()));
     let (c_file, library) = (base.with_extension("c"), base.with_extension("so"));
     std::fs::write(&c_file, source).unwrap();
@@ -84,13 +95,19 @@ fn compile(name: &str, flags: &[&str], source: &str, function: &str) -> Option<*
     assert!(!symbol.is_null());
     let _ = std::fs::remove_file(c_file);
     let _ = std::fs::remove_file(library);
-    Some(symbol)
+    Some((handle, symbol))
 }
 
-type CallBack = unsafe extern "C" fn(extern "C" fn());
+/// Unloads a library.
+pub(crate) fn unload(handle: *mut c_void) {
+    // SAFETY: the handle is good, and no code of the library is running.
+    assert_eq!(unsafe { dlclose(handle) }, 0);
+}
+
+pub(crate) type CallBack = unsafe extern "C" fn(extern "C" fn());
 
 /// Makes a compiled symbol a function that takes a callback.
-fn as_call_back(symbol: *mut c_void) -> CallBack {
+pub(crate) fn as_call_back(symbol: *mut c_void) -> CallBack {
     // SAFETY: all test functions have this signature.
     unsafe { std::mem::transmute(symbol) }
 }
@@ -101,7 +118,7 @@ fn rust_frames_are_those_of_glibc() {
     std::thread::spawn(|| recurse(3, &|| compare_here())).join().unwrap();
 }
 
-const DEEP_C: &str = r#"
+pub(crate) const DEEP_C: &str = r#"
 #include <stdlib.h>
 #include <alloca.h>
 #include <string.h>
@@ -151,13 +168,12 @@ fn c_frames_without_frame_pointers_are_those_of_glibc() {
 /// What a signal handler saw: for each signal, its context's walk beside glibc's.
 static SEEN: Mutex<(u32, Vec<std::string::String>)> = Mutex::new((0, Vec::new()));
 
-/// Walks from the interrupted registers and from the handler itself; both have to end whole, and the
-/// latter has to be glibc's.
-extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+/// The registers in the context that a handler is passed.
+pub(crate) fn interrupted_registers(context: *mut c_void) -> Registers {
     // SAFETY: the kernel passes a ucontext to a handler installed with SA_SIGINFO.
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
     let register = |index: c_int| context.uc_mcontext.gregs[index as usize] as u64;
-    let interrupted = Registers {
+    Registers {
         rip: register(libc::REG_RIP),
         rsp: register(libc::REG_RSP),
         rbp: register(libc::REG_RBP),
@@ -166,7 +182,13 @@ extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void)
         r13: register(libc::REG_R13),
         r14: register(libc::REG_R14),
         r15: register(libc::REG_R15),
-    };
+    }
+}
+
+/// Walks from the interrupted registers and from the handler itself; both have to end whole, and the
+/// latter has to be glibc's.
+extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    let interrupted = interrupted_registers(context);
     let (from_context, ended) = walk_all(Walk::new(&interrupted));
     let (from_handler, handler_ended) = walk_all(Walk::new(&Registers::capture()));
     let at = from_handler.iter().position(|&frame| frame == interrupted.rip + 1);
@@ -190,9 +212,15 @@ extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void)
 }
 
 fn handle(signal: c_int, extra_flags: c_int) {
+    handle_by(on_signal, signal, extra_flags);
+}
+
+pub(crate) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+pub(crate) fn handle_by(handler: Handler, signal: c_int, extra_flags: c_int) {
     // SAFETY: a zeroed sigaction is valid, and the fields are set before use.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = on_signal as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
+    action.sa_sigaction = handler as usize;
     action.sa_flags = libc::SA_SIGINFO | extra_flags;
     // SAFETY: the handler has the signature that SA_SIGINFO wants.
     assert_eq!(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }, 0);
@@ -222,7 +250,7 @@ fn a_handlers_stack_goes_on_into_the_interrupted_code() {
 }
 
 /// Single-steps over all of DEEP_C: prologues, epilogues, the linkage table and the loader's lazy binding.
-const STEPPED_C: &str = r#"
+pub(crate) const STEPPED_C: &str = r#"
 #include <string.h>
 #include <stdlib.h>
 static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
@@ -247,7 +275,7 @@ __attribute__((optimize("no-omit-frame-pointer"))) void run(void (*f)(void)) {
 }
 "#;
 
-extern "C" fn nothing() {}
+pub(crate) extern "C" fn nothing() {}
 
 #[test]
 fn every_instruction_can_be_unwound_from() {
@@ -287,7 +315,6 @@ void run(void *handler) {
 fn a_trampoline_without_tables_is_known_by_its_code() {
     let _signals = SIGNALS.lock().unwrap();
     let Some(run) = compile("restorer", &["-O2"], RESTORER_C, "run") else { return };
-    type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
     // SAFETY: this `run` takes a handler, and raises its signal once.
     let run = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(Handler)>(run) };
     // SAFETY: as above.
@@ -296,7 +323,7 @@ fn a_trampoline_without_tables_is_known_by_its_code() {
 }
 
 /// Code that was made at run time: calls its argument.
-fn generated(code: &[u8]) -> CallBack {
+pub(crate) fn generated(code: &[u8]) -> CallBack {
     let rights = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping where nothing is.

@@ -1,6 +1,8 @@
 //! Writes recordings as the library in the program would: for tests that need no program.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod samples;
+
 use hk_format::*;
 use std::fs::File;
 use std::mem::size_of;
@@ -135,6 +137,60 @@ pub fn with_stack(mut record: FindingRecord, path: &str, build_id: &[u8], pcs: &
     record.modules[..head_len].copy_from_slice(header.as_bytes());
     record.modules[head_len..head_len + path.len()].copy_from_slice(path.as_bytes());
     record.module_bytes = (head_len + path.len().next_multiple_of(8)) as u32;
+    record
+}
+
+/// Something that happened to a block, by a thread `orders`, with a stack in the finding's own module.
+pub fn event(time_ns: u64, family: Family, pcs: &[u64]) -> EventRecord {
+    let mut record = EventRecord::new_zeroed();
+    record.time_ns = time_ns;
+    record.tid = 4711;
+    record.family = family as u32;
+    record.thread_name[..6].copy_from_slice(b"orders");
+    record.stack_state = StackState::Whole as u32;
+    record.frames[..pcs.len()].copy_from_slice(pcs);
+    record.frame_count = pcs.len() as u32;
+    record
+}
+
+/// Gives the finding a block of so many bytes that was guarded, at the end of its page, and its life. A free at 0 is none.
+pub fn with_life(
+    mut record: FindingRecord,
+    bytes: u64,
+    allocated: EventRecord,
+    freed: EventRecord,
+) -> FindingRecord {
+    record.life.is_known = 1;
+    record.life.opened = 1;
+    record.life.requested_bytes = bytes;
+    record.life.align_bytes = 16;
+    record.life.pages_start = 0x7f00_0000_1000;
+    record.life.pages_end = 0x7f00_0000_2000;
+    record.block_start = 0x7f00_0000_2000 - bytes.next_multiple_of(16);
+    record.block_bytes = bytes;
+    record.life.allocated = allocated;
+    record.life.freed = freed;
+    record
+}
+
+/// Makes it a bad access, so many bytes from the block's start, by an instruction `mov eax,[rbx]` or `mov [rbx],eax`.
+pub fn with_access(mut record: FindingRecord, kind: FindingKind, write: bool, offset: i64) -> FindingRecord {
+    record.finding = kind as u32;
+    record.call = Call::Access as u32;
+    record.evidence = Evidence::Trap as u32;
+    record.access = if write { AccessKind::Write } else { AccessKind::Read } as u32;
+    record.code[..2].copy_from_slice(if write { &[0x89, 0x03] } else { &[0x8b, 0x03] });
+    record.code_len = 2;
+    record.address = record.block_start.wrapping_add_signed(offset);
+    record
+}
+
+/// A site that freed blocks of the finding's allocation site.
+pub fn free_site(count: u64, pcs: &[u64]) -> FreeSiteRecord {
+    let mut record = FreeSiteRecord::new_zeroed();
+    record.count = count;
+    record.frames[..pcs.len()].copy_from_slice(pcs);
+    record.frame_count = pcs.len() as u32;
     record
 }
 

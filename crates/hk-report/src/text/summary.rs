@@ -1,141 +1,17 @@
-//! The report as text: every line begins with [`LINE_PREFIX`].
+//! What a run came to, in lines.
 
-use crate::fold::{Part, file_name, is_library, parts};
+use super::{Lines, clean};
+use crate::fold::{file_name, is_library};
 use crate::model::*;
 use crate::sentence::title;
 use crate::style::Style;
 use crate::units::{bytes, count};
 use std::collections::HashSet;
-use std::fmt::Write;
-
-/// What every line begins with.
-pub const LINE_PREFIX: &str = "heapkeeper:";
-
-/// Collects lines with the prefix.
-#[derive(Default)]
-struct Lines {
-    text: String,
-}
-
-impl Lines {
-    fn push(&mut self, line: &str) {
-        let _ = writeln!(self.text, "{LINE_PREFIX} {line}");
-    }
-}
-
-/// Text that came from a program or a file: nothing in it can end a line or drive a terminal.
-pub fn clean(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// The findings, then the summary.
-pub fn report_text(report: &Report, style: Style) -> String {
-    let mut text = String::new();
-    for finding in &report.findings {
-        text.push_str(&finding_text(finding, style));
-    }
-    text + &summary_text(report, style)
-}
-
-/// One finding with its stack.
-pub fn finding_text(finding: &Finding, style: Style) -> String {
-    let mut lines = Lines::default();
-    let sentence = clean(&finding.message);
-    let (head, tail) = sentence.split_once(": ").unwrap_or((&sentence, ""));
-    lines.push(&format!("{}: {}", style.bad(head), style.strong(tail)));
-    for part in parts(&finding.stack) {
-        lines.push(&part_line(&finding.stack, part, style));
-    }
-    if let Some(remark) = stack_remark(&finding.stack_state) {
-        lines.push(&format!("  {}", style.dim(remark)));
-    }
-    lines.push(&style.dim(&where_line(finding)));
-    lines.push(&style.dim(&format!("  {}", outcome(finding))));
-    lines.text
-}
-
-fn part_line(stack: &[StackFrame], part: Part, style: Style) -> String {
-    match part {
-        Part::Frame(at) => frame_line(at, &stack[at], style),
-        Part::Folded(from, to) => {
-            let what = format!("  #{from}-#{}  {} library frames", to - 1, to - from);
-            style.dim(&what)
-        }
-    }
-}
-
-fn frame_line(at: usize, frame: &StackFrame, style: Style) -> String {
-    let function = match (&frame.function, &frame.offset) {
-        (Some(function), _) => shortened(&clean(function)),
-        (None, Some(offset)) => {
-            let module = frame.module.as_deref().map(file_name).unwrap_or_default();
-            format!("{}+{:#x}", clean(module), offset.0)
-        }
-        (None, None) => format!("{:#x} (in no module)", frame.pc.0),
-    };
-    let place = match (&frame.file, frame.line) {
-        (Some(file), Some(line)) => format!("  {}:{line}", clean(near(file))),
-        (Some(file), None) => format!("  {}", clean(near(file))),
-        _ if frame.function.is_some() => {
-            frame.module.as_deref().map(|m| format!("  ({})", clean(file_name(m)))).unwrap_or_default()
-        }
-        _ => String::new(),
-    };
-    let inlined = if frame.inlined { " (inlined)" } else { "" };
-    let function = if is_library(frame) { function } else { style.strong(&function) };
-    format!("  #{at} {function}{place}{inlined}")
-}
-
-/// Names of C++ templates can fill pages; the JSON report has them whole.
-fn shortened(name: &str) -> String {
-    const CHARS_MAX: usize = 200;
-    let chars: Vec<char> = name.chars().collect();
-    if chars.len() <= CHARS_MAX {
-        return name.to_owned();
-    }
-    let half = CHARS_MAX / 2;
-    chars[..half].iter().chain(&['…']).chain(&chars[chars.len() - half..]).collect()
-}
-
-/// A path below the present folder is shown from there.
-fn near(file: &str) -> &str {
-    let here = std::env::current_dir().ok();
-    let here = here.as_ref().and_then(|here| here.to_str()).filter(|here| *here != "/");
-    here.and_then(|here| file.strip_prefix(here)?.strip_prefix('/')).unwrap_or(file)
-}
-
-fn stack_remark(state: &str) -> Option<&'static str> {
-    match state {
-        "cut" => Some("the stack goes on: only its innermost frames are recorded"),
-        "broken" => Some("the stack ends early: the last frame has no unwind information"),
-        "absent" => Some("no stack: the process ended while it was taken"),
-        _ => None,
-    }
-}
-
-fn where_line(finding: &Finding) -> String {
-    let mut line = format!("  at address {:#x}", finding.address.0);
-    if let Some(block) = finding.block.as_ref().filter(|block| block.offset != 0) {
-        let _ = write!(line, ", block at {:#x}", block.start.0);
-    }
-    let _ = write!(line, ", thread {} ({})", clean(&finding.thread.name), finding.thread.id);
-    let _ = write!(line, ", process {} ({})", clean(file_name(&finding.process.exe)), finding.process.pid);
-    line
-}
-
-/// What became of the call: this is how the library answers, in every mode.
-fn outcome(finding: &Finding) -> &'static str {
-    match (finding.aborted, finding.call.as_str()) {
-        (true, _) => "SIGABRT was raised, as --on-finding abort asks",
-        (false, "realloc") => "the call was given a new block, the program goes on",
-        (false, "malloc-usable-size") => "the call was given 0, the program goes on",
-        (false, "seen-later") => "the second free was ignored, the program goes on",
-        (false, _) => "the call was ignored, the program goes on",
-    }
-}
 
 fn repeats_lines(lines: &mut Lines, report: &Report) {
-    for finding in report.findings.iter().filter(|finding| finding.repeats > 1) {
+    for finding in
+        report.findings.iter().filter(|finding| finding.repeats > 1 && finding.status != "suppressed")
+    {
         let processes = match finding.process_count {
             1 => String::new(),
             n => format!(" in {}", count(n, "process")),
@@ -153,7 +29,6 @@ pub fn summary_text(report: &Report, style: Style) -> String {
     let mut lines = Lines::default();
     lines.push(&headline(report, style));
     repeats_lines(&mut lines, report);
-    certainty_line(&mut lines, report);
     if let Some(main) = main_process(report) {
         process_lines(&mut lines, report, main);
         others_line(&mut lines, report);
@@ -196,16 +71,19 @@ fn headline(report: &Report, style: Style) -> String {
         n if n == summary.findings => String::new(),
         n => format!(", {}", count(n, "bad call")),
     };
-    format!("{findings} ({}{calls}) in {processes}", kinds.join(", "))
+    format!("{findings} ({}{calls}) in {processes}{}", kinds.join(", "), statuses(report))
 }
 
-/// What is certain and what nobody knows: a reader must not take the last caller for the culprit.
-fn certainty_line(lines: &mut Lines, report: &Report) {
-    let freed_before = |f: &Finding| matches!(f.kind.as_str(), "double-free" | "use-after-free");
-    if report.findings.iter().any(freed_before) {
-        lines.push(
-            "each finding is certain; who freed a block first, and who allocated it, is not recorded yet",
-        );
+/// `: 1 new, 2 known`, where not all are new.
+fn statuses(report: &Report) -> String {
+    let number = |status: &str| report.findings.iter().filter(|finding| finding.status == status).count();
+    let numbers = ["new", "known", "suppressed"].map(|status| (number(status), status));
+    match numbers {
+        [_, (0, _), (0, _)] => String::new(),
+        numbers => {
+            let parts = numbers.iter().filter(|(n, _)| *n > 0).map(|(n, status)| format!("{n} {status}"));
+            format!(": {}", parts.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

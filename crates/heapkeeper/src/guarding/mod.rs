@@ -1,0 +1,210 @@
+//! Guarded blocks of a process: which are, what is recorded of them, and what their traps report.
+//!
+//! - [`blocks`]: allocate, free and the rest of the family, for guarded blocks.
+//! - [`findings`]: from what guards say to a finding.
+//! - [`trap`]: the handler of SIGSEGV, and whom it passes faults on to.
+//! - [`buffers`]: what system calls are given.
+//! - [`sites`]: sites of which every block is guarded. [`population`]: who frees the blocks of a site.
+//! - [`thread_names`]: names of threads that may have ended.
+
+mod blocks;
+pub(crate) mod buffers;
+mod findings;
+mod population;
+mod sites;
+pub(crate) mod thread_names;
+pub mod trap;
+
+pub use blocks::GivenLayout;
+
+use crate::process::{Host, ProcessHeap};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use hk_format::{Guard, GuardSide, NoteKind, Settings};
+use hk_guard::{Event, Guards, Method, Options, Refused, Side};
+use hk_os::{GuardOs, Linux};
+use hk_recorder::{Innermost, Registers, StackId, Stacks};
+use population::Population;
+use sites::Sites;
+use thread_names::ThreadNames;
+
+/// Pages of freed blocks that rest where all blocks are guarded, and where a sample is.
+const REST_PAGES_ALL: usize = 1 << 19;
+const REST_PAGES_SAMPLE: usize = 1 << 14;
+/// Live guarded blocks may take this share of the memory that the process may use.
+const MEMORY_SHARE: usize = 8;
+
+/// See the module head. A part of [`ProcessHeap`].
+pub(crate) struct Guarding {
+    pub(crate) guards: Guards<Linux>,
+    pub(crate) stacks: Stacks,
+    pub(crate) sites: Sites,
+    pub(crate) population: Population,
+    pub(crate) names: ThreadNames,
+    /// One block in so many is guarded; 0: none.
+    every: AtomicU32,
+    /// Mallocs are looked at one by one or counted: some blocks are guarded.
+    on: AtomicBool,
+    /// A [`GuardSide`].
+    side: AtomicU8,
+    /// For blocks that stand now at the one side, now at the other.
+    turns: AtomicU32,
+    thinned: AtomicBool,
+    guarded: AtomicU64,
+    unguarded: AtomicU64,
+    /// Whether guards are put up by mprotect.
+    by_protection: AtomicBool,
+}
+
+impl Guarding {
+    pub(crate) const fn new() -> Self {
+        Guarding {
+            guards: Guards::new(Linux),
+            stacks: Stacks::new(),
+            sites: Sites::new(),
+            population: Population::new(),
+            names: ThreadNames::new(),
+            every: AtomicU32::new(0),
+            on: AtomicBool::new(false),
+            side: AtomicU8::new(GuardSide::Both as u8),
+            turns: AtomicU32::new(0),
+            thinned: AtomicBool::new(false),
+            guarded: AtomicU64::new(0),
+            unguarded: AtomicU64::new(0),
+            by_protection: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether mallocs are counted: asked by their slow paths.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        // Relaxed: a thread that sees it late guards its first block late.
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// One block in so many is guarded now: fewer, as memory for guarded blocks is used up. 0: none but those of watched sites.
+    fn every(&self) -> u32 {
+        let every = self.every.load(Ordering::Relaxed);
+        let (live, max) = self.guards.live_bytes();
+        let thinning = match live.saturating_mul(16) / max.max(1) {
+            0..8 => 1,
+            8..12 => 2,
+            12..14 => 4,
+            _ => 16,
+        };
+        every.saturating_mul(thinning)
+    }
+
+    fn is_all(&self) -> bool {
+        self.every.load(Ordering::Relaxed) == 1
+    }
+
+    /// The place of the next block in its pages.
+    fn side(&self) -> Side {
+        let side = self.side.load(Ordering::Relaxed);
+        if side == GuardSide::Start as u8 {
+            Side::Start
+        } else if side == GuardSide::End as u8 || self.turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
+        {
+            Side::End
+        } else {
+            Side::Start
+        }
+    }
+
+    /// What happens now, on the stack that `registers` are of.
+    #[inline]
+    fn event(&self, stack: StackId) -> Event {
+        let thread = thread_names::thread_id(&self.names);
+        Event { stack: stack.get(), thread, time_ns: hk_os::now_ns() }
+    }
+
+    #[inline]
+    pub(crate) fn capture(&self, registers: &Registers, innermost: Innermost) -> StackId {
+        self.stacks.capture(registers, innermost)
+    }
+}
+
+fn commit_guards<H: Host>(bytes: usize) -> bool {
+    H::process().heap.commit_guards(bytes)
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// Takes over what is to be guarded. Once there are guards, they stay; the rate may change.
+    pub(crate) fn apply_guard(&self, settings: &Settings) {
+        let every = match settings.guard {
+            Guard::Off => 0,
+            Guard::OneIn(every) => every,
+            Guard::Sites => 0,
+        };
+        if settings.guard == Guard::Off || !self.start_guards(every) {
+            return;
+        }
+        let guarding = &self.guarding;
+        if settings.guard == Guard::Sites && !guarding.sites.are_watched() {
+            self.name_sites();
+        }
+        guarding.side.store(settings.guard_side as u8, Ordering::Relaxed);
+        guarding.guards.set_batch(settings.guard_batch as usize);
+        guarding.every.store(every, Ordering::Relaxed);
+        guarding.on.store(every > 0 || guarding.sites.are_watched(), Ordering::Release);
+    }
+
+    /// False if there can be none.
+    fn start_guards(&self, every: u32) -> bool {
+        let guarding = &self.guarding;
+        if guarding.guards.is_started() {
+            return true;
+        }
+        let Some((area, bytes)) = self.heap.guard_area() else { return false };
+        let options = Options {
+            rest_pages: if every == 1 { REST_PAGES_ALL } else { REST_PAGES_SAMPLE },
+            bytes_max: Linux.memory_bytes() / MEMORY_SHARE,
+            commit: commit_guards::<H>,
+        };
+        let Some(method) = guarding.guards.start(area, bytes, &options) else { return false };
+        guarding.guards.expect_signals(self.heap.expects_handlers());
+        guarding.by_protection.store(method != Method::GuardPages, Ordering::Relaxed);
+        trap::install::<H>();
+        true
+    }
+
+    /// Tells the recording how blocks are guarded.
+    pub(crate) fn record_guarding(&self) {
+        let guarding = &self.guarding;
+        if !guarding.guards.is_started() {
+            return;
+        }
+        let by_protection = guarding.by_protection.load(Ordering::Relaxed);
+        self.recording.set_guarding(guarding.every.load(Ordering::Relaxed), u32::from(by_protection));
+        if by_protection {
+            self.recording.note(NoteKind::GuardsByProtection, guarding.guards.blocks_max() as u64, b"");
+        }
+    }
+
+    /// Says whether signal handlers may interrupt the process and allocate.
+    pub fn expect_signals(&self, signals: bool) {
+        self.heap.expect_signals(signals);
+        self.guarding.guards.expect_signals(signals);
+    }
+
+    /// Code may have gone: to be called before and after dlclose.
+    pub fn modules_changed(&self) {
+        self.guarding.stacks.modules_changed();
+    }
+
+    /// Code may come: to be called at dlopen.
+    pub fn modules_loaded(&self) {
+        self.guarding.stacks.modules_loaded();
+    }
+
+    #[cold]
+    fn note_refused(&self, refused: Refused) {
+        let guarding = &self.guarding;
+        let count = guarding.unguarded.fetch_add(1, Ordering::Relaxed) + 1;
+        self.recording.set_unguarded_blocks(count);
+        if refused == Refused::Budget && !guarding.thinned.swap(true, Ordering::Relaxed) {
+            let (_, max) = guarding.guards.live_bytes();
+            self.recording.note(NoteKind::GuardsThinned, max as u64, b"");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Sites of which every block is guarded: those that the settings name, and those of which a sampled block led to a finding.
+//!
+//! Named sites are ranges of code: a block is of the site if one of the innermost frames of its allocation lies there. Those that were
+//! found are known by their innermost frames; they are watched for a number of blocks, as each malloc then has its stack taken.
+
+use super::population::site_of_frames;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use hk_recorder::{STACK_FRAMES_MAX, StackId, Stacks};
+
+const RANGES_MAX: usize = 64;
+const FOUND_MAX: usize = 16;
+/// Blocks that are guarded of a site after a finding.
+const BLOCKS_PER_SITE: u32 = 2000;
+/// Innermost frames among which a named function is looked for.
+const FRAMES_MAX: usize = 24;
+
+struct Found {
+    site: AtomicU64,
+    blocks_left: AtomicU32,
+}
+
+/// See the module head.
+pub(crate) struct Sites {
+    /// Starts and ends.
+    ranges: [(AtomicU64, AtomicU64); RANGES_MAX],
+    range_count: AtomicUsize,
+    found: [Found; FOUND_MAX],
+    /// Found sites that are watched.
+    watched: AtomicU32,
+}
+
+impl Sites {
+    pub(crate) const fn new() -> Self {
+        Sites {
+            ranges: [const { (AtomicU64::new(0), AtomicU64::new(0)) }; RANGES_MAX],
+            range_count: AtomicUsize::new(0),
+            found: [const { Found { site: AtomicU64::new(0), blocks_left: AtomicU32::new(0) } }; FOUND_MAX],
+            watched: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether there are any, so that each malloc has to be looked at.
+    #[inline]
+    pub(crate) fn are_watched(&self) -> bool {
+        self.range_count.load(Ordering::Relaxed) > 0 || self.watched.load(Ordering::Relaxed) > 0
+    }
+
+    /// Has the code from `start` to `end` watched. At the start, by one thread.
+    pub(crate) fn name(&self, start: u64, end: u64) {
+        let count = self.range_count.load(Ordering::Relaxed);
+        if let Some(range) = self.ranges.get(count) {
+            range.0.store(start, Ordering::Relaxed);
+            range.1.store(end, Ordering::Relaxed);
+            // Release: who sees the count sees the range.
+            self.range_count.store(count + 1, Ordering::Release);
+        }
+    }
+
+    /// A block of this site led to a finding. True if it is watched from now on and was not before.
+    pub(crate) fn watch(&self, site: u64) -> bool {
+        for found in &self.found {
+            match found.site.compare_exchange(0, site, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    found.blocks_left.store(BLOCKS_PER_SITE, Ordering::Release);
+                    self.watched.fetch_add(1, Ordering::AcqRel);
+                    return true;
+                }
+                Err(known) if known == site => return false,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    /// Whether a block that is allocated on this stack is to be guarded.
+    pub(crate) fn want(&self, stacks: &Stacks, stack: StackId) -> bool {
+        let mut frames = [0; STACK_FRAMES_MAX];
+        let (count, _) = stacks.frames(stack, &mut frames);
+        let frames = &frames[..count];
+        self.is_named(frames) || self.is_found(site_of_frames(frames))
+    }
+
+    fn is_named(&self, frames: &[u64]) -> bool {
+        let count = self.range_count.load(Ordering::Acquire);
+        let ranges = &self.ranges[..count];
+        frames.iter().take(FRAMES_MAX).map(|frame| frame - 1).any(|pc| {
+            ranges.iter().any(|(start, end)| {
+                (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&pc)
+            })
+        })
+    }
+
+    fn is_found(&self, site: u64) -> bool {
+        if self.watched.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let Some(found) = self.found.iter().find(|found| found.site.load(Ordering::Acquire) == site) else {
+            return false;
+        };
+        let taken =
+            found.blocks_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        if taken == Ok(1) {
+            // The entry stays, so that the site is not watched again.
+            self.watched.fetch_sub(1, Ordering::AcqRel);
+        }
+        taken.is_ok()
+    }
+}

@@ -1,0 +1,123 @@
+//! Freed blocks whose pages are closed some at a time: half as much work, for a window in which a read of freed memory goes unseen.
+//!
+//! As long as a block waits its bytes are a canary, so that writes are found when its pages are closed; a second free is found at once. Only
+//! blocks of a page wait; and never more than the batch.
+
+use crate::canary::{self, Damage};
+use crate::guards::Guards;
+use crate::layout::{Data, Kind, PAGE_BYTES};
+use crate::pool::Area;
+use crate::slot::{Life, Slot, SlotId, State};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use hk_os::GuardOs;
+
+/// So many blocks may wait, at most.
+pub const BATCH_MAX: usize = 64;
+
+/// See the module head.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Blocks that may wait; 0: none.
+    size: AtomicUsize,
+    /// The last that was freed, as its number; the others follow by their links.
+    waiting: AtomicU32,
+    count: AtomicUsize,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Batch { size: AtomicUsize::new(0), waiting: AtomicU32::new(0), count: AtomicUsize::new(0) }
+    }
+}
+
+impl<O: GuardOs> Guards<O> {
+    /// So many freed blocks may wait for their guards, at most [`BATCH_MAX`]; 0: none, which is the rule.
+    pub fn set_batch(&self, blocks: usize) {
+        self.batch.size.store(blocks.min(BATCH_MAX), Ordering::Relaxed);
+    }
+
+    /// Whether a freed block is to wait; then it does.
+    pub(crate) fn waits(&self, id: SlotId, slot: &Slot, life: &Life) -> bool {
+        let is_page = life.pages_end - life.pages_start == PAGE_BYTES;
+        let is_plain = slot.opened.load(Ordering::Relaxed) == 0;
+        if self.batch.size.load(Ordering::Relaxed) == 0 || !is_page || !is_plain {
+            return false;
+        }
+        // Its pages, of which the rest is a canary already.
+        let place = self.place_at(life.start - self.base_address());
+        // SAFETY: the block's page is open, and nobody's any more.
+        unsafe { canary::fill(place.as_ptr(), life.requested_bytes) };
+        let mut head = self.batch.waiting.load(Ordering::Relaxed);
+        loop {
+            slot.next.store(head, Ordering::Relaxed);
+            // Release: who takes them sees the links. They are pushed singly and taken all at once: no ABA.
+            match self.batch.waiting.compare_exchange_weak(head, id.0, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(other) => head = other,
+            }
+        }
+        self.batch.count.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Closes the pages of those that wait, if they are as many as may. `found` is told of blocks that were written to meanwhile.
+    #[inline]
+    pub fn close_if_full(&self, found: impl FnMut(Life, Damage)) {
+        let size = self.batch.size.load(Ordering::Relaxed);
+        if size > 0 && self.batch.count.load(Ordering::Relaxed) >= size {
+            self.close_waiting(found);
+        }
+    }
+
+    /// Closes the pages of all that wait.
+    pub fn close_waiting(&self, mut found: impl FnMut(Life, Damage)) {
+        // Acquire: see `waits`.
+        let mut next = self.batch.waiting.swap(0, Ordering::Acquire);
+        while next != 0 {
+            let mut ids = [0; BATCH_MAX];
+            let mut count = 0;
+            while next != 0 && count < BATCH_MAX {
+                ids[count] = next;
+                count += 1;
+                next = Area::slot(self, SlotId(next)).next.load(Ordering::Relaxed);
+            }
+            self.batch.count.fetch_sub(count, Ordering::Relaxed);
+            let ids = &mut ids[..count];
+            ids.sort_unstable();
+            ids.iter().for_each(|&id| self.look_at(SlotId(id), &mut found));
+            self.close_runs(ids);
+            ids.iter().for_each(|&id| self.settle(SlotId(id)));
+        }
+    }
+
+    fn look_at(&self, id: SlotId, found: &mut impl FnMut(Life, Damage)) {
+        let life = self.life(Area::slot(self, id));
+        let place = self.place_at(life.pages_start - self.base_address());
+        // SAFETY: the page is open until it is closed below.
+        if let Some(damage) = unsafe { canary::check(place.as_ptr(), PAGE_BYTES) } {
+            found(life, damage);
+        }
+    }
+
+    /// Neighbours are closed at once, with the guards between them, which are closed already.
+    fn close_runs(&self, ids: &[u32]) {
+        for run in ids.chunk_by(|before, id| before + 1 == *id) {
+            let ends = (self.data_of(SlotId(run[0])), self.data_of(SlotId(run[run.len() - 1])));
+            if let (Some(first), Some(last)) = ends
+                && first.start < last.end
+                && last.end - first.start == (2 * run.len() - 1) * PAGE_BYTES
+            {
+                self.close(Data { start: first.start, end: last.end });
+            } else {
+                run.iter().filter_map(|&id| self.data_of(SlotId(id))).for_each(|data| _ = self.close(data));
+            }
+        }
+    }
+
+    fn settle(&self, id: SlotId) {
+        Area::slot(self, id).set_state(State::Freed);
+        self.discharge(PAGE_BYTES);
+        // Only slots of the first size have a page.
+        self.pool.give_back(self, id, Kind::Slots(0));
+    }
+}

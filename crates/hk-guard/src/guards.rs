@@ -1,0 +1,526 @@
+//! Guarded blocks as a value: allocate, free, and what is known of them.
+
+use crate::batch::Batch;
+use crate::canary::{self, Damage};
+use crate::layout::{CHUNK_BYTES, Data, Kind, Layout, PAGE_BYTES, SLOTS_PER_CHUNK_MAX};
+use crate::pages::Pages;
+use crate::placement::{Placement, pages_needed, place};
+use crate::pool::{Area, Pool, READY_MAX, Taken};
+use crate::slot::{Event, Life, Slot, SlotId, State};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use hk_heap::lock::{Found, Lock};
+use hk_os::GuardOs;
+
+/// Makes the first bytes of the area accessible; false if that is refused.
+pub type Commit = fn(usize) -> bool;
+
+/// What guards are told at their start.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Pages of freed blocks that rest before they are used again.
+    pub rest_pages: usize,
+    /// Memory that live blocks may take, in bytes.
+    pub bytes_max: usize,
+    /// Makes the area accessible.
+    pub commit: Commit,
+}
+
+/// How pages are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By guard pages: Linux 6.13.
+    GuardPages,
+    /// By protection, which splits mappings, so that there can be only so many blocks.
+    Protection {
+        /// Blocks at a time, at most.
+        blocks_max: usize,
+    },
+}
+
+/// Where a block stands in its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// At their end: the bytes behind it trap.
+    End,
+    /// At their start: the bytes before it trap.
+    Start,
+}
+
+/// What is to be allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// So many bytes.
+    pub bytes: usize,
+    /// At a multiple of this, a power of two.
+    pub align: usize,
+    /// Where in its pages.
+    pub side: Side,
+    /// A number to be kept.
+    pub family: u8,
+    /// By whom.
+    pub allocated: Event,
+}
+
+/// Why a block could not be guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It would take more memory than guarded blocks may; or more mappings.
+    Budget,
+    /// A signal handler interrupted this thread while it held the lock.
+    Reentered,
+    /// There is no room left, or no memory.
+    NoRoom,
+}
+
+/// What a free came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freed {
+    /// The block is freed; what stood beside it may have been overwritten.
+    Done(Life, Option<Damage>),
+    /// It had been freed before.
+    Twice(Life),
+    /// The address is not its start.
+    NotStart(Life),
+    /// There is no block.
+    NoBlock,
+}
+
+/// See the module head.
+#[derive(Debug)]
+pub struct Guards<O> {
+    pub(crate) os: O,
+    pub(crate) base: AtomicPtr<u8>,
+    /// Bytes of the area; 0 before the start.
+    pub(crate) bytes: AtomicUsize,
+    /// Under `lock`, from the start on.
+    layout: core::cell::Cell<Option<Layout>>,
+    commit: AtomicPtr<()>,
+    rest_pages: AtomicUsize,
+    bytes_max: AtomicUsize,
+    live_bytes: AtomicUsize,
+    live_blocks: AtomicUsize,
+    pub(crate) pages: Pages,
+    pub(crate) batch: Batch,
+    blocks_signals: AtomicBool,
+    lock: Lock,
+    /// Under the lock.
+    pub(crate) pool: Pool,
+}
+
+// SAFETY: the pool's cells are accessed under the lock; the layout is written before `bytes`, once; all else is atomic.
+unsafe impl<O: GuardOs> Sync for Guards<O> {}
+
+impl<O: GuardOs> Guards<O> {
+    /// Guards that have not started.
+    pub const fn new(os: O) -> Self {
+        Guards {
+            os,
+            base: AtomicPtr::new(null_mut()),
+            bytes: AtomicUsize::new(0),
+            layout: core::cell::Cell::new(None),
+            commit: AtomicPtr::new(null_mut()),
+            rest_pages: AtomicUsize::new(0),
+            bytes_max: AtomicUsize::new(0),
+            live_bytes: AtomicUsize::new(0),
+            live_blocks: AtomicUsize::new(0),
+            pages: Pages::new(),
+            batch: Batch::new(),
+            blocks_signals: AtomicBool::new(true),
+            lock: Lock::new(),
+            pool: Pool::new(),
+        }
+    }
+
+    /// The operating system that it was made with.
+    pub fn system(&self) -> &O {
+        &self.os
+    }
+
+    /// Starts in an area of a reservation, which is given to it for good. To be called once. None if there is no room or memory.
+    pub fn start(&self, area: NonNull<u8>, bytes: usize, options: &Options) -> Option<Method> {
+        let layout = Layout::of(bytes)?;
+        if !(options.commit)(layout.chunk_start(0)) {
+            return None;
+        }
+        if let Some(word) = self.os.word_wiped_on_fork() {
+            let (_guard, _) = self.lock.lock(&self.os, true);
+            self.lock.watch_forks(word);
+        }
+        self.layout.set(Some(layout));
+        self.commit.store(options.commit as *mut (), Ordering::Relaxed);
+        self.rest_pages.store(options.rest_pages, Ordering::Relaxed);
+        self.bytes_max.store(options.bytes_max, Ordering::Relaxed);
+        self.base.store(area.as_ptr(), Ordering::Relaxed);
+        // Release: who sees the size sees all the rest.
+        self.bytes.store(bytes, Ordering::Release);
+        Some(self.find_method())
+    }
+
+    /// Tries a guard page out, in the first chunk.
+    fn find_method(&self) -> Method {
+        let layout = self.layout();
+        let committed = self.commit_up_to(layout.chunk_start(0) + CHUNK_BYTES);
+        let page = self.place_at(layout.pages_of_chunk(0).start);
+        // SAFETY: a page of the area, committed just now, and not in use yet.
+        if committed && unsafe { self.os.install_guard(page, PAGE_BYTES) } {
+            return Method::GuardPages;
+        }
+        self.pages.use_protection();
+        Method::Protection { blocks_max: self.pages.blocks_max() }
+    }
+
+    /// Whether it has started.
+    pub fn is_started(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether an address lies in the area.
+    #[inline]
+    pub fn contains(&self, address: usize) -> bool {
+        // Acquire pairs with the start.
+        let bytes = self.bytes.load(Ordering::Acquire);
+        address.wrapping_sub(self.base.load(Ordering::Relaxed).addr()) < bytes
+    }
+
+    /// Whether signal handlers may interrupt the process and allocate.
+    pub fn expect_signals(&self, signals: bool) {
+        self.blocks_signals.store(signals, Ordering::Relaxed);
+    }
+
+    /// How many blocks can be guarded at a time, at most.
+    pub fn blocks_max(&self) -> usize {
+        self.pages.blocks_max()
+    }
+
+    /// Memory that live guarded blocks take, in bytes, and what they may take.
+    pub fn live_bytes(&self) -> (usize, usize) {
+        (self.live_bytes.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed))
+    }
+
+    /// A guarded block.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn allocate(&self, request: &Request) -> Result<NonNull<u8>, Refused> {
+        if !self.is_started() {
+            return Err(Refused::NoRoom);
+        }
+        let pages = pages_needed(request.bytes, request.align).ok_or(Refused::NoRoom)?;
+        let bytes = request.bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(Refused::NoRoom)?;
+        self.charge(bytes)?;
+        let given = self.take(pages, request.bytes > 0).and_then(|taken| self.fit_out(taken, request));
+        if given.is_err() {
+            self.discharge(bytes);
+        }
+        given
+    }
+
+    fn take(&self, pages: usize, has_bytes: bool) -> Result<Taken, Refused> {
+        if self.lock.is_mine(&self.os) {
+            return Err(Refused::Reentered);
+        }
+        let rest_pages = self.rest_pages.load(Ordering::Relaxed);
+        let (_guard, found) = self.lock.lock(&self.os, self.blocks_signals.load(Ordering::Relaxed));
+        self.arrive(found);
+        let taken = if pages == 1 && has_bytes && !self.pages.is_by_protection() {
+            self.pool.take_ready(self, rest_pages, |ids| self.open_ahead(ids))
+        } else {
+            self.pool.take(self, pages, rest_pages)
+        };
+        taken.ok_or(Refused::NoRoom)
+    }
+
+    fn open_ahead(&self, ids: &[SlotId]) -> bool {
+        let mut places = [NonNull::dangling(); READY_MAX];
+        for (place, &id) in places.iter_mut().zip(ids) {
+            let Some(data) = self.data_of(id) else { return false };
+            *place = self.place_at(data.start);
+        }
+        // SAFETY: pages of slots that were just taken, committed when their chunk was made.
+        unsafe { self.pages.open_pages(&self.os, &places[..ids.len()]) }
+    }
+
+    /// After a fork by a bare system call.
+    fn arrive(&self, found: Found) {
+        if found == Found::Abandoned {
+            self.pool.rebuild(self, |slot| matches!(slot.state(), State::Empty | State::Freed));
+        }
+    }
+
+    /// Opens the pages of a slot that was taken, and puts the block into them.
+    fn fit_out(&self, taken: Taken, request: &Request) -> Result<NonNull<u8>, Refused> {
+        let Taken { id, kind, chunk, is_open } = taken;
+        let slot = self.slot(id);
+        let layout = self.layout();
+        let data = layout.data(chunk, kind, self.index_of(id)).ok_or(Refused::NoRoom)?;
+        if slot.opened.swap(0, Ordering::Relaxed) != 0 {
+            self.close(Data { start: data.start, end: data.end + PAGE_BYTES });
+        }
+        let at_end = request.side == Side::End;
+        let placement = place(self.base_address(), data, request.bytes, request.align, at_end);
+        if !is_open && !self.open(placement.pages) {
+            self.pool.give_back(self, id, kind);
+            return Err(Refused::NoRoom);
+        }
+        slot.start.store(placement.start, Ordering::Relaxed);
+        slot.bytes.store(request.bytes, Ordering::Relaxed);
+        slot.align.store(request.align.trailing_zeros() as u8, Ordering::Relaxed);
+        slot.family.store(request.family, Ordering::Relaxed);
+        slot.set_allocated(request.allocated);
+        self.fill_canary(&placement, request.bytes);
+        slot.set_state(State::Live);
+        Ok(self.place_at(placement.start))
+    }
+
+    /// Frees the block at `address`.
+    pub fn free(&self, address: usize, freed: Event) -> Freed {
+        let Some((id, kind)) = self.slot_at(address) else { return Freed::NoBlock };
+        let slot = self.slot(id);
+        if slot.state() == State::Empty {
+            return Freed::NoBlock;
+        }
+        if slot.start.load(Ordering::Relaxed) != address - self.base_address() {
+            return Freed::NotStart(self.life(slot));
+        }
+        if !slot.step(State::Live, State::Closing) {
+            return Freed::Twice(self.life(slot));
+        }
+        let life = self.life(slot);
+        let damage = self.damage(&life);
+        slot.set_freed(freed);
+        if kind == Kind::Slots(0) && damage.is_none() && self.waits(id, slot, &life) {
+            return Freed::Done(life, None);
+        }
+        self.close_freed(id, slot, &life);
+        slot.set_state(State::Freed);
+        self.discharge(life.pages_end - life.pages_start);
+        self.pool.give_back(self, id, kind);
+        Freed::Done(life, damage)
+    }
+
+    fn close_freed(&self, id: SlotId, slot: &Slot, life: &Life) {
+        let base = self.base_address();
+        let mut range = Data { start: life.pages_start - base, end: life.pages_end - base };
+        if slot.opened.swap(0, Ordering::Relaxed) != 0
+            && let Some(data) = self.data_of(id)
+        {
+            range = Data { start: data.start, end: data.end + PAGE_BYTES };
+        }
+        if range.start < range.end {
+            self.close(range);
+        }
+    }
+
+    /// The live block at `address`, if that is the start of one: what was asked for.
+    pub fn live_at(&self, address: usize) -> Option<Life> {
+        let (id, _) = self.slot_at(address)?;
+        let slot = self.slot(id);
+        let life = self.life(slot);
+        (slot.state() == State::Live && life.start == address).then_some(life)
+    }
+
+    /// What is known of the block whose slot an address lies in, its guard page included.
+    pub fn life_at(&self, address: usize) -> Option<Life> {
+        let (id, _) = self.slot_at(address)?;
+        let slot = self.slot(id);
+        (slot.state() != State::Empty).then(|| self.life(slot))
+    }
+
+    /// Calls `found` for each live block beside which something was overwritten. For the process's end.
+    pub fn for_each_damaged(&self, mut found: impl FnMut(Life, Damage)) {
+        if !self.is_started() {
+            return;
+        }
+        let layout = self.layout();
+        for chunk in 0..layout.chunk_count() {
+            let kind = self.kind_of(chunk);
+            if kind == Kind::Unused {
+                return;
+            }
+            let mut index = 0;
+            while layout.data(chunk, kind, index).is_some() {
+                let slot = self.slot(self.id(chunk, index));
+                if slot.state() == State::Live {
+                    let life = self.life(slot);
+                    if let Some(damage) = self.damage(&life) {
+                        found(life, damage);
+                    }
+                }
+                index += 1;
+            }
+        }
+    }
+
+    /// For fork: nobody changes the lists until one of the two below is called.
+    pub fn prepare_fork(&self) {
+        let found = self.lock.lock_raw(&self.os, self.blocks_signals.load(Ordering::Relaxed));
+        self.arrive(found);
+    }
+
+    /// After fork, in the parent.
+    pub fn after_fork_in_parent(&self) {
+        self.lock.unlock_raw(&self.os);
+    }
+
+    /// After fork, in the child.
+    pub fn after_fork_in_child(&self) {
+        self.lock.keep_after_fork();
+        self.lock.unlock_raw(&self.os);
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), Refused> {
+        let blocks = self.live_blocks.fetch_add(1, Ordering::Relaxed) + 1;
+        let live = self.live_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if live > self.bytes_max.load(Ordering::Relaxed) || blocks > self.pages.blocks_max() {
+            self.discharge(bytes);
+            return Err(Refused::Budget);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn discharge(&self, bytes: usize) {
+        self.live_blocks.fetch_sub(1, Ordering::Relaxed);
+        self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn fill_canary(&self, placement: &Placement, bytes: usize) {
+        let (start, end) = (placement.start, placement.start + bytes);
+        let pages = placement.pages;
+        // SAFETY: the slot's own pages, opened just now; the block is nobody's yet.
+        unsafe { canary::fill(self.place_at(pages.start).as_ptr(), start.saturating_sub(pages.start)) };
+        // SAFETY: as above.
+        unsafe { canary::fill(self.place_at(end).as_ptr(), pages.end - end) };
+    }
+
+    fn damage(&self, life: &Life) -> Option<Damage> {
+        let end = life.start + life.requested_bytes;
+        let (before, behind) = (life.start.saturating_sub(life.pages_start), life.pages_end - end);
+        let base = self.base_address();
+        // SAFETY: the block's pages are open as long as it is live or closing.
+        let front = unsafe { canary::check(self.place_at(life.pages_start - base).as_ptr(), before) };
+        // SAFETY: as above.
+        let back = unsafe { canary::check(self.place_at(end - base).as_ptr(), behind) };
+        // An overrun is the more frequent; both at once is one finding.
+        back.or(front)
+    }
+}
+
+/// Addresses and slots.
+impl<O: GuardOs> Guards<O> {
+    pub(crate) fn layout(&self) -> &Layout {
+        // SAFETY: written once, before the size that callers have seen; never written again.
+        unsafe { &*self.layout.as_ptr() }.as_ref().expect("it has started")
+    }
+
+    pub(crate) fn base_address(&self) -> usize {
+        self.base.load(Ordering::Relaxed).addr()
+    }
+
+    pub(crate) fn place_at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset <= self.bytes.load(Ordering::Relaxed));
+        let place = self.base.load(Ordering::Relaxed).wrapping_add(offset);
+        NonNull::new(place).expect("the area does not lie at address 0")
+    }
+
+    pub(crate) fn kind_of(&self, chunk: usize) -> Kind {
+        // Acquire pairs with the making of the chunk: its records are there.
+        Kind::from_word(self.kind(chunk).load(Ordering::Acquire))
+    }
+
+    /// The slot that an address lies in, its guard page included.
+    pub(crate) fn slot_at(&self, address: usize) -> Option<(SlotId, Kind)> {
+        if !self.contains(address) {
+            return None;
+        }
+        let offset = address - self.base_address();
+        let (chunk, kind, index) = self.layout().slot_at(offset, |chunk| self.kind_of(chunk))?;
+        Some((self.id(chunk, index), kind))
+    }
+
+    pub(crate) fn index_of(&self, id: SlotId) -> usize {
+        (id.0 as usize - 1) % SLOTS_PER_CHUNK_MAX
+    }
+
+    pub(crate) fn data_of(&self, id: SlotId) -> Option<Data> {
+        let chunk = (id.0 as usize - 1) / SLOTS_PER_CHUNK_MAX;
+        self.layout().data(chunk, self.kind_of(chunk), self.index_of(id))
+    }
+
+    pub(crate) fn life(&self, slot: &Slot) -> Life {
+        let base = self.base_address();
+        let start = slot.start.load(Ordering::Relaxed);
+        let bytes = slot.bytes.load(Ordering::Relaxed);
+        let pages_end = (start + bytes).next_multiple_of(PAGE_BYTES);
+        let is_live = slot.state() == State::Live;
+        Life {
+            start: base + start,
+            requested_bytes: bytes,
+            align_bytes: 1 << (slot.align.load(Ordering::Relaxed) & 63),
+            pages_start: base + (start / PAGE_BYTES * PAGE_BYTES).min(pages_end),
+            pages_end: base + pages_end,
+            is_live,
+            family: slot.family.load(Ordering::Relaxed),
+            allocated: slot.allocated(),
+            freed: if is_live { Event::default() } else { slot.freed() },
+        }
+    }
+
+    pub(crate) fn open(&self, range: Data) -> bool {
+        // SAFETY: pages of the area, committed when their chunk was made.
+        unsafe { self.pages.open(&self.os, self.place_at(range.start), range.end - range.start) }
+    }
+
+    pub(crate) fn close(&self, range: Data) -> bool {
+        // SAFETY: as above; the caller's slot, whose contents are no longer needed.
+        unsafe { self.pages.close(&self.os, self.place_at(range.start), range.end - range.start) }
+    }
+
+    fn commit_up_to(&self, offset: usize) -> bool {
+        let commit = self.commit.load(Ordering::Relaxed);
+        // SAFETY: stored at the start, from a `Commit`.
+        let commit: Commit = unsafe { core::mem::transmute(commit) };
+        commit(offset)
+    }
+}
+
+impl<O: GuardOs> Area for Guards<O> {
+    fn layout(&self) -> &Layout {
+        Guards::layout(self)
+    }
+
+    fn kind(&self, chunk: usize) -> &AtomicU32 {
+        assert!(chunk < Guards::layout(self).chunk_count());
+        let kinds: *const AtomicU32 = self.base.load(Ordering::Relaxed).cast_const().cast();
+        // SAFETY: the table at the start of the area, committed at the start, has a word for each chunk.
+        let kind = unsafe { kinds.add(chunk) };
+        // SAFETY: as above; accessed as atomics only.
+        unsafe { &*kind }
+    }
+
+    fn slot(&self, id: SlotId) -> &Slot {
+        let chunk = (id.0 as usize - 1) / SLOTS_PER_CHUNK_MAX;
+        let records: *const Slot =
+            self.place_at(Guards::layout(self).chunk_start(chunk)).as_ptr().cast_const().cast();
+        // SAFETY: a chunk begins with room for so many records, which are committed with it; ids are only made of chunks in use.
+        let slot = unsafe { records.add(self.index_of(id)) };
+        // SAFETY: as above; zero is a valid record, and records are accessed as atomics only.
+        unsafe { &*slot }
+    }
+
+    fn id(&self, chunk: usize, index: usize) -> SlotId {
+        SlotId((chunk * SLOTS_PER_CHUNK_MAX + index + 1) as u32)
+    }
+
+    fn make_chunks(&self, first: usize, count: usize) -> bool {
+        let layout = Guards::layout(self);
+        if !self.commit_up_to(layout.chunk_start(first + count)) {
+            return false;
+        }
+        let pages = layout.pages_of_chunk(first);
+        self.close(Data {
+            start: pages.start,
+            end: pages.start + count * CHUNK_BYTES - (pages.start - layout.chunk_start(first)),
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! Guarded blocks: each in pages of its own between inaccessible ones, so that the processor traps at the first bad access.
+//!
+//! A guarded block stands at the end of its pages, so that the first byte behind it is inaccessible (but for the slack of the alignment), or at
+//! their start, so that the first byte before it is. What of its pages it does not use holds a *canary*, which is looked at when the block is
+//! freed. A freed block's pages are inaccessible, and are the last to be used again. For each block it is known who allocated and freed it.
+//!
+//! - [`layout`]: how the area is cut into chunks, and chunks into slots: an address leads to its slot.
+//! - [`slot`]: what is kept of a slot's block; its states.
+//! - [`placement`]: where in its pages a block stands.
+//! - [`canary`]: what stands beside it.
+//! - [`pool`]: which slots are free; they rotate. [`pages`]: opening and closing pages, by guard pages or by protection.
+//! - [`guards`]: allocate and free; `batch`: closing pages some at a time. [`fault`]: what a bad address is about.
+//!
+//! An operation costs two system calls and a page fault, so all this is for a sample of a program's blocks, or for all of them where speed
+//! matters less than to find each bug. There is one lock, for the lists of free slots; system calls are made outside of it.
+#![no_std]
+#![allow(unsafe_code, reason = "this crate decides which pages can be accessed")]
+
+mod batch;
+pub mod canary;
+pub mod fault;
+pub mod guards;
+pub mod layout;
+mod pages;
+pub mod placement;
+mod pool;
+pub mod slot;
+
+pub use canary::Damage;
+pub use fault::{Fault, FaultKind};
+pub use guards::{Freed, Guards, Method, Options, Refused, Request, Side};
+pub use slot::{Event, Life, SlotId};

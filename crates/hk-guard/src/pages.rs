@@ -1,0 +1,93 @@
+//! Opening and closing pages.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use hk_os::{GuardOs, Purged};
+
+/// Ranges beyond this are closed by protection: to put a guard into each page table entry would take longer than a mapping costs.
+const GUARD_BYTES_MAX: usize = 64 << 20;
+/// Mappings that protection may split off: the kernel grants a process 65,530 (vm.max_map_count), which are the program's too.
+const PROTECTED_MAX: usize = 8192;
+
+/// How pages are closed, and what of it there is.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    /// The system has no guard pages.
+    by_protection: AtomicBool,
+    /// Ranges that are closed, or were opened, by protection: each may be a mapping of its own. Approximate: neighbours share theirs.
+    protected: AtomicUsize,
+}
+
+impl Pages {
+    pub(crate) const fn new() -> Self {
+        Pages { by_protection: AtomicBool::new(false), protected: AtomicUsize::new(0) }
+    }
+
+    /// From now on by protection alone.
+    pub(crate) fn use_protection(&self) {
+        self.by_protection.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_by_protection(&self) -> bool {
+        self.by_protection.load(Ordering::Relaxed)
+    }
+
+    /// How many blocks can be guarded at a time, at most.
+    pub(crate) fn blocks_max(&self) -> usize {
+        if self.is_by_protection() { PROTECTED_MAX } else { usize::MAX }
+    }
+
+    /// Makes a range inaccessible and gives its memory back. False if that can't be done.
+    ///
+    /// # Safety
+    /// The range is committed, or closed, and its contents are no longer needed.
+    pub(crate) unsafe fn close(&self, os: &impl GuardOs, start: NonNull<u8>, bytes: usize) -> bool {
+        let by_guards = !self.is_by_protection() && bytes <= GUARD_BYTES_MAX;
+        // SAFETY: the caller's word.
+        if by_guards && unsafe { os.install_guard(start, bytes) } {
+            return true;
+        }
+        if !self.is_by_protection() {
+            // Locked memory has no guard pages, so these come on top; where protection is the rule, blocks are counted.
+            let count = self.protected.fetch_add(1, Ordering::Relaxed);
+            if count >= PROTECTED_MAX {
+                self.protected.fetch_sub(1, Ordering::Relaxed);
+                return false;
+            }
+        }
+        // SAFETY: the caller's word.
+        let purged = unsafe { os.purge(start, bytes) };
+        debug_assert!(matches!(purged, Purged::Zeroed | Purged::Kept));
+        // SAFETY: as above.
+        unsafe { os.deny(start, bytes) }
+    }
+
+    /// Makes a range accessible. False if the system refuses.
+    ///
+    /// # Safety
+    /// The range was committed once.
+    pub(crate) unsafe fn open(&self, os: &impl GuardOs, start: NonNull<u8>, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
+        // Relaxed: a hint; a range that was denied is so counted before its slot is free again.
+        let may_be_denied = self.is_by_protection() || self.protected.load(Ordering::Relaxed) > 0;
+        // SAFETY: the caller's word.
+        if may_be_denied && !unsafe { os.commit(start, bytes) } {
+            return false;
+        }
+        // SAFETY: as above.
+        self.is_by_protection() || unsafe { os.remove_guard(start, bytes) }
+    }
+
+    /// The same for single pages; false also where they have to be opened one by one.
+    ///
+    /// # Safety
+    /// As [`Pages::open`].
+    pub(crate) unsafe fn open_pages(&self, os: &impl GuardOs, pages: &[NonNull<u8>]) -> bool {
+        // Relaxed: as in `open`.
+        let may_be_denied = self.is_by_protection() || self.protected.load(Ordering::Relaxed) > 0;
+        // SAFETY: the caller's word.
+        !may_be_denied && unsafe { os.remove_guards(pages) }
+    }
+}

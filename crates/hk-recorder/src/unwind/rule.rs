@@ -1,0 +1,166 @@
+//! What a step needs to know at a program counter, in one word.
+
+use super::cfi::{Base, Row, Rule, Tables};
+use super::{RBP, REGISTER_COUNT, RIP, RSP};
+
+/// A packed rule: its kind in the lowest 4 bits, then how far the frame address is above its register (20 bits,
+/// in words), how far below the frame address the frame pointer is saved (12 bits, in words; 0: it is not), the
+/// module (12 bits; 0: none that is known), and the lowest bits of the generation (16).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PackedRule(u64);
+
+/// How a frame's caller is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum RuleKind {
+    /// The frame address is the stack pointer plus an offset. The return address lies below it.
+    StackPointer = 1,
+    /// The frame address is the frame pointer plus an offset, likewise.
+    FramePointer = 2,
+    /// No tables: if the frame pointer is sound, the frame is where it says. In place of an offset the rule
+    /// carries how often code had been loaded when it was made.
+    Guess = 3,
+    /// The stack ends here.
+    End = 4,
+    /// The tables make no sense.
+    Broken = 5,
+    /// Only an exact step will do.
+    Complicated = 6,
+    /// The frame address is in memory, at the frame pointer minus an offset, and the frame pointer is saved
+    /// where it points: functions that align their stack.
+    Aligned = 7,
+}
+
+/// Operations of expressions: the frame pointer plus an offset, and what lies there.
+const DW_OP_BREG_RBP: u8 = 0x76;
+const DW_OP_DEREF: u8 = 0x06;
+const CFA_SHIFT: u32 = 4;
+const CFA_BITS: u32 = 20;
+const SAVED_SHIFT: u32 = 24;
+const SAVED_BITS: u32 = 12;
+const MODULE_SHIFT: u32 = 36;
+const MODULE_BITS: u32 = 12;
+const GENERATION_SHIFT: u32 = 48;
+/// Modules that can be told apart by rules.
+pub(crate) const MODULES_MAX: usize = (1 << MODULE_BITS) - 1;
+/// Bits of the generation in a rule.
+pub(crate) const GENERATION_BITS: u32 = 64 - GENERATION_SHIFT;
+const WORD_BYTES: i64 = 8;
+
+impl PackedRule {
+    /// A rule without offsets.
+    pub(super) const fn plain(kind: RuleKind) -> PackedRule {
+        PackedRule(kind as u64)
+    }
+
+    /// The rule that a row of the unwind tables makes.
+    pub(super) fn of_row(row: &Row, tables: &Tables, is_signal_trampoline: bool) -> PackedRule {
+        let rule = if is_signal_trampoline { None } else { Self::try_of_row(row, tables) };
+        rule.unwrap_or(Self::plain(RuleKind::Complicated))
+    }
+
+    fn try_of_row(row: &Row, tables: &Tables) -> Option<PackedRule> {
+        let (kind, offset) = match row.base {
+            Base::Register { register: RSP, offset } => (RuleKind::StackPointer, offset),
+            Base::Register { register: RBP, offset } => (RuleKind::FramePointer, offset),
+            // An exact step finds no frame address either.
+            Base::Register { register: REGISTER_COUNT.., .. } => {
+                return Some(Self::plain(RuleKind::Broken));
+            }
+            Base::Expression(expression) => (RuleKind::Aligned, aligned_offset(tables.code(expression)?)?),
+            Base::Register { .. } => return None,
+        };
+        if !matches!(row.rules[RSP], Rule::Same | Rule::Undefined | Rule::ValOffset(0)) {
+            return None;
+        }
+        match row.rules[RIP] {
+            Rule::Undefined => return Some(Self::plain(RuleKind::End)),
+            Rule::Offset(-8) => {}
+            _ => return None,
+        }
+        let saved = match row.rules[RBP] {
+            Rule::Expression(expression) if kind == RuleKind::Aligned => {
+                // Where the frame pointer points.
+                (tables.code(expression)? == [DW_OP_BREG_RBP, 0]).then_some(0)?
+            }
+            _ if kind == RuleKind::Aligned => return None,
+            Rule::Same | Rule::Undefined => 0,
+            Rule::Offset(offset) => offset.checked_neg()?,
+            _ => return None,
+        };
+        Self::with_offsets(kind, offset, saved)
+    }
+
+    /// A guess at code that is in no module, as long as none is loaded.
+    pub(super) fn guess(loads: u64) -> PackedRule {
+        PackedRule(RuleKind::Guess as u64 | ((loads & ((1 << CFA_BITS) - 1)) << CFA_SHIFT))
+    }
+
+    /// Whether it is a guess that was made before the last module was loaded.
+    #[inline(always)]
+    pub(super) fn is_old_guess(self, loads: u64) -> bool {
+        self.is(RuleKind::Guess) && ((self.0 >> CFA_SHIFT) ^ loads) & ((1 << CFA_BITS) - 1) != 0
+    }
+
+    /// None if the offsets cannot be packed.
+    pub(super) fn with_offsets(kind: RuleKind, cfa: i64, saved_below: i64) -> Option<PackedRule> {
+        let cfa = packed(cfa, CFA_BITS)?;
+        let saved = packed(saved_below, SAVED_BITS)?;
+        Some(PackedRule(kind as u64 | (cfa << CFA_SHIFT) | (saved << SAVED_SHIFT)))
+    }
+
+    /// The same rule, of a module (0: none that is known) in a generation, of which the lowest bits are kept.
+    pub(crate) fn with(self, module: u64, generation: u64) -> PackedRule {
+        PackedRule(self.0 | (module << MODULE_SHIFT) | (generation << GENERATION_SHIFT))
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> PackedRule {
+        PackedRule(bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn is(self, kind: RuleKind) -> bool {
+        self.0 & ((1 << CFA_SHIFT) - 1) == kind as u64
+    }
+
+    /// How many bytes the frame address lies above its register (or, aligned, is kept below it).
+    #[inline(always)]
+    pub(crate) fn cfa_offset(self) -> u64 {
+        ((self.0 >> CFA_SHIFT) & ((1 << CFA_BITS) - 1)) * WORD_BYTES as u64
+    }
+
+    /// How many bytes below the frame address the caller's frame pointer is; 0 if it was not saved.
+    #[inline(always)]
+    pub(crate) fn saved_below(self) -> u64 {
+        ((self.0 >> SAVED_SHIFT) & ((1 << SAVED_BITS) - 1)) * WORD_BYTES as u64
+    }
+
+    #[inline(always)]
+    pub(crate) fn module(self) -> u64 {
+        (self.0 >> MODULE_SHIFT) & ((1 << MODULE_BITS) - 1)
+    }
+
+    #[inline(always)]
+    pub(crate) fn generation_bits(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
+    }
+}
+
+/// How far below the frame pointer the address of the frame is kept, if that is what the code says.
+fn aligned_offset(code: &[u8]) -> Option<i64> {
+    // A signed LEB128 number of one byte: bit 6 is its sign.
+    match *code {
+        [DW_OP_BREG_RBP, offset @ 0x40..0x80, DW_OP_DEREF] => Some(0x80 - i64::from(offset)),
+        _ => None,
+    }
+}
+
+/// A number of bytes as words, if it is one and fits.
+fn packed(bytes: i64, bits: u32) -> Option<u64> {
+    let words = u64::try_from(bytes / WORD_BYTES).ok()?;
+    (bytes % WORD_BYTES == 0 && words >> bits == 0).then_some(words)
+}

@@ -1,0 +1,177 @@
+//! When two findings are the same bug, and what a bug is called in every run.
+//!
+//! Within a run two findings are the same bug if the same lines of the program's own code made them: those of the innermost own
+//! frames of the bad call, of the allocation and of the first free. Deeper callers do not tell bugs apart. Across runs a bug has an id made of the
+//! names of these functions alone, so that it outlives a rebuild and edits elsewhere in the file.
+
+use crate::fold::{file_name, is_library};
+use crate::model::{Address, Finding, StackFrame};
+use hk_symbols::short_name;
+use std::collections::{HashMap, HashSet};
+
+/// Own frames of the bad call that tell bugs apart: a program may free through wrappers of its own.
+const OWN_FRAMES: usize = 4;
+/// The same for the allocation and the free.
+const EVENT_OWN_FRAMES: usize = 2;
+
+/// What makes two findings the same bug. Findings without a stack are the same only if they are the same call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BugKey {
+    kind: String,
+    call: String,
+    place: String,
+    stack: Vec<StackFrame>,
+    allocated: Vec<StackFrame>,
+    freed: Vec<StackFrame>,
+    without_stack: Option<(Address, u32, u32)>,
+}
+
+/// The key of a finding.
+pub fn bug_key(finding: &Finding) -> BugKey {
+    let one_call = (finding.address, finding.thread.id, finding.process.pid);
+    let (allocated, freed) = events(finding);
+    BugKey {
+        kind: finding.kind.clone(),
+        call: finding.call.clone(),
+        // Whether a free block's span is still there makes no difference.
+        place: finding.place.replace("retired-block", "free-block"),
+        stack: innermost(&finding.stack, OWN_FRAMES).map(essence).collect(),
+        allocated: innermost(allocated, EVENT_OWN_FRAMES).map(essence).collect(),
+        freed: innermost(freed, EVENT_OWN_FRAMES).map(essence).collect(),
+        without_stack: finding.stack.is_empty().then_some(one_call),
+    }
+}
+
+fn events(finding: &Finding) -> (&[StackFrame], &[StackFrame]) {
+    let life = finding.life.as_ref();
+    let freed = life.and_then(|life| life.freed.as_ref());
+    (life.map_or(&[], |life| &life.allocated.stack), freed.map_or(&[], |freed| &freed.stack))
+}
+
+/// The frames down to the last of so many own ones; all if there is no own one.
+fn innermost(stack: &[StackFrame], own: usize) -> impl Iterator<Item = &StackFrame> {
+    let mut seen = 0;
+    stack.iter().take_while(move |frame| {
+        let goes_on = seen < own;
+        seen += usize::from(!is_library(frame));
+        goes_on
+    })
+}
+
+/// What of a frame is the same in every run: the line where there is one, else the place in the module.
+fn essence(frame: &StackFrame) -> StackFrame {
+    let has_line = frame.function.is_some() && frame.line.is_some();
+    let in_module = frame.module.is_some();
+    StackFrame {
+        offset: frame.offset.filter(|_| !has_line),
+        pc: if in_module { Address(0) } else { frame.pc },
+        source: None,
+        ..frame.clone()
+    }
+}
+
+/// `HK-`, letters for the kind, and a hash of the names: see the module head.
+pub(crate) fn id(finding: &Finding) -> String {
+    let (allocated, freed) = events(finding);
+    let mut hash = Hash::new();
+    hash.add(&finding.kind);
+    hash.names(&finding.stack, OWN_FRAMES);
+    hash.names(allocated, EVENT_OWN_FRAMES);
+    hash.names(freed, EVENT_OWN_FRAMES);
+    format!("HK-{}-{:08x}", letters(&finding.kind), hash.0 as u32 ^ (hash.0 >> 32) as u32)
+}
+
+fn letters(kind: &str) -> &'static str {
+    match kind {
+        "double-free" => "DF",
+        "use-after-free" => "UAF",
+        "not-of-heap" | "not-block-start" => "IF",
+        "overrun-write" => "OW",
+        "underrun-write" => "UW",
+        "overrun-read" => "OR",
+        "underrun-read" => "UR",
+        "mismatched-deallocation" => "MD",
+        "wrong-layout" => "WL",
+        _ => "X",
+    }
+}
+
+/// FNV-1a, which is the same in every version of Rust and on every machine.
+struct Hash(u64);
+
+impl Hash {
+    fn new() -> Self {
+        Hash(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes().chain([0]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// Own functions only: which library functions are inlined is the compiler's affair.
+    fn names(&mut self, stack: &[StackFrame], own: usize) {
+        self.add("|");
+        for frame in stack.iter().filter(|frame| !is_library(frame)).take(own) {
+            match (&frame.function, &frame.module) {
+                (Some(function), _) => self.add(&short_name(function)),
+                (None, Some(module)) => {
+                    self.add(file_name(module));
+                    self.add(&frame.offset.map_or(String::new(), |offset| format!("{:x}", offset.0)));
+                }
+                (None, None) => self.add("?"),
+            }
+        }
+    }
+}
+
+/// Findings, each bug once.
+#[derive(Default)]
+pub(crate) struct Merged {
+    pub(crate) list: Vec<Finding>,
+    pids: Vec<HashSet<u32>>,
+    by_key: HashMap<BugKey, usize>,
+    ids: Ids,
+}
+
+/// The ids of a run: bugs in different lines of the same functions are told apart by their order.
+#[derive(Debug, Default)]
+pub struct Ids(HashMap<String, u32>);
+
+impl Ids {
+    /// The id for one more bug: `id`, or `id-2` and so on where it is taken.
+    pub fn distinct(&mut self, id: String) -> String {
+        let count = self.0.entry(id.clone()).or_default();
+        *count += 1;
+        if *count == 1 { id } else { format!("{id}-{count}") }
+    }
+
+    /// Takes an id that may have a number already.
+    pub(crate) fn take(&mut self, id: &str) {
+        // `HK-DF-1234abcd-2`: the number is the fourth part.
+        let base: Vec<&str> = id.splitn(4, '-').take(3).collect();
+        *self.0.entry(base.join("-")).or_default() += 1;
+    }
+}
+
+impl Merged {
+    pub(crate) fn add(&mut self, mut finding: Finding) {
+        let key = bug_key(&finding);
+        match self.by_key.get(&key).copied() {
+            None => {
+                self.by_key.insert(key, self.list.len());
+                self.pids.push(HashSet::from([finding.process.pid]));
+                finding.id = self.ids.distinct(finding.id);
+                self.list.push(finding);
+            }
+            Some(at) => {
+                self.pids[at].insert(finding.process.pid);
+                let first = &mut self.list[at];
+                first.repeats += finding.repeats;
+                first.aborted |= finding.aborted;
+                first.process_count = self.pids[at].len() as u64;
+            }
+        }
+    }
+}
