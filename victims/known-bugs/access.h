@@ -1,13 +1,14 @@
-// Bad accesses: which bytes are touched, and when. The program that includes this says in what ways a range can
-// be touched (`accesses`) and does it in its bug_site(); here are the classes of bug and the order of events.
+// Bad accesses: which bytes are touched, and when. The program that includes this says in what ways a range
+// can be touched (`accesses`) and does it in its bug_site(); here are the classes of bug and the order of
+// events.
 //
 //   overrun         the last byte touched lies DISTANCE bytes past the end
 //   underrun        the first byte touched lies DISTANCE bytes before the start
 //   use-after-free  touches the block, from byte DISTANCE on, after it was freed
 //   stale-pointer   the same, after realloc has moved it
 //
-// An access of a fixed width touches that many bytes; every other one the whole range from the block to there.
-// The twin does the very same access to a block that is larger, or still there.
+// An access of a fixed width touches that many bytes; every other one the whole range from the block to
+// there. The twin does the very same access to a block that is larger, or still there.
 #ifndef ACCESS_H
 #define ACCESS_H
 #include "known_bug.h"

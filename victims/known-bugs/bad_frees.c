@@ -1,8 +1,8 @@
 // Frees of what may not be freed: a block that is free already, an address that is no block or not its start.
 //
 //   double-free   HOW is what ends the block the second time
-//   invalid-free  HOW is where the address lies; DISTANCE counts from the block's start (`interior`), its start
-//                 backwards (`before`) or its end (`past-end`)
+//   invalid-free  HOW is where the address lies; DISTANCE counts from the block's start (`interior`), its
+//                 start backwards (`before`) or its end (`past-end`)
 //
 // The twin leaves out the bad call.
 #include "known_bug.h"

@@ -1,5 +1,5 @@
-// Bugs by way of the standard library's containers and owners. HOW is one of the structures below; each has an
-// alloc_site, perhaps a free_site, and a bug_site, which the twin leaves out.
+// Bugs by way of the standard library's containers and owners. HOW is one of the structures below; each has
+// an alloc_site, perhaps a free_site, and a bug_site, which the twin leaves out.
 #include "known_bug.h"
 #include <algorithm>
 #include <list>

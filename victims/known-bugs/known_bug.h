@@ -1,9 +1,10 @@
-// What the programs with known bugs share: their arguments, blocks that no compiler sees through, and threads.
+// What the programs with known bugs share: their arguments, blocks that no compiler sees through, and
+// threads.
 //
 //   PROGRAM CLASS HOW BYTES DISTANCE LIFE bug|twin
 //
-// The functions named alloc_site, free_site and bug_site are what a report's stacks must name. None of them may
-// be inlined, cloned, or end in a jump to what it calls: then its frame would not be on the stack.
+// The functions named alloc_site, free_site and bug_site are what a report's stacks must name. None of them
+// may be inlined, cloned, or end in a jump to what it calls: then its frame would not be on the stack.
 #ifndef KNOWN_BUG_H
 #define KNOWN_BUG_H
 

@@ -1,10 +1,11 @@
-// Accesses that the C library makes for the program. Those that read text up to its end touch the whole range in
-// the twin, and in a block that was freed; past a block they read as far as there is no zero.
+// Accesses that the C library makes for the program. Those that read text up to its end touch the whole range
+// in the twin, and in a block that was freed; past a block they read as far as there is no zero.
 #include "access.h"
 #include <wchar.h>
 
 enum number {
-    MEMCPY_TO, MEMMOVE_TO, MEMSET, STRCPY, STRNCPY, STRCAT, SPRINTF, SNPRINTF, WMEMCPY_TO, WMEMSET, WCSCPY, WCSCAT,
+    MEMCPY_TO, MEMMOVE_TO, MEMSET, STRCPY, STRNCPY, STRCAT, SPRINTF, SNPRINTF,
+    WMEMCPY_TO, WMEMSET, WCSCPY, WCSCAT,
     MEMCPY_FROM, MEMMOVE_FROM, MEMCHR, STRLEN, STRDUP, STRCHR, PRINT_TEXT, WMEMCPY_FROM, WCSLEN, QSORT,
 };
 

@@ -1,8 +1,9 @@
-// Blocks that are given back to another family of functions than they came from, or with another size or alignment
-// than they were asked for.
+// Blocks that are given back to another family of functions than they came from, or with another size or
+// alignment than they were asked for.
 //
-//   mismatch      HOW is ALLOCATE/FREE, two words of the tables below; the twin frees as belongs to the allocation
-//   wrong-layout  HOW is a sized or aligned delete that is told DISTANCE bytes too many, or twice the alignment
+//   mismatch      HOW is ALLOCATE/FREE, two words of the tables below; the twin frees as belongs to it
+//   wrong-layout  HOW is a sized or aligned delete that is told DISTANCE bytes too many, or twice the
+//                 alignment
 #include "known_bug.h"
 #include <malloc.h>
 #include <new>
@@ -17,7 +18,9 @@ struct Allocation {
 static const Allocation allocations[] = {
     {"malloc", "free"},       {"calloc", "free"},         {"strdup", "free"},
     {"memalign", "free"},     {"new", "delete"},          {"array-new", "array-delete"},
-    {"nothrow-new", "delete"}, {"aligned-new", "aligned-delete"}, {"aligned-array-new", "aligned-array-delete"},
+    {"nothrow-new", "delete"},
+    {"aligned-new", "aligned-delete"},
+    {"aligned-array-new", "aligned-array-delete"},
 };
 
 OPAQUE static void *alloc_site(const char *how, size_t bytes) {
@@ -99,7 +102,9 @@ static void wrong_layout(const bug &bug) {
     bool aligned = strstr(bug.how, "aligned") != nullptr;
     bool array = strstr(bug.how, "array") != nullptr;
     bool sized = strstr(bug.how, "sized") != nullptr;
-    const char *allocate = aligned ? array ? "aligned-array-new" : "aligned-new" : array ? "array-new" : "new";
+    const char *allocate = array ? "array-new" : "new";
+    if (aligned)
+        allocate = array ? "aligned-array-new" : "aligned-new";
     Ending ending{bug.how, alloc_site(allocate, bug.bytes), bug.bytes, ALIGNMENT};
     if (!bug.is_twin && sized)
         ending.bytes += bug.distance;

@@ -12,9 +12,10 @@ enum { READ = 0, WRITE = 100 };
 
 static const struct access accesses[] = {
     {"read1", 1, READ + 1},    {"read2", 2, READ + 2},     {"read4", 4, READ + 4},     {"read8", 8, READ + 8},
-    {"read16", 16, READ + 16}, {"read32", 32, READ + 32},  {"write1", 1, WRITE + 1},   {"write2", 2, WRITE + 2},
-    {"write4", 4, WRITE + 4},  {"write8", 8, WRITE + 8},   {"write16", 16, WRITE + 16},
-    {"write32", 32, WRITE + 32}, {NULL, 0, 0},
+    {"read16", 16, READ + 16}, {"read32", 32, READ + 32},
+    {"write1", 1, WRITE + 1},  {"write2", 2, WRITE + 2},     {"write4", 4, WRITE + 4},
+    {"write8", 8, WRITE + 8},  {"write16", 16, WRITE + 16},  {"write32", 32, WRITE + 32},
+    {NULL, 0, 0},
 };
 
 // A vector of which only one part is used is read only there, volatile or not.

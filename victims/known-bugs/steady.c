@@ -1,5 +1,5 @@
-// Correct allocations, to see what a tool costs: blocks of 16 bytes to 8 KiB come and go, some thousand are there
-// at a time, and each is written from end to end once.
+// Correct allocations, to see what a tool costs: blocks of 16 bytes to 8 KiB come and go, some thousand are
+// there at a time, and each is written from end to end once.
 //
 //   steady PAIRS
 #include "known_bug.h"

@@ -1,5 +1,5 @@
-// Accesses that the kernel makes for the program. It would answer EFAULT, or move fewer bytes than asked for, and
-// a program that does not look at that goes on.
+// Accesses that the kernel makes for the program. It would answer EFAULT, or move fewer bytes than asked for,
+// and a program that does not look at that goes on.
 #include "access.h"
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -9,12 +9,12 @@ enum number { READ, PREAD, READV, RECV, FREAD, WRITE, PWRITE, WRITEV, SEND, FWRI
 
 static const struct access accesses[] = {
     {"read", 0, READ},   {"pread", 0, PREAD},   {"readv", 0, READV},   {"recv", 0, RECV}, {"fread", 0, FREAD},
-    {"write", 0, WRITE}, {"pwrite", 0, PWRITE}, {"writev", 0, WRITEV}, {"send", 0, SEND}, {"fwrite", 0, FWRITE},
-    {NULL, 0, 0},
+    {"write", 0, WRITE}, {"pwrite", 0, PWRITE}, {"writev", 0, WRITEV}, {"send", 0, SEND},
+    {"fwrite", 0, FWRITE}, {NULL, 0, 0},
 };
 
-// A file in memory with as many bytes as are moved, a stream over it, and two sockets, one of which has as many
-// bytes to read.
+// A file in memory with as many bytes as are moved, a stream over it, and two sockets, one of which has as
+// many bytes to read.
 static int file, sockets[2];
 static FILE *stream;
 

@@ -35,8 +35,13 @@ impl Artefacts {
 
     /// `heapkeeper run OPTIONS -- PROGRAM`, to which arguments can be added.
     pub fn run(&self, options: &[&str], program: &Path, limit: Duration) -> Run {
+        self.verb("run", options, program, limit)
+    }
+
+    /// The same of another verb.
+    pub fn verb(&self, verb: &str, options: &[&str], program: &Path, limit: Duration) -> Run {
         Run::new(&self.command, limit)
-            .arg("run")
+            .arg(verb)
             .args(options)
             .arg("--")
             .arg(program)

@@ -246,6 +246,7 @@ impl<H: Host> ProcessHeap<H> {
         if bytes <= self.heap.reserved_bytes().max(1 << 30) {
             self.recording.note(NoteKind::OutOfMemory, bytes as u64, b"");
         }
+        self.forget_refused(bytes);
         H::no_memory();
     }
 
@@ -508,10 +509,10 @@ impl<H: Host> ProcessHeap<H> {
     pub fn count(&self) -> Count {
         let mut count = self.heap.count();
         let (blocks, bytes) = self.guarding.guards.owned();
-        let (held, _) = self.guarding.guards.live_bytes();
+        let (spent, _) = self.guarding.guards.spent_bytes();
         count.live_blocks += blocks as u64;
         count.live_bytes += bytes as u64;
-        count.span_bytes += held as u64;
+        count.span_bytes += (bytes + spent) as u64;
         count
     }
 

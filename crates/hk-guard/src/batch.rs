@@ -4,7 +4,7 @@
 //! blocks of a page wait; and never more than the batch.
 
 use crate::canary::{self, Damage};
-use crate::guards::Guards;
+use crate::guards::{Guards, spent_on};
 use crate::layout::{Data, Kind, PAGE_BYTES};
 use crate::pool::Area;
 use crate::slot::{Life, Slot, SlotId, State};
@@ -115,8 +115,9 @@ impl<O: GuardOs> Guards<O> {
     }
 
     fn settle(&self, id: SlotId) {
-        Area::slot(self, id).set_state(State::Freed);
-        self.discharge(PAGE_BYTES);
+        let slot = Area::slot(self, id);
+        slot.set_state(State::Freed);
+        self.discharge(spent_on(&self.life(slot)));
         // Only slots of the first size have a page.
         self.pool.give_back(self, id, Kind::Slots(0));
     }

@@ -20,7 +20,7 @@ pub type Commit = fn(usize) -> bool;
 pub struct Options {
     /// Pages of freed blocks that rest before they are used again.
     pub rest_pages: usize,
-    /// Memory that live blocks may take, in bytes.
+    /// Memory that guarding may take beyond what the program asked for, in bytes: the rest of blocks' pages, and records.
     pub bytes_max: usize,
     /// Makes the area accessible.
     pub commit: Commit,
@@ -98,7 +98,7 @@ pub struct Guards<O> {
     commit: AtomicPtr<()>,
     rest_pages: AtomicUsize,
     bytes_max: AtomicUsize,
-    live_bytes: AtomicUsize,
+    spent_bytes: AtomicUsize,
     live_blocks: AtomicUsize,
     /// Of the blocks that the program has: those that wait for their guards are not among them.
     owned_blocks: AtomicUsize,
@@ -125,7 +125,7 @@ impl<O: GuardOs> Guards<O> {
             commit: AtomicPtr::new(null_mut()),
             rest_pages: AtomicUsize::new(0),
             bytes_max: AtomicUsize::new(0),
-            live_bytes: AtomicUsize::new(0),
+            spent_bytes: AtomicUsize::new(0),
             live_blocks: AtomicUsize::new(0),
             owned_blocks: AtomicUsize::new(0),
             owned_bytes: AtomicUsize::new(0),
@@ -198,9 +198,9 @@ impl<O: GuardOs> Guards<O> {
         self.pages.blocks_max()
     }
 
-    /// Memory that live guarded blocks take, in bytes, and what they may take.
-    pub fn live_bytes(&self) -> (usize, usize) {
-        (self.live_bytes.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed))
+    /// Memory that live guarded blocks take beyond what was asked for, in bytes, and what they may take of it.
+    pub fn spent_bytes(&self) -> (usize, usize) {
+        (self.spent_bytes.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed))
     }
 
     /// Blocks that the program has, and the bytes that it asked for.
@@ -218,10 +218,11 @@ impl<O: GuardOs> Guards<O> {
         }
         let pages = pages_needed(request.bytes, request.align).ok_or(Refused::NoRoom)?;
         let bytes = request.bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(Refused::NoRoom)?;
-        self.charge(bytes)?;
+        let spent = bytes - request.bytes + size_of::<Slot>();
+        self.charge(spent)?;
         let given = self.take(pages, request.bytes > 0).and_then(|taken| self.fit_out(taken, request));
         if given.is_err() {
-            self.discharge(bytes);
+            self.discharge(spent);
         }
         given
     }
@@ -308,7 +309,7 @@ impl<O: GuardOs> Guards<O> {
         }
         self.close_freed(id, slot, &life);
         slot.set_state(State::Freed);
-        self.discharge(life.pages_end - life.pages_start);
+        self.discharge(spent_on(&life));
         self.pool.give_back(self, id, kind);
         Freed::Done(life, damage)
     }
@@ -385,8 +386,8 @@ impl<O: GuardOs> Guards<O> {
 
     fn charge(&self, bytes: usize) -> Result<(), Refused> {
         let blocks = self.live_blocks.fetch_add(1, Ordering::Relaxed) + 1;
-        let live = self.live_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if live > self.bytes_max.load(Ordering::Relaxed) || blocks > self.pages.blocks_max() {
+        let spent = self.spent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if spent > self.bytes_max.load(Ordering::Relaxed) || blocks > self.pages.blocks_max() {
             self.discharge(bytes);
             return Err(Refused::Budget);
         }
@@ -395,7 +396,7 @@ impl<O: GuardOs> Guards<O> {
 
     pub(crate) fn discharge(&self, bytes: usize) {
         self.live_blocks.fetch_sub(1, Ordering::Relaxed);
-        self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.spent_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn fill_canary(&self, placement: &Placement, bytes: usize) {
@@ -418,6 +419,11 @@ impl<O: GuardOs> Guards<O> {
         // An overrun is the more frequent; both at once is one finding.
         back.or(front)
     }
+}
+
+/// What a live block takes beyond what was asked for. A block may begin and end in the midst of a page.
+pub(crate) fn spent_on(life: &Life) -> usize {
+    life.requested_bytes.next_multiple_of(PAGE_BYTES) - life.requested_bytes + size_of::<Slot>()
 }
 
 /// Addresses and slots.

@@ -1,5 +1,6 @@
 //! Rust blocks that are given back with another layout than they were asked for, by a program whose global
-//! allocator is the crate `heapkeeper`: only such a heap is told of layouts, the C library's functions are not.
+//! allocator is the crate `heapkeeper`: only such a heap is told of layouts, the C library's functions are
+//! not.
 //!
 //!   layouts wrong-layout HOW BYTES DISTANCE LIFE bug|twin
 //!

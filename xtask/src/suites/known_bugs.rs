@@ -117,7 +117,10 @@ fn keep(context: &mut Context, answers: &[Answer]) {
         None => context.scratch.join("known-bugs.tsv"),
     };
     match std::fs::write(&path, table::raw(answers)) {
-        Ok(()) => context.say(&format!("every answer: {}", path.display())),
+        Ok(()) => {
+            let name = path.strip_prefix(&context.root).unwrap_or(&path);
+            context.say(&format!("every answer: {}", name.display()));
+        }
         Err(e) => context.record("known-bugs", Err(format!("{}: {e}", path.display()))),
     }
 }

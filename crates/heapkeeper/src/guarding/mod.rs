@@ -21,6 +21,7 @@ use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use hk_format::{Guard, GuardSide, NoteKind, Settings};
 use hk_guard::{Event, Guards, Method, Options, Refused, Side};
+use hk_heap::REQUEST_BYTES_MAX;
 use hk_os::{GuardOs, Linux};
 use hk_recorder::{Innermost, Registers, StackId, Stacks};
 use population::Population;
@@ -84,8 +85,8 @@ impl Guarding {
     /// One block in so many is guarded now: fewer, as memory for guarded blocks is used up. 0: none but those of watched sites.
     fn every(&self) -> u32 {
         let every = self.every.load(Ordering::Relaxed);
-        let (live, max) = self.guards.live_bytes();
-        let thinning = match live.saturating_mul(16) / max.max(1) {
+        let (spent, max) = self.guards.spent_bytes();
+        let thinning = match spent.saturating_mul(16) / max.max(1) {
             0..8 => 1,
             8..12 => 2,
             12..14 => 4,
@@ -197,13 +198,23 @@ impl<H: Host> ProcessHeap<H> {
         self.guarding.stacks.modules_loaded();
     }
 
+    /// There was no memory for the block at all, guarded or not: nothing went unguarded.
+    pub(crate) fn forget_refused(&self, bytes: usize) {
+        let guarding = &self.guarding;
+        if guarding.is_on() && guarding.is_all() && bytes <= REQUEST_BYTES_MAX {
+            let less = |count: u64| count.checked_sub(1);
+            let before = guarding.unguarded.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            self.recording.set_unguarded_blocks(before.map_or(0, |count| count - 1));
+        }
+    }
+
     #[cold]
     fn note_refused(&self, refused: Refused) {
         let guarding = &self.guarding;
         let count = guarding.unguarded.fetch_add(1, Ordering::Relaxed) + 1;
         self.recording.set_unguarded_blocks(count);
         if refused == Refused::Budget && !guarding.thinned.swap(true, Ordering::Relaxed) {
-            let (_, max) = guarding.guards.live_bytes();
+            let (_, max) = guarding.guards.spent_bytes();
             self.recording.note(NoteKind::GuardsThinned, max as u64, b"");
         }
     }

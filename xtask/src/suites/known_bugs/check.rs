@@ -22,7 +22,12 @@ pub fn is_there(artefacts: &Artefacts) -> Result<(), String> {
     let ended = run.env("XDG_CACHE_HOME", &artefacts.cache).ended()?;
     match ended.status.success() {
         true => Ok(()),
-        false => Err(format!("this heapkeeper cannot `check`: {}", ended.last_lines(2).trim())),
+        false => {
+            let why = ended.stderr.lines().next().unwrap_or("it says nothing");
+            Err(format!(
+                "this heapkeeper cannot `check` (build one that can, or name it by --command): {why}"
+            ))
+        }
     }
 }
 

@@ -39,7 +39,8 @@ impl Build {
     }
 }
 
-/// The program whose allocator is the crate, built by cargo. It has no sanitized build: its heap is not libc's.
+/// The program whose allocator is the crate, built by cargo. It has no sanitized build: its heap is not
+/// libc's.
 const OF_THE_CRATE: &str = "known_bug_layouts";
 
 /// An error that says how to get gcc's address sanitizer, if it is not there.

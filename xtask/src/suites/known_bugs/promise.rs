@@ -1,5 +1,6 @@
-//! What hardware guards promise about an access, from the layout alone: a block of 16-byte alignment stands at the
-//! end (or start) of whole pages, an inaccessible page is on either side, and what is left over holds a canary.
+//! What hardware guards promise about an access, from the layout alone: a block of 16-byte alignment stands
+//! at the end (or start) of whole pages, an inaccessible page is on either side, and what is left over holds
+//! a canary.
 
 const PAGE: u64 = 4096;
 const ALIGNMENT: u64 = 16;

@@ -72,7 +72,8 @@ impl Task<'_> {
 }
 
 impl Answer<'_> {
-    /// `Err` says in what way the answer is not what it must be; `None` that the variant is not possible here.
+    /// `Err` says in what way the answer is not what it must be; `None` that the variant is not possible
+    /// here.
     pub fn verdict(&self) -> Option<Result<(), String>> {
         let must_report = self.task.must_report();
         Some(match (&self.bug, &self.twin) {
