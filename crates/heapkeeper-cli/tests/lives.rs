@@ -25,6 +25,7 @@ int main(int argc, char **argv) {
     session_open();
     if (strchr(argv[1], 'e')) cache_evict();
     int sum = strchr(argv[1], 'r') ? session_report() : 0;
+    if (strchr(argv[1], 's')) session_rename(43);
     if (strchr(argv[1], 'o')) session_rename(60);
     if (strchr(argv[1], 'u')) session_rename(-5);
     return sum == -1 ? 9 : 4;
@@ -95,6 +96,25 @@ fn each_side_sees_its_own_and_both_see_both() {
     assert_eq!(kinds("end"), ["overrun-write"]);
     assert_eq!(kinds("start"), ["underrun-write"]);
     assert_eq!(kinds("both"), ["overrun-write", "underrun-write"]);
+}
+
+/// Bytes beside a block that its alignment leaves unused trap at neither side.
+#[test]
+fn damage_that_both_runs_find_at_their_ends_is_one_bug() {
+    let leaky = leaky();
+    let (code, said) = leaky.check(&["--side", "both", "--json", "r.json"], "s");
+    assert_eq!(code, Some(97), "{said}");
+    let report = leaky.json("r.json");
+    assert_eq!(
+        (&report["summary"]["findings"], &report["findings"][0]["repeats"]),
+        (&1.into(), &2.into()),
+        "{said}"
+    );
+    assert_eq!(
+        (&report["findings"][0]["evidence"], &report["findings"][0]["call"]),
+        (&"canary".into(), &"exit".into())
+    );
+    assert!(said.contains("1 byte was overwritten 1 byte past the end of a 42-byte block"), "{said}");
 }
 
 #[test]

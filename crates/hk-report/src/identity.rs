@@ -38,7 +38,8 @@ pub fn bug_key(finding: &Finding) -> BugKey {
         stack: innermost(&finding.stack, OWN_FRAMES).map(essence).collect(),
         allocated: innermost(allocated, EVENT_OWN_FRAMES).map(essence).collect(),
         freed: innermost(freed, EVENT_OWN_FRAMES).map(essence).collect(),
-        without_stack: finding.stack.is_empty().then_some(one_call),
+        // Damage that was found at the end has no stack; who allocated the block tells it apart.
+        without_stack: (finding.stack.is_empty() && allocated.is_empty()).then_some(one_call),
     }
 }
 
