@@ -208,13 +208,15 @@ unsafe impl GlobalAlloc for Heapkeeper {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         if layout.align() <= 16 {
-            return self.process_heap().reallocate(block, bytes, Family::Rust);
+            let given = GivenLayout::new(Some(layout.size()), layout.align());
+            return self.process_heap().reallocate_with(block, bytes, Family::Rust, given);
         }
         let moved = self.process_heap().allocate_aligned(bytes, layout.align(), Family::Rust);
         if !moved.is_null() {
             // SAFETY: the old block is live by the caller's word, the new one is another.
             unsafe { core::ptr::copy_nonoverlapping(block, moved, layout.size().min(bytes)) };
-            PROCESS.free(block, Call::Dealloc);
+            let given = GivenLayout::new(Some(layout.size()), layout.align());
+            PROCESS.free_with(block, Call::Dealloc, given);
         }
         moved
     }

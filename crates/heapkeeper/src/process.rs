@@ -295,6 +295,17 @@ impl<H: Host> ProcessHeap<H> {
 
     /// realloc of a non-null block to a size other than zero; null if there is no memory.
     pub fn reallocate(&self, block: *mut u8, bytes: usize, family: Family) -> *mut u8 {
+        self.reallocate_with(block, bytes, family, GivenLayout::NONE)
+    }
+
+    /// realloc, where the caller tells what it knows of the block.
+    pub fn reallocate_with(
+        &self,
+        block: *mut u8,
+        bytes: usize,
+        family: Family,
+        layout: GivenLayout,
+    ) -> *mut u8 {
         if bytes > REQUEST_BYTES_MAX {
             return self.checked(null_mut(), bytes);
         }
@@ -303,13 +314,19 @@ impl<H: Host> ProcessHeap<H> {
         {
             return block;
         }
-        self.reallocate_elsewhere(block, bytes, family)
+        self.reallocate_elsewhere(block, bytes, family, layout)
     }
 
     #[inline(never)]
-    fn reallocate_elsewhere(&self, block: *mut u8, bytes: usize, family: Family) -> *mut u8 {
+    fn reallocate_elsewhere(
+        &self,
+        block: *mut u8,
+        bytes: usize,
+        family: Family,
+        layout: GivenLayout,
+    ) -> *mut u8 {
         if self.is_guarded(block) {
-            return self.reallocate_guarded(block, bytes, family);
+            return self.reallocate_guarded(block, bytes, family, layout);
         }
         let moved = self.with_heap(|heap| {
             // SAFETY: a program that calls realloc gives the block up.

@@ -175,7 +175,13 @@ impl<H: Host> ProcessHeap<H> {
     /// realloc of a guarded block: always to another, so that the old one's pages are closed.
     #[cold]
     #[inline(never)]
-    pub(crate) fn reallocate_guarded(&self, block: *mut u8, bytes: usize, family: Family) -> *mut u8 {
+    pub(crate) fn reallocate_guarded(
+        &self,
+        block: *mut u8,
+        bytes: usize,
+        family: Family,
+        layout: GivenLayout,
+    ) -> *mut u8 {
         let guards = &self.guarding.guards;
         let Some(life) = guards.live_at(block.addr()) else {
             let registers = Registers::capture();
@@ -195,7 +201,7 @@ impl<H: Host> ProcessHeap<H> {
         // SAFETY: the block is live, and of so many bytes; the new one is another, of at least `bytes`.
         unsafe { core::ptr::copy_nonoverlapping(block, moved, life.requested_bytes.min(bytes)) };
         let call = if family == Family::Rust { Call::Dealloc } else { Call::Realloc };
-        self.free_guarded(block, call, GivenLayout::NONE);
+        self.free_guarded(block, call, layout);
         moved
     }
 
