@@ -123,6 +123,7 @@ impl<H: Host> ProcessHeap<H> {
                 guarding.population.note_allocated(site_of(&guarding.stacks, stack));
                 let count = guarding.guarded.fetch_add(1, Ordering::Relaxed) + 1;
                 self.recording.set_guarded_blocks(count);
+                self.note_thinning();
                 if count.is_multiple_of(BLOCKS_PER_CHECK) {
                     self.check_trap();
                 }

@@ -84,15 +84,18 @@ impl Guarding {
 
     /// One block in so many is guarded now: fewer, as memory for guarded blocks is used up. 0: none but those of watched sites.
     fn every(&self) -> u32 {
-        let every = self.every.load(Ordering::Relaxed);
+        self.every.load(Ordering::Relaxed).saturating_mul(self.thinning())
+    }
+
+    /// Of so many blocks that are to be guarded one is.
+    fn thinning(&self) -> u32 {
         let (spent, max) = self.guards.spent_bytes();
-        let thinning = match spent.saturating_mul(16) / max.max(1) {
+        match spent.saturating_mul(16) / max.max(1) {
             0..8 => 1,
             8..12 => 2,
             12..14 => 4,
             _ => 16,
-        };
-        every.saturating_mul(thinning)
+        }
     }
 
     fn is_all(&self) -> bool {
@@ -208,14 +211,36 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
+    /// A block was guarded. Where all are to be, others are not, once memory for that runs short: counted by what is left out in the mean.
+    #[inline]
+    fn note_thinning(&self) {
+        let thinning = self.guarding.thinning();
+        if thinning > 1 {
+            self.note_thinned(if self.guarding.is_all() { thinning - 1 } else { 0 });
+        }
+    }
+
     #[cold]
     fn note_refused(&self, refused: Refused) {
+        if refused == Refused::Budget {
+            return self.note_thinned(1);
+        }
+        self.count_unguarded(1);
+    }
+
+    #[cold]
+    fn note_thinned(&self, left_out: u32) {
         let guarding = &self.guarding;
-        let count = guarding.unguarded.fetch_add(1, Ordering::Relaxed) + 1;
-        self.recording.set_unguarded_blocks(count);
-        if refused == Refused::Budget && !guarding.thinned.swap(true, Ordering::Relaxed) {
+        self.count_unguarded(left_out);
+        if !guarding.thinned.swap(true, Ordering::Relaxed) {
             let (_, max) = guarding.guards.spent_bytes();
             self.recording.note(NoteKind::GuardsThinned, max as u64, b"");
         }
+    }
+
+    fn count_unguarded(&self, blocks: u32) {
+        let count =
+            self.guarding.unguarded.fetch_add(u64::from(blocks), Ordering::Relaxed) + u64::from(blocks);
+        self.recording.set_unguarded_blocks(count);
     }
 }
