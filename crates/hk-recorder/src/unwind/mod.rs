@@ -22,6 +22,8 @@ mod signal;
 pub(crate) mod tests;
 mod trace;
 
+#[cfg(test)]
+pub(crate) use fast::EXACT_STEPS;
 pub(crate) use fast::Walker;
 pub(crate) use module_entry::ModuleEntry;
 pub use module_list::ModuleList;
