@@ -3,7 +3,7 @@
 //! A frame's caller needs the stack pointer and the frame pointer alone, in nearly all code. [`RuleCache`] has
 //! the rule for a program counter, or it is made from the unwind tables ([`super::cfi`]) and put there. At a
 //! signal trampoline both, and the program counter, are read from where the kernel put them. Where that does not
-//! do (expressions) the exact [`Walk`] is taken from the start to past that frame. What comes out is what the
+//! do (other registers, expressions) the exact [`Walk`] is taken from the start to past that frame. What comes out is what the
 //! exact walk gives, frame by frame, and how the stack ends.
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ fn rule_at(pc: u64, module: Option<&Module>, loads: u64) -> PackedRule {
     {
         let broken = PackedRule::plain(RuleKind::Broken);
         let row = tables.row(&fde, pc);
-        return row.map_or(broken, |row| PackedRule::of_row(&row, &tables, fde.is_signal_trampoline()));
+        return row.map_or(broken, |row| PackedRule::of_row(&row, &tables, pc, fde.is_signal_trampoline()));
     }
     if module.is_some_and(Module::is_loader) {
         return PackedRule::plain(RuleKind::End);

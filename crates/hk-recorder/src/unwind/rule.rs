@@ -70,17 +70,17 @@ impl PackedRule {
         PackedRule(kind as u64)
     }
 
-    /// The rule that a row of the unwind tables makes.
-    pub(super) fn of_row(row: &Row, tables: &Tables, is_signal_trampoline: bool) -> PackedRule {
+    /// The rule that a row of the unwind tables makes at `pc`.
+    pub(super) fn of_row(row: &Row, tables: &Tables, pc: u64, is_signal_trampoline: bool) -> PackedRule {
         let rule = if is_signal_trampoline {
             Self::try_of_signal_row(row, tables)
         } else {
-            Self::try_of_row(row, tables)
+            Self::try_of_row(row, tables, pc)
         };
         rule.unwrap_or(Self::plain(RuleKind::Complicated))
     }
 
-    fn try_of_row(row: &Row, tables: &Tables) -> Option<PackedRule> {
+    fn try_of_row(row: &Row, tables: &Tables, pc: u64) -> Option<PackedRule> {
         let (kind, offset) = match row.base {
             Base::Register { register: RSP, offset } => (RuleKind::StackPointer, offset),
             Base::Register { register: RBP, offset } => (RuleKind::FramePointer, offset),
@@ -88,7 +88,13 @@ impl PackedRule {
             Base::Register { register: REGISTER_COUNT.., .. } => {
                 return Some(Self::plain(RuleKind::Broken));
             }
-            Base::Expression(expression) => (RuleKind::Aligned, aligned_offset(tables.code(expression)?)?),
+            Base::Expression(expression) => {
+                let code = tables.code(expression)?;
+                match aligned_offset(code) {
+                    Some(offset) => (RuleKind::Aligned, offset),
+                    None => (RuleKind::StackPointer, linkage_offset(code, pc)?),
+                }
+            }
             Base::Register { .. } => return None,
         };
         if !matches!(row.rules[RSP], Rule::Same | Rule::Undefined | Rule::ValOffset(0)) {
@@ -211,6 +217,28 @@ fn aligned_offset(code: &[u8]) -> Option<i64> {
         [DW_OP_BREG_RBP, offset @ 0x40..0x80, DW_OP_DEREF] => Some(0x80 - i64::from(offset)),
         _ => None,
     }
+}
+
+/// How far above the stack pointer the frame address is at `pc` in a linkage table, if the code is what linkers
+/// write for all entries: 8, and from some byte of the entry's sixteen on, when a number has been pushed, 16.
+fn linkage_offset(code: &[u8], pc: u64) -> Option<i64> {
+    const DW_OP_BREG_RIP: u8 = 0x80;
+    const AND: u8 = 0x1a;
+    const GE: u8 = 0x2a;
+    const SHL: u8 = 0x24;
+    const PLUS: u8 = 0x22;
+    const LITERAL: u8 = 0x30;
+    const THREE: u8 = LITERAL + 3;
+    const FIFTEEN: u8 = LITERAL + 15;
+    let pushed_from = match *code {
+        [DW_OP_BREG_RSP, 8, DW_OP_BREG_RIP, 0, FIFTEEN, AND, byte @ 0x30..=0x3f, GE, THREE, SHL, PLUS] => {
+            u64::from(byte - LITERAL)
+        }
+        _ => return None,
+    };
+    // The program counter is `pc` if the frame was interrupted, as all in such a table are, or else the next.
+    let offset = |pc: u64| if pc % 16 >= pushed_from { 16 } else { 8 };
+    (offset(pc) == offset(pc.wrapping_add(1))).then(|| offset(pc))
 }
 
 /// How far above the stack pointer the place is that the code says, if it is one of those in a `ucontext`.
