@@ -3,8 +3,8 @@
 //! A frame's caller needs the stack pointer and the frame pointer alone, in nearly all code. [`RuleCache`] has
 //! the rule for a program counter, or it is made from the unwind tables ([`super::cfi`]) and put there. At a
 //! signal trampoline both, and the program counter, are read from where the kernel put them. Where that does not
-//! do (other registers, expressions) the exact [`Walk`] is taken from the start to past that frame. What comes out is what the
-//! exact walk gives, frame by frame, and how the stack ends.
+//! do (other registers, expressions) the exact [`Walk`] is taken from the start to past that frame. What comes out
+//! is what the exact walk gives, frame by frame, and how the stack ends.
 
 #[cfg(test)]
 extern crate std;
@@ -80,13 +80,10 @@ impl Walker<'_> {
                 trace.restart();
             }
             trace.push(code.wrapping_add(1), rule.module());
-            let stepped = if rule.needs_more() {
-                match at.step_out_of_handler(rule, &mut reader) {
-                    Some(stepped) => stepped,
-                    None => at.step_exactly(registers, &mut exact, steps),
-                }
-            } else {
+            let stepped = if !rule.needs_more() {
                 at.step(rule, &mut reader)
+            } else {
+                at.step_specially(rule, &mut reader, registers, &mut exact, steps)
             };
             if let Some(ended) = stepped {
                 break ended;
@@ -213,28 +210,39 @@ impl Position {
         self.return_to(frame.wrapping_add(16), 16, reader)
     }
 
-    /// Goes on to the frame that a signal interrupted; how the stack ended if there is none. None if the rule is
-    /// not one for that, or something is odd.
+    /// [`Position::step`] where more has to be known.
+    #[cold]
     #[inline(never)]
-    fn step_out_of_handler(
+    fn step_specially(
         &mut self,
         rule: PackedRule,
         reader: &mut StackReader<'_>,
-    ) -> Option<Option<Ended>> {
-        if !rule.is(RuleKind::Signal) || !rule.is_for(self.interrupted) {
+        registers: &Registers,
+        exact: &mut Exact,
+        steps: usize,
+    ) -> Option<Ended> {
+        if self.step_out_of_handler(rule, reader) {
             return None;
         }
-        let frame = signal::interrupted_frame(self.sp.wrapping_add(rule.cfa_offset()), reader)?;
-        if frame.pc == 0 {
-            return Some(Some(StackState::Whole));
-        }
-        // The handler may have run on a stack of its own, above or below.
-        reader.follow(frame.sp);
-        *self = Position { pc: frame.pc, sp: frame.sp, bp: frame.bp, interrupted: true };
-        Some(None)
+        self.step_exactly(registers, exact, steps)
     }
 
-    #[cold]
+    /// Goes on to the frame that a signal interrupted. Stays, and says so, if the rule is not one for that, or
+    /// something is odd.
+    fn step_out_of_handler(&mut self, rule: PackedRule, reader: &mut StackReader<'_>) -> bool {
+        if !rule.is(RuleKind::Signal) || !rule.is_for(self.interrupted) {
+            return false;
+        }
+        let context = self.sp.wrapping_add(rule.cfa_offset());
+        let Some(frame) = signal::interrupted_frame(context, reader).filter(|frame| frame.pc != 0) else {
+            return false;
+        };
+        // The handler may have run on a stack of its own.
+        reader.follow(frame.sp);
+        *self = Position { pc: frame.pc, sp: frame.sp, bp: frame.bp, interrupted: true };
+        true
+    }
+
     #[inline(never)]
     fn step_exactly(&mut self, registers: &Registers, exact: &mut Exact, steps: usize) -> Option<Ended> {
         #[cfg(test)]
