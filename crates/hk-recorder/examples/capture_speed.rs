@@ -3,10 +3,12 @@
 //! The frames are those of a recursive function without frame pointers, with registers to save and locals. Each
 //! figure is the least of many batches, as other programs only ever make it longer.
 
-#![allow(unsafe_code, reason = "starts a thread without the standard library's frames")]
+#![allow(unsafe_code, reason = "starts a thread without the standard library's frames; signals")]
 
 use hk_recorder::{Innermost, Registers, STACK_FRAMES_MAX, Stacks};
+use std::ffi::c_int;
 use std::hint::black_box;
+use std::sync::Mutex;
 use std::time::Instant;
 
 static STACKS: Stacks = Stacks::new();
@@ -84,6 +86,52 @@ fn measure_ways(ways: u32) -> (f64, f64) {
     (first_ns, best_ns(true) - best_ns(false))
 }
 
+/// What the handler came to.
+static MEASURED: Mutex<(f64, usize)> = Mutex::new((0.0, 0));
+
+extern "C" fn on_signal(_: c_int) {
+    *MEASURED.lock().unwrap() = measure();
+}
+
+/// Nanoseconds of a capture in a signal handler (on a stack of its own, or not), so many calls below, and its
+/// frames.
+fn measure_in_handler(depth: usize, flags: c_int) -> (f64, usize) {
+    // SAFETY: any integers are valid; an empty mask among them.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_signal as extern "C" fn(c_int) as usize;
+    action.sa_flags = flags;
+    // SAFETY: the handler takes a signal's number; it interrupts nothing but the call below.
+    assert_eq!(unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) }, 0);
+    raise_below(depth);
+    *MEASURED.lock().unwrap()
+}
+
+#[inline(never)]
+fn raise_below(depth: usize) {
+    if depth == 0 {
+        // SAFETY: the handler is installed.
+        assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
+    } else {
+        raise_below(black_box(depth - 1));
+    }
+    black_box(depth);
+}
+
+fn measure_handlers() {
+    let mut room = vec![0u8; 256 << 10];
+    let other = libc::stack_t { ss_sp: room.as_mut_ptr().cast(), ss_flags: 0, ss_size: room.len() };
+    // SAFETY: the memory outlives its use: no signal comes later that has a handler on that stack.
+    assert_eq!(unsafe { libc::sigaltstack(&other, std::ptr::null_mut()) }, 0);
+    for (flags, place) in [(0, "a handler"), (libc::SA_ONSTACK, "a handler with a stack of its own")] {
+        let (_, base) = measure_in_handler(0, flags);
+        let (best_ns, frames) = measure_in_handler(30 - base, flags);
+        println!("{frames} frames, one of them a signal's, in {place}: {best_ns:.0} ns");
+    }
+    let none = libc::stack_t { ss_flags: libc::SS_DISABLE, ..other };
+    // SAFETY: no handler is running.
+    assert_eq!(unsafe { libc::sigaltstack(&none, std::ptr::null_mut()) }, 0);
+}
+
 extern "C" fn measure_all(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
     let start = Instant::now();
     black_box(capture());
@@ -94,6 +142,7 @@ extern "C" fn measure_all(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
         let (best_ns, frames) = if wanted < base { measure() } else { recurse(wanted - base, 1, 2, 3) };
         println!("{frames} frames: {best_ns:.0} ns, {:.1} ns a frame", best_ns / frames as f64);
     }
+    measure_handlers();
     for ways in [1000, 10_000, 100_000] {
         let (first_ns, best_ns) = measure_ways(ways);
         println!("30 frames, {ways} stacks in turn: {best_ns:.0} ns; when they are new {first_ns:.0} ns");

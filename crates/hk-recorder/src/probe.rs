@@ -28,13 +28,12 @@ impl Probe {
 
     /// Four bytes at `address`, if they can be read.
     pub(crate) fn half(&mut self, address: u64) -> Option<u32> {
-        let bytes = [
-            self.byte(address)?,
-            self.byte(address.checked_add(1)?)?,
-            self.byte(address.checked_add(2)?)?,
-            self.byte(address.checked_add(3)?)?,
-        ];
-        Some(u32::from_le_bytes(bytes))
+        let address = usize::try_from(address).ok()?;
+        let last = address.checked_add(size_of::<u32>() - 1)?;
+        (self.is_readable(address) && self.is_readable(last)).then(|| {
+            // SAFETY: the kernel has just read these pages of our address space; any alignment is allowed.
+            unsafe { core::ptr::read_unaligned(core::ptr::with_exposed_provenance::<u32>(address)) }
+        })
     }
 
     /// The byte at `address`, if it can be read.

@@ -76,12 +76,18 @@ impl ReadableStacks {
     /// A reader for a walk of the calling thread that begins at stack pointer `sp`.
     #[inline]
     pub(crate) fn reader(&self, sp: u64) -> StackReader<'_> {
+        let range = self.range_at(sp);
+        StackReader { known: self, low: range.low, span: range.span() }
+    }
+
+    /// The calling thread's own stack if `sp` is on it and it is in use from there on; else nothing.
+    #[inline]
+    fn range_at(&self, sp: u64) -> Range {
         let thread = thread_pointer();
-        let range = match self.range_of(thread) {
+        match self.range_of(thread) {
             Some(range) if range.contains(sp) => range,
             known => self.find_range(thread, sp, known),
-        };
-        StackReader { known: self, low: range.low, span: range.span() }
+        }
     }
 
     /// The own stack of a thread, as far as it is known.
@@ -158,6 +164,19 @@ pub(crate) struct StackReader<'a> {
 }
 
 impl StackReader<'_> {
+    /// Goes on at `sp`, on another stack or the same: where a signal interrupted the thread.
+    #[inline]
+    pub(crate) fn follow(&mut self, sp: u64) {
+        if sp.wrapping_sub(self.low) < self.span {
+            return;
+        }
+        let own = self.known.range_at(sp);
+        // Else it is read as any other stack, page by page.
+        if own.span() != 0 {
+            (self.low, self.span) = (own.low, own.span());
+        }
+    }
+
     /// The word at `address`, if it can be read.
     #[inline(always)]
     pub(crate) fn word(&mut self, address: u64) -> Option<u64> {
@@ -170,7 +189,7 @@ impl StackReader<'_> {
     #[cold]
     #[inline(never)]
     fn word_elsewhere(&mut self, address: u64) -> Option<u64> {
-        // Back on the thread's own stack, from that of a signal handler.
+        // Back on the thread's own stack, from another.
         if let Some(own) = self.known.range_of(thread_pointer())
             && address.wrapping_sub(own.low) < own.span()
         {

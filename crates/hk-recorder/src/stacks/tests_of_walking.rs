@@ -3,8 +3,8 @@
 extern crate std;
 
 use super::*;
-use crate::unwind::Walk;
 use crate::unwind::tests::*;
+use crate::unwind::{EXACT_STEPS, Walk};
 use std::ffi::{c_int, c_void};
 use std::string::String;
 use std::sync::Mutex;
@@ -172,11 +172,14 @@ fn every_instruction_gives_the_same_stack() {
         ("fast-step-o0", &["-O0", "-Wl,-z,now", "-fplt", "-fcf-protection=none"][..]),
     ] {
         let Some(run) = compile(name, flags, STEPPED_C, "run") else { return };
+        let exact_steps = EXACT_STEPS.get();
         // SAFETY: `run` does not use its argument, and leaves the trap flag as it was.
         unsafe { as_call_back(run)(nothing) };
         let (count, problems) = take_seen();
         assert!(count > 500, "{count} instructions");
         assert!(problems.is_empty(), "{} of {count}, first: {:#?}", problems.len(), problems.first());
+        // Loaders keep the frame address of a lookup in another register.
+        assert!(!flags.contains(&"-Wl,-z,now") || EXACT_STEPS.get() == exact_steps, "exact steps");
     }
 }
 
@@ -196,6 +199,105 @@ fn a_handlers_stack_goes_on_into_the_interrupted_code_also_from_a_stack_of_its_o
     let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
     // SAFETY: no handler is running.
     unsafe { libc::sigaltstack(&none, ptr::null_mut()) };
+}
+
+/// Signals whose handlers raise the next, the last of which looks at the stack.
+const NESTED: [c_int; 3] = [libc::SIGUSR1, libc::SIGURG, libc::SIGUSR2];
+
+extern "C" fn raise_next(signal: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+    let at = NESTED.iter().position(|&nested| nested == signal).unwrap();
+    // SAFETY: a handler for each is installed.
+    recurse(3, &|| assert_eq!(unsafe { libc::raise(NESTED[at + 1]) }, 0));
+}
+
+/// How many exact steps captures took whose rules were known.
+static EXACT_STEPS_SEEN: AtomicU32 = AtomicU32::new(u32::MAX);
+
+extern "C" fn on_nested_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    on_signal(signal, info, context);
+    let before = EXACT_STEPS.get();
+    captured(&STACKS, &Registers::capture(), Innermost::AtCapture);
+    EXACT_STEPS_SEEN.store(EXACT_STEPS.get() - before, Ordering::Relaxed);
+}
+
+/// Handlers in handlers, of which each set of bits has those that are called on the signal stack.
+extern "C" fn nest_signals(signal_stack: *mut c_void) -> *mut c_void {
+    let other = libc::stack_t { ss_sp: signal_stack, ss_flags: 0, ss_size: SIGNAL_STACK_BYTES };
+    // SAFETY: the memory outlives the thread.
+    assert_eq!(unsafe { libc::sigaltstack(&other, ptr::null_mut()) }, 0);
+    for on_stack in 0..1 << NESTED.len() {
+        for (index, &signal) in NESTED.iter().enumerate() {
+            let flags = if (on_stack >> index) & 1 == 1 { libc::SA_ONSTACK } else { 0 };
+            let is_last = index + 1 == NESTED.len();
+            handle_by(if is_last { on_nested_signal } else { raise_next }, signal, flags);
+        }
+        // SAFETY: the handlers are installed.
+        recurse(5, &|| assert_eq!(unsafe { libc::raise(NESTED[0]) }, 0));
+        assert_eq!(take_seen(), (1, Vec::new()));
+        assert_eq!(EXACT_STEPS_SEEN.swap(u32::MAX, Ordering::Relaxed), 0, "exact steps");
+    }
+    ptr::null_mut()
+}
+
+const SIGNAL_STACK_BYTES: usize = 512 << 10;
+
+#[test]
+fn handlers_in_handlers_are_left_without_exact_steps_with_signal_stacks_above_and_below() {
+    let _signals = SIGNALS.lock().unwrap();
+    const THREAD_BYTES: usize = 1 << 20;
+    let bytes = THREAD_BYTES + 2 * SIGNAL_STACK_BYTES;
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping where nothing is.
+    let room = unsafe { libc::mmap(ptr::null_mut(), bytes, rights, flags, -1, 0) };
+    assert_ne!(room, libc::MAP_FAILED);
+    let at = |offset: usize| room.wrapping_byte_add(offset);
+    for signal_stack in [at(0), at(SIGNAL_STACK_BYTES + THREAD_BYTES)] {
+        // SAFETY: any integers are valid, and the next call sets them.
+        let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
+        // SAFETY: there is room for them.
+        assert_eq!(unsafe { libc::pthread_attr_init(&mut attributes) }, 0);
+        // SAFETY: they are initialised; the stack is a part of our mapping.
+        let set =
+            unsafe { libc::pthread_attr_setstack(&mut attributes, at(SIGNAL_STACK_BYTES), THREAD_BYTES) };
+        assert_eq!(set, 0);
+        let mut thread = 0;
+        // SAFETY: all outlive the call, and the function takes the signal stack.
+        let made = unsafe { libc::pthread_create(&mut thread, &attributes, nest_signals, signal_stack) };
+        assert_eq!(made, 0);
+        // SAFETY: the thread was just made, and is joined once.
+        assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
+    }
+    // The mapping stays, as what is known of the thread's stack is not forgotten.
+}
+
+/// A trampoline without tables, whose handler is called with the trampoline as its return address.
+const BARE_RESTORER_C: &str = r#"
+#include <signal.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+__asm__(".text\n nop\nbare: mov $15, %rax\n syscall\n");
+extern void bare(void);
+struct action { void *handler; unsigned long flags; void *restorer; unsigned long mask; };
+void run(void *handler) {
+    struct action action = { handler, SA_SIGINFO | 0x04000000, bare, 0 };
+    syscall(SYS_rt_sigaction, SIGUSR2, &action, 0, 8);
+    raise(SIGUSR2);
+    __asm__ volatile("");
+}
+"#;
+
+#[test]
+fn a_trampoline_without_tables_is_left_without_exact_steps() {
+    let _signals = SIGNALS.lock().unwrap();
+    let Some(run) = compile("fast-restorer", &["-O2"], BARE_RESTORER_C, "run") else { return };
+    type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    // SAFETY: this `run` takes a handler, and raises its signal once.
+    let run = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(Handler)>(run) };
+    // SAFETY: as above.
+    unsafe { run(on_nested_signal) };
+    assert_eq!(take_seen(), (1, Vec::new()));
+    assert_eq!(EXACT_STEPS_SEEN.swap(u32::MAX, Ordering::Relaxed), 0);
 }
 
 #[test]

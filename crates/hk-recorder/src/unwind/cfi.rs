@@ -66,6 +66,47 @@ impl Row {
     };
 }
 
+/// Where the unwind tables of a module lie.
+#[derive(Clone, Copy)]
+pub(super) struct TableBytes {
+    /// Address of the search table.
+    address: u64,
+    header: &'static [u8],
+    frames: &'static [u8],
+}
+
+impl TableBytes {
+    /// Those whose search table lies at `address`, in `header`; `segment_from` finds the bytes of another
+    /// address of the module.
+    pub(super) fn new(
+        address: u64,
+        header: &'static [u8],
+        segment_from: impl FnOnce(u64) -> Option<&'static [u8]>,
+    ) -> Option<TableBytes> {
+        let (_, _, start) = parse_header(address, header)?;
+        Some(TableBytes { address, header, frames: segment_from(start)? })
+    }
+
+    /// The tables.
+    pub(super) fn parse(self) -> Option<Tables> {
+        let (header, bases, start) = parse_header(self.address, self.header)?;
+        let mut frames = EhFrame::new(self.frames, LittleEndian);
+        frames.set_address_size(ADDRESS_BYTES);
+        Some(Tables { header, frames, bases: bases.set_eh_frame(start) })
+    }
+}
+
+/// The search table at `address`, what its addresses are relative to, and where `.eh_frame` begins.
+fn parse_header(
+    address: u64,
+    bytes: &'static [u8],
+) -> Option<(ParsedEhFrameHdr<Reader>, BaseAddresses, u64)> {
+    let bases = BaseAddresses::default().set_eh_frame_hdr(address);
+    let header = EhFrameHdr::new(bytes, LittleEndian).parse(&bases, ADDRESS_BYTES).ok()?;
+    let start = header.eh_frame_ptr().direct().ok()?;
+    Some((header, bases, start))
+}
+
 /// The unwind tables of a module.
 pub(super) struct Tables {
     header: ParsedEhFrameHdr<Reader>,
@@ -74,22 +115,6 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The tables whose search table lies at address `header`, in `bytes`; `segment_from` finds the bytes of
-    /// another address of the module.
-    pub(super) fn new(
-        header: u64,
-        bytes: &'static [u8],
-        segment_from: impl Fn(u64, &mut Probe) -> Option<&'static [u8]>,
-        probe: &mut Probe,
-    ) -> Option<Tables> {
-        let bases = BaseAddresses::default().set_eh_frame_hdr(header);
-        let header = EhFrameHdr::new(bytes, LittleEndian).parse(&bases, ADDRESS_BYTES).ok()?;
-        let start = header.eh_frame_ptr().direct().ok()?;
-        let mut frames = EhFrame::new(segment_from(start, probe)?, LittleEndian);
-        frames.set_address_size(ADDRESS_BYTES);
-        Some(Tables { header, frames, bases: bases.set_eh_frame(start) })
-    }
-
     /// The description of the function at `pc`.
     #[inline(never)]
     pub(super) fn find(&self, pc: u64) -> Option<Fde> {

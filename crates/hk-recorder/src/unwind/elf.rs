@@ -70,11 +70,17 @@ pub(super) struct ProgramHeader {
 }
 
 impl ProgramHeader {
+    /// Where the segment is mapped, of a file mapped with `bias`.
+    pub(super) fn range(&self, bias: u64) -> (u64, u64) {
+        let start = bias.wrapping_add(self.address);
+        (start, start.saturating_add(self.memory_bytes))
+    }
+
     /// Whether this is the segment at `address`, of a file mapped with `bias`. Zeroed data and the rest of
     /// the last page are part of it.
     pub(super) fn covers(&self, bias: u64, address: u64) -> bool {
-        let start = bias.wrapping_add(self.address);
-        let end = start.saturating_add(self.memory_bytes).checked_next_multiple_of(PAGE_BYTES as u64);
+        let (start, end) = self.range(bias);
+        let end = end.checked_next_multiple_of(PAGE_BYTES as u64);
         self.kind == PT_LOAD && start <= address && end.is_some_and(|end| address < end)
     }
 }

@@ -1,13 +1,17 @@
 //! Walking by rules that are known: some nanoseconds a frame.
 //!
 //! A frame's caller needs the stack pointer and the frame pointer alone, in nearly all code. [`RuleCache`] has
-//! the rule for a program counter, or it is made from the unwind tables ([`super::cfi`]) and put there. Where
-//! that does not do (signal trampolines, expressions) the exact [`Walk`] is taken from the start to past that
-//! frame. What comes out is what the exact walk gives, frame by frame, and how the stack ends.
+//! the rule for a program counter, or it is made from the unwind tables ([`super::cfi`]) and put there. At a
+//! signal trampoline both, and the program counter, are read from where the kernel put them. Where that does not
+//! do (other registers, expressions) the exact [`Walk`] is taken from the start to past that frame. What comes out
+//! is what the exact walk gives, frame by frame, and how the stack ends.
+
+#[cfg(test)]
+extern crate std;
 
 use super::module::Module;
 use super::module_log::ModuleLog;
-use super::rule::{PackedRule, RuleKind};
+use super::rule::{PackedRule, RuleKind, Trampoline};
 use super::rule_cache::RuleCache;
 use super::trace::Trace;
 use super::{Ended, Walk, signal};
@@ -16,6 +20,12 @@ use crate::region::Words;
 use crate::registers::{Innermost, Registers};
 use crate::stack_words::StackReader;
 use hk_format::StackState;
+
+#[cfg(test)]
+std::thread_local! {
+    /// How often a thread had to take an exact step.
+    pub(crate) static EXACT_STEPS: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+}
 
 /// What a walk is made with.
 pub(crate) struct Walker<'a> {
@@ -70,10 +80,10 @@ impl Walker<'_> {
                 trace.restart();
             }
             trace.push(code.wrapping_add(1), rule.module());
-            let stepped = if rule.is(RuleKind::Complicated) {
-                at.step_exactly(registers, &mut exact, steps)
-            } else {
+            let stepped = if !rule.needs_more() {
                 at.step(rule, &mut reader)
+            } else {
+                at.step_specially(rule, &mut reader, registers, &mut exact, steps)
             };
             if let Some(ended) = stepped {
                 break ended;
@@ -114,16 +124,27 @@ fn rule_at(pc: u64, module: Option<&Module>, loads: u64) -> PackedRule {
     {
         let broken = PackedRule::plain(RuleKind::Broken);
         let row = tables.row(&fde, pc);
-        return row.map_or(broken, |row| PackedRule::of_row(&row, &tables, fde.is_signal_trampoline()));
+        return row.map_or(broken, |row| PackedRule::of_row(&row, &tables, pc, fde.is_signal_trampoline()));
     }
     if module.is_some_and(Module::is_loader) {
         return PackedRule::plain(RuleKind::End);
     }
+    trampoline_at(pc, module, &mut probe).unwrap_or(PackedRule::guess(loads))
+}
+
+/// The rule at `pc` if a trampoline without tables begins there, or after it.
+fn trampoline_at(pc: u64, module: Option<&Module>, probe: &mut Probe) -> Option<PackedRule> {
     // The program counter is `pc` if the frame was interrupted, and else the next.
-    if signal::is_trampoline(pc, &mut probe) || signal::is_trampoline(pc.wrapping_add(1), &mut probe) {
-        return PackedRule::plain(RuleKind::Complicated);
-    }
-    PackedRule::guess(loads)
+    let trampoline = if signal::is_trampoline(pc, probe) {
+        Trampoline::Interrupted
+    } else if signal::is_trampoline(pc.wrapping_add(1), probe) {
+        Trampoline::ReturnedTo
+    } else {
+        return None;
+    };
+    // What was generated at run time may be something else by the next time.
+    let rule = module.and_then(|_| PackedRule::signal(0, trampoline));
+    Some(rule.unwrap_or(PackedRule::plain(RuleKind::Complicated)))
 }
 
 impl Position {
@@ -189,9 +210,43 @@ impl Position {
         self.return_to(frame.wrapping_add(16), 16, reader)
     }
 
+    /// [`Position::step`] where more has to be known.
     #[cold]
     #[inline(never)]
+    fn step_specially(
+        &mut self,
+        rule: PackedRule,
+        reader: &mut StackReader<'_>,
+        registers: &Registers,
+        exact: &mut Exact,
+        steps: usize,
+    ) -> Option<Ended> {
+        if self.step_out_of_handler(rule, reader) {
+            return None;
+        }
+        self.step_exactly(registers, exact, steps)
+    }
+
+    /// Goes on to the frame that a signal interrupted. Stays, and says so, if the rule is not one for that, or
+    /// something is odd.
+    fn step_out_of_handler(&mut self, rule: PackedRule, reader: &mut StackReader<'_>) -> bool {
+        if !rule.is(RuleKind::Signal) || !rule.is_for(self.interrupted) {
+            return false;
+        }
+        let context = self.sp.wrapping_add(rule.cfa_offset());
+        let Some(frame) = signal::interrupted_frame(context, reader).filter(|frame| frame.pc != 0) else {
+            return false;
+        };
+        // The handler may have run on a stack of its own.
+        reader.follow(frame.sp);
+        *self = Position { pc: frame.pc, sp: frame.sp, bp: frame.bp, interrupted: true };
+        true
+    }
+
+    #[inline(never)]
     fn step_exactly(&mut self, registers: &Registers, exact: &mut Exact, steps: usize) -> Option<Ended> {
+        #[cfg(test)]
+        EXACT_STEPS.set(EXACT_STEPS.get() + 1);
         let (walk, done) = exact.get_or_insert_with(|| (Walk::new(registers), 0));
         while *done <= steps {
             if let Some(ended) = walk.step() {

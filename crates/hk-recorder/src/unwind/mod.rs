@@ -22,6 +22,8 @@ mod signal;
 pub(crate) mod tests;
 mod trace;
 
+#[cfg(test)]
+pub(crate) use fast::EXACT_STEPS;
 pub(crate) use fast::Walker;
 pub(crate) use module_entry::ModuleEntry;
 pub use module_list::ModuleList;
@@ -32,7 +34,7 @@ pub(crate) use trace::{Trace, module_of, return_address_of};
 
 use crate::probe::Probe;
 use crate::registers::{Innermost, Registers};
-use cfi::{Base, Row, Rule};
+use cfi::{Base, Row, Rule, TableBytes};
 use hk_format::StackState;
 use module::Module;
 
@@ -58,6 +60,15 @@ pub(crate) struct Walk {
     /// interrupted by a signal, or the registers were captured there.
     interrupted: bool,
     probe: Probe,
+    /// What the last frame lay in: the next one often does.
+    place: Option<Place>,
+}
+
+/// A module, found by one of its segments.
+#[derive(Clone, Copy)]
+struct Place {
+    module: Module,
+    tables: Option<TableBytes>,
 }
 
 /// The frame has no caller, or none that can be found.
@@ -72,7 +83,7 @@ impl Walk {
         values[RBP] = registers.rbp;
         values[RBX] = registers.rbx;
         values[12..16].copy_from_slice(&[registers.r12, registers.r13, registers.r14, registers.r15]);
-        Walk { values, interrupted: true, probe: Probe::default() }
+        Walk { values, interrupted: true, probe: Probe::default(), place: None }
     }
 
     /// Goes on to the first frame that is to be kept. If the own frames cannot be left, stays where it is.
@@ -139,21 +150,34 @@ impl Walk {
         if self.interrupted { self.values[RIP] } else { self.values[RIP].wrapping_sub(1) }
     }
 
+    /// Finds what `pc` lies in, if it is not what the last frame lay in. (That stays loaded meanwhile, as its code
+    /// is running.)
+    fn find_place(&mut self, pc: u64) {
+        let is_same = |place: &Place| (place.module.segment.0..place.module.segment.1).contains(&pc);
+        if self.place.as_ref().is_some_and(is_same) {
+            return;
+        }
+        self.place = Module::find(pc).map(|module| {
+            let tables = module.table_bytes(&mut self.probe);
+            Place { module, tables }
+        });
+    }
+
     fn caller(mut self) -> Result<Walk, Ended> {
         let pc = self.code_address();
-        let module = Module::find(pc);
-        if let Some(tables) = module.and_then(|module| module.unwind_tables(&mut self.probe))
+        self.find_place(pc);
+        if let Some(tables) = self.place.and_then(|place| place.tables?.parse())
             && let Some(fde) = tables.find(pc)
         {
             let row = tables.row(&fde, pc).ok_or(StackState::Broken)?;
             return self.apply(&row, &tables, fde.is_signal_trampoline());
         }
         // The first code of all, which runs the libraries' constructors, has no tables and no caller.
-        if module.is_some_and(|module| module.is_loader()) {
+        if self.place.is_some_and(|place| place.module.is_loader()) {
             return Err(StackState::Whole);
         }
         if let Some(values) = signal::interrupted_registers(&self.values, &mut self.probe) {
-            return Ok(Walk { values, interrupted: true, probe: self.probe });
+            return Ok(Walk { values, interrupted: true, ..self });
         }
         self.by_frame_pointer()
     }

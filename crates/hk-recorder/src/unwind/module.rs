@@ -4,7 +4,7 @@
 //! later has a function that takes none ([`loader`]); elsewhere, /proc/self/maps tells the same, slower.
 #![allow(unsafe_code, reason = "views the mapped unwind tables")]
 
-use super::cfi::Tables;
+use super::cfi::{TableBytes, Tables};
 use super::elf::{PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, ProgramHeader, ProgramHeaders};
 use super::loader;
 use crate::maps;
@@ -25,6 +25,8 @@ pub(super) struct Module {
     pub(super) start: u64,
     /// End of its mappings.
     pub(super) end: u64,
+    /// The segment that it was found by.
+    pub(super) segment: (u64, u64),
     /// What the loader added to the addresses in the file.
     pub(super) bias: u64,
     /// Address of `.eh_frame_hdr`, 0 if there is none.
@@ -63,12 +65,13 @@ impl Module {
         // glibc gives the range of a single segment where there are gaps between segments (as in programs
         // that are linked for huge pages). Then the file begins at its bias, which the program itself may
         // lack: its program headers are in its first page.
-        let start = [found.map_start, bias, program_start()].into_iter().find(|&start| {
-            ProgramHeaders::at(start, &mut probe)
-                .is_some_and(|mut headers| headers.any(|header| header.covers(bias, address)))
+        let (start, header) = [found.map_start, bias, program_start()].into_iter().find_map(|start| {
+            let mut headers = ProgramHeaders::at(start, &mut probe)?;
+            Some((start, headers.find(|header| header.covers(bias, address))?))
         })?;
-        let mut module =
-            Module { start, end: found.map_end, bias, eh_frame_hdr: found.eh_frame_hdr, loader_path };
+        let segment = header.range(bias);
+        let (end, eh_frame_hdr) = (found.map_end, found.eh_frame_hdr);
+        let mut module = Module { start, end, segment, bias, eh_frame_hdr, loader_path };
         module.end = module.end_of_segments(&mut probe);
         Some(module)
     }
@@ -76,12 +79,16 @@ impl Module {
     /// The module at `address`, by the mappings of its file.
     pub(super) fn by_maps(address: u64) -> Option<Module> {
         let start = maps::file_start(address)?;
-        let mut module = Module { start, end: start, bias: 0, eh_frame_hdr: 0, loader_path: 0 };
+        let segment = (0, 0);
+        let mut module = Module { start, end: start, segment, bias: 0, eh_frame_hdr: 0, loader_path: 0 };
         let mut probe = Probe::default();
         let mut headers = module.program_headers(&mut probe);
         let first = headers.clone().find(|header| header.kind == PT_LOAD)?;
         module.bias = start.wrapping_sub(first.address - first.address % PAGE_BYTES as u64);
         module.end = module.end_of_segments(&mut probe);
+        if let Some(header) = headers.clone().find(|header| header.covers(module.bias, address)) {
+            module.segment = header.range(module.bias);
+        }
         if let Some(tables) = headers.find(|header| header.kind == PT_GNU_EH_FRAME) {
             module.eh_frame_hdr = module.bias.wrapping_add(tables.address);
         }
@@ -90,16 +97,17 @@ impl Module {
 
     /// The unwind tables, if the module has them.
     pub(super) fn unwind_tables(&self, probe: &mut Probe) -> Option<Tables> {
+        self.table_bytes(probe).and_then(TableBytes::parse)
+    }
+
+    /// Where the unwind tables lie, if the module has them.
+    pub(super) fn table_bytes(&self, probe: &mut Probe) -> Option<TableBytes> {
         let header = self.eh_frame_hdr;
         if header == 0 {
             return None;
         }
-        Tables::new(
-            header,
-            self.segment_from(header, probe)?,
-            |address, probe| self.segment_from(address, probe),
-            probe,
-        )
+        let bytes = self.segment_from(header, probe)?;
+        TableBytes::new(header, bytes, |address| self.segment_from(address, probe))
     }
 
     /// The mapped bytes from `address` to the end of its segment, if that is one of constants.

@@ -1,6 +1,7 @@
 //! What a step needs to know at a program counter, in one word.
 
-use super::cfi::{Base, Row, Rule, Tables};
+use super::cfi::{Base, ExpressionRef, Row, Rule, Tables};
+use super::signal::offset_of;
 use super::{RBP, REGISTER_COUNT, RIP, RSP};
 
 /// A packed rule: its kind in the lowest 4 bits, then how far the frame address is above its register (20 bits,
@@ -24,15 +25,31 @@ pub(crate) enum RuleKind {
     End = 4,
     /// The tables make no sense.
     Broken = 5,
-    /// Only an exact step will do.
-    Complicated = 6,
     /// The frame address is in memory, at the frame pointer minus an offset, and the frame pointer is saved
     /// where it points: functions that align their stack.
-    Aligned = 7,
+    Aligned = 6,
+    /// A signal trampoline: the kernel's `ucontext` is at the stack pointer plus an offset, and the caller is what
+    /// was interrupted. In place of where the frame pointer is saved the rule carries a [`Trampoline`].
+    Signal = 7,
+    /// Only an exact step will do. This and the one before are told from others by their numbers.
+    Complicated = 8,
 }
 
-/// Operations of expressions: the frame pointer plus an offset, and what lies there.
+/// Frames at a program counter that a signal rule is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub(super) enum Trampoline {
+    /// All: the tables say so.
+    Described = 0,
+    /// Those that were interrupted there: the trampoline, which has no tables, begins at the program counter.
+    Interrupted = 1,
+    /// Those that the handler returns to: it begins after it.
+    ReturnedTo = 2,
+}
+
+/// Operations of expressions: the frame or stack pointer plus an offset, and what lies there.
 const DW_OP_BREG_RBP: u8 = 0x76;
+const DW_OP_BREG_RSP: u8 = 0x77;
 const DW_OP_DEREF: u8 = 0x06;
 const CFA_SHIFT: u32 = 4;
 const CFA_BITS: u32 = 20;
@@ -53,13 +70,17 @@ impl PackedRule {
         PackedRule(kind as u64)
     }
 
-    /// The rule that a row of the unwind tables makes.
-    pub(super) fn of_row(row: &Row, tables: &Tables, is_signal_trampoline: bool) -> PackedRule {
-        let rule = if is_signal_trampoline { None } else { Self::try_of_row(row, tables) };
+    /// The rule that a row of the unwind tables makes at `pc`.
+    pub(super) fn of_row(row: &Row, tables: &Tables, pc: u64, is_signal_trampoline: bool) -> PackedRule {
+        let rule = if is_signal_trampoline {
+            Self::try_of_signal_row(row, tables)
+        } else {
+            Self::try_of_row(row, tables, pc)
+        };
         rule.unwrap_or(Self::plain(RuleKind::Complicated))
     }
 
-    fn try_of_row(row: &Row, tables: &Tables) -> Option<PackedRule> {
+    fn try_of_row(row: &Row, tables: &Tables, pc: u64) -> Option<PackedRule> {
         let (kind, offset) = match row.base {
             Base::Register { register: RSP, offset } => (RuleKind::StackPointer, offset),
             Base::Register { register: RBP, offset } => (RuleKind::FramePointer, offset),
@@ -67,7 +88,13 @@ impl PackedRule {
             Base::Register { register: REGISTER_COUNT.., .. } => {
                 return Some(Self::plain(RuleKind::Broken));
             }
-            Base::Expression(expression) => (RuleKind::Aligned, aligned_offset(tables.code(expression)?)?),
+            Base::Expression(expression) => {
+                let code = tables.code(expression)?;
+                match aligned_offset(code) {
+                    Some(offset) => (RuleKind::Aligned, offset),
+                    None => (RuleKind::StackPointer, linkage_offset(code, pc)?),
+                }
+            }
             Base::Register { .. } => return None,
         };
         if !matches!(row.rules[RSP], Rule::Same | Rule::Undefined | Rule::ValOffset(0)) {
@@ -89,6 +116,33 @@ impl PackedRule {
             _ => return None,
         };
         Self::with_offsets(kind, offset, saved)
+    }
+
+    /// That of a trampoline, if its tables say that the registers are where the kernel puts them.
+    fn try_of_signal_row(row: &Row, tables: &Tables) -> Option<PackedRule> {
+        let offset = |expression: ExpressionRef| above_stack_pointer(tables.code(expression)?);
+        let Base::Expression(frame) = row.base else { return None };
+        let [stack_pointer @ .., DW_OP_DEREF] = tables.code(frame)? else { return None };
+        let context = above_stack_pointer(stack_pointer)? - offset_of(RSP)?;
+        for register in [RSP, RBP, RIP] {
+            let Rule::Expression(expression) = row.rules[register] else { return None };
+            if offset(expression)? != context + offset_of(register)? {
+                return None;
+            }
+        }
+        Self::signal(context, Trampoline::Described)
+    }
+
+    /// That of a trampoline with the `ucontext` so many bytes above the stack pointer.
+    pub(super) fn signal(context: i64, trampoline: Trampoline) -> Option<PackedRule> {
+        Self::with_offsets(RuleKind::Signal, context, trampoline as i64 * WORD_BYTES)
+    }
+
+    /// Whether a signal rule is for a frame that was interrupted at its program counter, or was not.
+    pub(super) fn is_for(self, interrupted: bool) -> bool {
+        let only = if interrupted { Trampoline::Interrupted } else { Trampoline::ReturnedTo };
+        let trampoline = self.saved_below() / WORD_BYTES as u64;
+        trampoline == Trampoline::Described as u64 || trampoline == only as u64
     }
 
     /// A guess at code that is in no module, as long as none is loaded.
@@ -127,6 +181,12 @@ impl PackedRule {
         self.0 & ((1 << CFA_SHIFT) - 1) == kind as u64
     }
 
+    /// Whether more has to be known than the stack and frame pointers.
+    #[inline(always)]
+    pub(super) fn needs_more(self) -> bool {
+        self.0 & ((1 << CFA_SHIFT) - 1) >= RuleKind::Signal as u64
+    }
+
     /// How many bytes the frame address lies above its register (or, aligned, is kept below it).
     #[inline(always)]
     pub(crate) fn cfa_offset(self) -> u64 {
@@ -155,6 +215,39 @@ fn aligned_offset(code: &[u8]) -> Option<i64> {
     // A signed LEB128 number of one byte: bit 6 is its sign.
     match *code {
         [DW_OP_BREG_RBP, offset @ 0x40..0x80, DW_OP_DEREF] => Some(0x80 - i64::from(offset)),
+        _ => None,
+    }
+}
+
+/// How far above the stack pointer the frame address is at `pc` in a linkage table, if the code is what linkers
+/// write for all entries: 8, and from some byte of the entry's sixteen on, when a number has been pushed, 16.
+fn linkage_offset(code: &[u8], pc: u64) -> Option<i64> {
+    const DW_OP_BREG_RIP: u8 = 0x80;
+    const AND: u8 = 0x1a;
+    const GE: u8 = 0x2a;
+    const SHL: u8 = 0x24;
+    const PLUS: u8 = 0x22;
+    const LITERAL: u8 = 0x30;
+    const THREE: u8 = LITERAL + 3;
+    const FIFTEEN: u8 = LITERAL + 15;
+    let pushed_from = match *code {
+        [DW_OP_BREG_RSP, 8, DW_OP_BREG_RIP, 0, FIFTEEN, AND, byte @ 0x30..=0x3f, GE, THREE, SHL, PLUS] => {
+            u64::from(byte - LITERAL)
+        }
+        _ => return None,
+    };
+    // The program counter is `pc` if the frame was interrupted, as all in such a table are, or else the next.
+    let offset = |pc: u64| if pc % 16 >= pushed_from { 16 } else { 8 };
+    (offset(pc) == offset(pc.wrapping_add(1))).then(|| offset(pc))
+}
+
+/// How far above the stack pointer the place is that the code says, if it is one of those in a `ucontext`.
+fn above_stack_pointer(code: &[u8]) -> Option<i64> {
+    // A signed LEB128 number of two bytes, of which the second is not negative.
+    match *code {
+        [DW_OP_BREG_RSP, low, high @ 0..0x40] if low >= 0x80 => {
+            Some(i64::from(low & 0x7f) | (i64::from(high) << 7))
+        }
         _ => None,
     }
 }
