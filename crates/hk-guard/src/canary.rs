@@ -1,4 +1,8 @@
-//! What stands in a block's pages beside it: bytes that depend on their address, so that a copy of a neighbour does not pass for them.
+//! What stands in a block's pages beside it: bytes that depend on where in the page they are, so that a copy of a neighbour does not pass
+//! for them. They are copied from a page that has them all, and compared with it, as libc does both at some tens of bytes a cycle:
+//! most of a page is filled and looked at for each block.
+
+use crate::layout::PAGE_BYTES;
 
 /// Where something else stands than what was put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,24 +13,32 @@ pub struct Damage {
     pub end: usize,
 }
 
-const WORD_BYTES: usize = size_of::<u64>();
+#[repr(align(4096))]
+struct Page([u8; PAGE_BYTES]);
 
-/// The bytes for the aligned word at an address. No byte of it is zero, as memory is by itself; and no more than two instructions, so that the
-/// compiler makes vectors of it: most of a page is filled and looked at for each block.
-const fn pattern(address: usize) -> u64 {
-    (address as u64 ^ 0x5bd1_e995_9e37_79b9) | 0x8181_8181_8181_8181
+static PAGE: Page = Page(page());
+
+/// No byte is zero, as memory is by itself.
+const fn page() -> [u8; PAGE_BYTES] {
+    let mut bytes = [0; PAGE_BYTES];
+    let mut at = 0;
+    while at < PAGE_BYTES {
+        bytes[at] = (((at as u32).wrapping_mul(0x9e37_79b9) >> 23) as u8) | 0x81;
+        at += 1;
+    }
+    bytes
 }
 
-fn byte(address: usize) -> u8 {
-    let word = pattern(address & !(WORD_BYTES - 1));
-    word.to_ne_bytes()[address % WORD_BYTES]
-}
-
-/// Bytes up to the first whole word, whole words, and bytes behind them.
-fn parts(start: usize, bytes: usize) -> (usize, usize, usize) {
-    let before = (start.next_multiple_of(WORD_BYTES) - start).min(bytes);
-    let words = (bytes - before) / WORD_BYTES;
-    (before, words, bytes - before - words * WORD_BYTES)
+/// The range in parts that lie in a page each: where in the range, and the bytes that belong there.
+fn parts(start: usize, bytes: usize) -> impl Iterator<Item = (usize, &'static [u8])> {
+    let mut at = 0;
+    core::iter::from_fn(move || {
+        let from = (start + at) % PAGE_BYTES;
+        let len = (PAGE_BYTES - from).min(bytes - at);
+        let part = (at, &PAGE.0[from..from + len]);
+        at += len;
+        (len > 0).then_some(part)
+    })
 }
 
 /// Fills the range.
@@ -34,17 +46,10 @@ fn parts(start: usize, bytes: usize) -> (usize, usize, usize) {
 /// # Safety
 /// It is writable, and nobody else uses it.
 pub unsafe fn fill(start: *mut u8, bytes: usize) {
-    let (before, words, behind) = parts(start.addr(), bytes);
-    let middle = start.wrapping_add(before);
-    for word in 0..words {
-        let place = middle.cast::<u64>().wrapping_add(word);
-        // SAFETY: inside the range, and aligned.
-        unsafe { place.write(pattern(place.addr())) };
-    }
-    let ends = (0..before).chain(bytes - behind..bytes);
-    for place in ends.map(|at| start.wrapping_add(at)) {
-        // SAFETY: inside the range.
-        unsafe { place.write(byte(place.addr())) };
+    for (at, canary) in parts(start.addr(), bytes) {
+        let place = start.wrapping_add(at);
+        // SAFETY: inside the range, by the caller's word; the canary is a static.
+        unsafe { place.copy_from_nonoverlapping(canary.as_ptr(), canary.len()) };
     }
 }
 
@@ -53,20 +58,13 @@ pub unsafe fn fill(start: *mut u8, bytes: usize) {
 /// # Safety
 /// It is readable. If it is written to meanwhile, which only a bug of the program does, the answer is that of some moment.
 pub unsafe fn check(start: *const u8, bytes: usize) -> Option<Damage> {
-    let (before, words, behind) = parts(start.addr(), bytes);
-    let middle = start.wrapping_add(before);
-    let mut differences = 0;
-    for word in 0..words {
-        let place = middle.cast::<u64>().wrapping_add(word);
-        // SAFETY: inside the range, and aligned.
-        differences |= unsafe { place.read() } ^ pattern(place.addr());
-    }
-    for place in (0..before).chain(bytes - behind..bytes).map(|at| start.wrapping_add(at)) {
-        // SAFETY: inside the range.
-        differences |= u64::from(unsafe { place.read() } ^ byte(place.addr()));
-    }
+    let is_whole = parts(start.addr(), bytes).all(|(at, canary)| {
+        let place = start.wrapping_add(at);
+        // SAFETY: inside the range, by the caller's word.
+        unsafe { core::slice::from_raw_parts(place, canary.len()) == canary }
+    });
     // SAFETY: the caller's word.
-    if differences == 0 { None } else { unsafe { find(start, bytes) } }
+    if is_whole { None } else { unsafe { find(start, bytes) } }
 }
 
 /// # Safety
@@ -76,7 +74,7 @@ unsafe fn find(start: *const u8, bytes: usize) -> Option<Damage> {
     let mut damage: Option<Damage> = None;
     for place in (0..bytes).map(|at| start.wrapping_add(at)) {
         // SAFETY: inside the range. Volatile, as the program may be writing.
-        if unsafe { place.read_volatile() } != byte(place.addr()) {
+        if unsafe { place.read_volatile() } != PAGE.0[place.addr() % PAGE_BYTES] {
             let start = damage.map_or(place.addr(), |damage| damage.start);
             damage = Some(Damage { start, end: place.addr() + 1 });
         }
@@ -115,7 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_it_is_zero() {
-        assert!((0..4096).all(|address| byte(address) != 0));
+    fn no_byte_of_it_is_zero_and_neighbours_differ() {
+        assert!(PAGE.0.iter().all(|&byte| byte != 0));
+        for distance in [1, 8, 16, 64] {
+            let alike = (distance..PAGE_BYTES).filter(|&at| PAGE.0[at] == PAGE.0[at - distance]).count();
+            assert!(alike < PAGE_BYTES / 8, "{alike} bytes are as those {distance} before");
+        }
     }
 }

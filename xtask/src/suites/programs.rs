@@ -153,8 +153,14 @@ pub fn suite(context: &mut Context) {
     }
 }
 
-/// The arguments for a run in which all blocks are guarded; None if the same program has one already.
+/// Whose alarms leave no time for guarded blocks: one every 15 us, with five blocks each, of some 5 us.
+const TOO_BUSY: &[&str] = &["signal_leak"];
+
+/// The arguments for a run in which all blocks are guarded; None if there is none, or the same program has one already.
 fn lighter(program: &Program, args: &'static [&'static str]) -> Option<&'static [&'static str]> {
+    if TOO_BUSY.contains(&program.name) {
+        return None;
+    }
     let Some((_, lighter)) = LIGHTER.iter().find(|(name, _)| *name == program.name) else {
         return Some(args);
     };
