@@ -83,23 +83,30 @@ pub fn collect(args: &Args, cache: &Cache) -> Result<(Vec<Allocator>, Vec<String
 
 /// Our own entries: what `--lib` names, else the library beside this program.
 fn ours(args: &Args) -> Result<Vec<Result<Allocator, String>>, String> {
-    let entry = |name: &str, path: &Path| {
+    let entry = |name: &str, path: &Path, settings: Option<&str>| {
         let library = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
         let mut entry = Allocator::new(name, Some(library), "");
         entry.ours = true;
-        entry.env.extend(args.settings.iter().map(|text| ("HEAPKEEPER".to_string(), text.clone())));
+        let settings = settings.or(args.settings.as_deref());
+        entry.env.extend(settings.map(|text| ("HEAPKEEPER".to_string(), text.to_string())));
         Ok::<_, String>(entry)
     };
     if args.libs.is_empty() {
         let beside = std::env::current_exe().unwrap_or_default().with_file_name("libheapkeeper_preload.so");
-        let made = entry("heapkeeper", &beside).map_err(|why| {
+        let made = entry("heapkeeper", &beside, None).map_err(|why| {
             format!("{why}; build it with `cargo build -p hk-preload --release` or name one with --lib")
         });
         return Ok(vec![made]);
     }
-    let named = args.libs.iter().map(|text| match text.split_once('=') {
-        Some((name, path)) => entry(name, Path::new(path)),
-        None => entry("heapkeeper", Path::new(text)),
+    let named = args.libs.iter().map(|text| {
+        let (build, settings) = match text.split_once(',') {
+            Some((build, settings)) => (build, Some(settings)),
+            None => (text.as_str(), None),
+        };
+        match build.split_once('=') {
+            Some((name, path)) => entry(name, Path::new(path), settings),
+            None => entry("heapkeeper", Path::new(build), settings),
+        }
     });
     named.map(|made| made.map(Ok)).collect::<Result<_, _>>().map_err(|why: String| format!("--lib {why}"))
 }

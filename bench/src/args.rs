@@ -26,8 +26,9 @@ pub struct Args {
     pub allocators: Vec<String>,
 
     /// Heapkeeper's preload library (default: the one beside this program). Given more than once, with
-    /// names, several builds are compared: `--lib old=PATH --lib new=PATH`
-    #[arg(long = "lib", value_name = "[NAME=]PATH")]
+    /// names, several builds are compared: `--lib old=PATH --lib new=PATH`; or one with several settings:
+    /// `--lib off=PATH --lib on=PATH,guard=1/50`
+    #[arg(long = "lib", value_name = "[NAME=]PATH[,SETTINGS]")]
     pub libs: Vec<String>,
 
     /// Settings for Heapkeeper (the HEAPKEEPER variable), e.g. `mode=keep`

@@ -37,6 +37,7 @@ impl<H: Host> ProcessHeap<H> {
         let process = H::process();
         process.stop.forget_others();
         thread_names::forget_thread_id();
+        process.count_guarded_anew();
         // The heap may have noticed the fork before libc called us.
         if !process.is_recorded() {
             process.record_process(ProcessOrigin::Fork);

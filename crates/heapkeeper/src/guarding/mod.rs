@@ -185,6 +185,12 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
+    /// In a fork child: what is guarded from here on is counted as its own.
+    pub(crate) fn count_guarded_anew(&self) {
+        self.guarding.guarded.store(0, Ordering::Relaxed);
+        self.guarding.unguarded.store(0, Ordering::Relaxed);
+    }
+
     /// Says whether signal handlers may interrupt the process and allocate.
     pub fn expect_signals(&self, signals: bool) {
         self.heap.expect_signals(signals);
