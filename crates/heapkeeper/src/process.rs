@@ -204,7 +204,11 @@ impl<H: Host> ProcessHeap<H> {
 
     fn allocate_zeroed_slow(&self, bytes: usize, family: Family) -> *mut u8 {
         if let Some(block) = self.guarded_if_on(bytes, 1, family) {
-            // Its pages are new.
+            if self.guarding.guards.is_batched() {
+                // SAFETY: a new block of `bytes`.
+                unsafe { block.write_bytes(0, bytes) };
+            }
+            // Else its pages are new.
             return block;
         }
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {

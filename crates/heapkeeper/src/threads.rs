@@ -62,6 +62,7 @@ unsafe extern "C" fn thread_ends<H: Host>(round: *mut c_void) {
         return process.arm_thread_exit(round.addr() + 1);
     }
     process.guarding.stacks.thread_ends();
+    thread_names::note_last_name(&process.guarding.names);
     let heap = process.current();
     if !heap.is_sentinel() {
         process.set_current(&process.ended);

@@ -1,4 +1,8 @@
-//! Freed blocks whose pages are closed some at a time: half as much work, for a window in which a read of freed memory goes unseen.
+//! Freed blocks whose pages are closed some at a time: a fourth of the work, for a window in which a read of freed memory goes unseen.
+//!
+//! Pages of neighbours are closed by protection, with what they hold, by one call; they are opened again likewise, and no page is ever
+//! fetched twice. For that their memory is not given back, so that fewer freed blocks rest; and blocks are not zero when they are handed out.
+//! Each such run is a mapping of its own: with a batch of 64, and 16,384 blocks that rest, there are some 500.
 //!
 //! As long as a block waits its bytes are a canary, so that writes are found when its pages are closed; a second free is found at once. Only
 //! blocks of a page wait; and never more than the batch.
@@ -7,12 +11,14 @@ use crate::canary::{self, Damage};
 use crate::guards::{Guards, spent_on};
 use crate::layout::{Data, Kind, PAGE_BYTES};
 use crate::pool::Area;
-use crate::slot::{Life, Slot, SlotId, State};
+use crate::slot::{DENIED, Life, OPENED, Slot, SlotId, State};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use hk_os::GuardOs;
 
 /// So many blocks may wait, at most.
 pub const BATCH_MAX: usize = 64;
+/// Neighbours that are worth a mapping of their own.
+const RUN_MIN: usize = 8;
 
 /// See the module head.
 #[derive(Debug)]
@@ -31,6 +37,11 @@ impl Batch {
 }
 
 impl<O: GuardOs> Guards<O> {
+    /// Whether freed blocks wait, so that new ones are not zero.
+    pub fn is_batched(&self) -> bool {
+        self.batch.size.load(Ordering::Relaxed) > 0
+    }
+
     /// So many freed blocks may wait for their guards, at most [`BATCH_MAX`]; 0: none, which is the rule.
     pub fn set_batch(&self, blocks: usize) {
         self.batch.size.store(blocks.min(BATCH_MAX), Ordering::Relaxed);
@@ -39,7 +50,7 @@ impl<O: GuardOs> Guards<O> {
     /// Whether a freed block is to wait; then it does.
     pub(crate) fn waits(&self, id: SlotId, slot: &Slot, life: &Life) -> bool {
         let is_page = life.pages_end - life.pages_start == PAGE_BYTES;
-        let is_plain = slot.opened.load(Ordering::Relaxed) == 0;
+        let is_plain = !slot.has_mark(OPENED);
         if self.batch.size.load(Ordering::Relaxed) == 0 || !is_page || !is_plain {
             return false;
         }
@@ -99,15 +110,17 @@ impl<O: GuardOs> Guards<O> {
         }
     }
 
-    /// Neighbours are closed at once, with the guards between them, which are closed already.
+    /// Neighbours are closed at once, with the guards between them. Few are not worth a mapping.
     fn close_runs(&self, ids: &[u32]) {
         for run in ids.chunk_by(|before, id| before + 1 == *id) {
             let ends = (self.data_of(SlotId(run[0])), self.data_of(SlotId(run[run.len() - 1])));
-            if let (Some(first), Some(last)) = ends
-                && first.start < last.end
-                && last.end - first.start == (2 * run.len() - 1) * PAGE_BYTES
-            {
-                self.close(Data { start: first.start, end: last.end });
+            let (Some(first), Some(last)) = ends else { continue };
+            let range = Data { start: first.start, end: last.end };
+            let is_together = last.end.wrapping_sub(first.start) == (2 * run.len() - 1) * PAGE_BYTES;
+            if is_together && run.len() >= RUN_MIN && self.deny(range) {
+                run.iter().for_each(|&id| Area::slot(self, SlotId(id)).set_mark(DENIED));
+            } else if is_together {
+                self.close(range);
             } else {
                 run.iter().filter_map(|&id| self.data_of(SlotId(id))).for_each(|data| _ = self.close(data));
             }

@@ -2,8 +2,7 @@
 
 use crate::guards::Guards;
 use crate::layout::{Data, PAGE_BYTES};
-use crate::slot::{Life, SlotId, State};
-use core::sync::atomic::Ordering;
+use crate::slot::{DENIED, Life, OPENED, SlotId, State};
 use hk_os::GuardOs;
 
 /// What is wrong with an access.
@@ -88,10 +87,12 @@ impl<O: GuardOs> Guards<O> {
             return false;
         }
         let offset = (address - self.base_address()) / PAGE_BYTES * PAGE_BYTES;
-        if let Some((id, _)) = self.slot_at(address) {
-            crate::pool::Area::slot(self, id).opened.store(1, Ordering::Relaxed);
-        }
-        self.open(Data { start: offset, end: offset + PAGE_BYTES })
+        let range = Data { start: offset, end: offset + PAGE_BYTES };
+        let Some((id, _)) = self.slot_at(address) else { return self.open(range) };
+        let slot = crate::pool::Area::slot(self, id);
+        slot.set_mark(OPENED);
+        let is_denied = slot.has_mark(DENIED) && self.data_of(id).is_some_and(|data| offset < data.end);
+        if is_denied { self.permit(range) } else { self.open(range) }
     }
 
     /// How many bytes of a buffer are a block's own, if its start lies in the area: fewer than it has, where it goes beyond.

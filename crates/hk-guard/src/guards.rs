@@ -6,7 +6,7 @@ use crate::layout::{CHUNK_BYTES, Data, Kind, Layout, PAGE_BYTES, SLOTS_PER_CHUNK
 use crate::pages::Pages;
 use crate::placement::{Placement, pages_needed, place};
 use crate::pool::{Area, Pool, READY_MAX, Taken};
-use crate::slot::{Event, Life, Slot, SlotId, State};
+use crate::slot::{DENIED, Event, Life, OPENED, Slot, SlotId, State};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use hk_heap::lock::{Found, Lock};
@@ -243,6 +243,9 @@ impl<O: GuardOs> Guards<O> {
     }
 
     fn open_ahead(&self, ids: &[SlotId]) -> bool {
+        if ids.iter().any(|&id| Area::slot(self, id).has_mark(DENIED)) {
+            return self.permit_ahead(ids);
+        }
         let mut places = [NonNull::dangling(); READY_MAX];
         for (place, &id) in places.iter_mut().zip(ids) {
             let Some(data) = self.data_of(id) else { return false };
@@ -250,6 +253,22 @@ impl<O: GuardOs> Guards<O> {
         }
         // SAFETY: pages of slots that were just taken, committed when their chunk was made.
         unsafe { self.pages.open_pages(&self.os, &places[..ids.len()]) }
+    }
+
+    /// Slots that were denied together mostly come together: neighbours are opened at once, the guards between them stay.
+    fn permit_ahead(&self, ids: &[SlotId]) -> bool {
+        ids.chunk_by(|before, id| before.0 + 1 == id.0).all(|run| {
+            let ends = (self.data_of(run[0]), self.data_of(run[run.len() - 1]));
+            let (Some(first), Some(last)) = ends else { return false };
+            let is_together = last.end.wrapping_sub(first.start) == (2 * run.len() - 1) * PAGE_BYTES;
+            let opened = is_together && self.permit(Data { start: first.start, end: last.end });
+            opened && run.iter().all(|&id| Area::slot(self, id).take_mark(DENIED) || self.open_slot(id))
+        })
+    }
+
+    /// The data pages of a slot that may have guards.
+    fn open_slot(&self, id: SlotId) -> bool {
+        self.data_of(id).is_some_and(|data| self.open(data))
     }
 
     /// After a fork by a bare system call.
@@ -265,12 +284,18 @@ impl<O: GuardOs> Guards<O> {
         let slot = self.slot(id);
         let layout = self.layout();
         let data = layout.data(chunk, kind, self.index_of(id)).ok_or(Refused::NoRoom)?;
-        if slot.opened.swap(0, Ordering::Relaxed) != 0 {
+        let is_denied = slot.take_mark(DENIED);
+        if slot.take_mark(OPENED) {
             self.close(Data { start: data.start, end: data.end + PAGE_BYTES });
         }
         let at_end = request.side == Side::End;
         let placement = place(self.base_address(), data, request.bytes, request.align, at_end);
-        if !is_open && !self.open(placement.pages) {
+        let is_empty = placement.pages.start == placement.pages.end;
+        if is_denied && is_empty {
+            slot.set_mark(DENIED);
+        }
+        let opened = is_open || is_empty || (!is_denied || self.permit(data)) && self.open(placement.pages);
+        if !opened {
             self.pool.give_back(self, id, kind);
             return Err(Refused::NoRoom);
         }
@@ -317,7 +342,7 @@ impl<O: GuardOs> Guards<O> {
     fn close_freed(&self, id: SlotId, slot: &Slot, life: &Life) {
         let base = self.base_address();
         let mut range = Data { start: life.pages_start - base, end: life.pages_end - base };
-        if slot.opened.swap(0, Ordering::Relaxed) != 0
+        if slot.take_mark(OPENED)
             && let Some(data) = self.data_of(id)
         {
             range = Data { start: data.start, end: data.end + PAGE_BYTES };
@@ -494,6 +519,18 @@ impl<O: GuardOs> Guards<O> {
     pub(crate) fn close(&self, range: Data) -> bool {
         // SAFETY: as above; the caller's slot, whose contents are no longer needed.
         unsafe { self.pages.close(&self.os, self.place_at(range.start), range.end - range.start) }
+    }
+
+    /// Makes a range accessible again that was denied, with what it holds.
+    pub(crate) fn permit(&self, range: Data) -> bool {
+        // SAFETY: pages of the area, committed when their chunk was made.
+        unsafe { self.os.commit(self.place_at(range.start), range.end - range.start) }
+    }
+
+    /// Makes a range inaccessible, and keeps what it holds.
+    pub(crate) fn deny(&self, range: Data) -> bool {
+        // SAFETY: as above; the caller's slots, which nobody uses.
+        unsafe { self.os.deny(self.place_at(range.start), range.end - range.start) }
     }
 
     fn commit_up_to(&self, offset: usize) -> bool {

@@ -7,7 +7,7 @@
 use crate::layout::{
     CHUNK_BYTES, DATA_PAGES, Kind, Layout, SIZE_COUNT, chunks_of_run, size_of_pages, slots_per_chunk,
 };
-use crate::slot::{Slot, SlotId};
+use crate::slot::{OPENED, Slot, SlotId};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -115,11 +115,11 @@ impl Pool {
             {
                 ids[count] = taken.id;
                 count += 1;
-                if area.slot(taken.id).opened.load(Ordering::Relaxed) != 0 {
+                if area.slot(taken.id).has_mark(OPENED) {
                     break;
                 }
             }
-            let is_plain = ids[..count].iter().all(|&id| area.slot(id).opened.load(Ordering::Relaxed) == 0);
+            let is_plain = ids[..count].iter().all(|&id| !area.slot(id).has_mark(OPENED));
             if !is_plain || !open(&ids[..count]) {
                 // The last one is served as it is, the others come again.
                 let last = count.checked_sub(1)?;

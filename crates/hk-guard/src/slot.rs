@@ -83,8 +83,8 @@ pub(crate) struct Slot {
     pub(crate) family: AtomicU8,
     /// log2 of the alignment.
     pub(crate) align: AtomicU8,
-    /// Pages around the block that were opened after a bad access.
-    pub(crate) opened: AtomicU8,
+    /// [`OPENED`], [`DENIED`].
+    marks: AtomicU8,
     /// The next slot in a list, as its number; 0: none.
     pub(crate) next: AtomicU32,
     /// Offset of the block in the area.
@@ -99,6 +99,11 @@ pub(crate) struct Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
+
+/// Pages around the block were opened after a bad access.
+pub(crate) const OPENED: u8 = 1;
+/// Its pages were closed by protection, with what they hold.
+pub(crate) const DENIED: u8 = 2;
 
 // All orders but that of the state are relaxed: the state's step publishes what was written before it.
 impl Slot {
@@ -115,6 +120,19 @@ impl Slot {
     /// The step from one state to another; false if it was in none such. Acquire and release, as above.
     pub(crate) fn step(&self, from: State, to: State) -> bool {
         self.state.compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn has_mark(&self, mark: u8) -> bool {
+        self.marks.load(Ordering::Relaxed) & mark != 0
+    }
+
+    pub(crate) fn set_mark(&self, mark: u8) {
+        self.marks.fetch_or(mark, Ordering::Relaxed);
+    }
+
+    /// Takes a mark away; true if it was there.
+    pub(crate) fn take_mark(&self, mark: u8) -> bool {
+        self.marks.fetch_and(!mark, Ordering::Relaxed) & mark != 0
     }
 
     pub(crate) fn set_allocated(&self, event: Event) {

@@ -273,7 +273,7 @@ fn note_text(record: &NoteRecord) -> (String, String) {
         Some(NoteKind::GuardsThinned) => (
             "guards-thinned",
             format!(
-                "guarded blocks took up the {bytes} that they may take: from then on only some were guarded"
+                "guarding takes most of the {bytes} that it may take: from then on only some blocks were guarded"
             ),
         ),
         Some(NoteKind::GuardsByProtection) => (

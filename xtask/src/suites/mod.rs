@@ -3,6 +3,7 @@
 mod build;
 mod cargo;
 mod command;
+mod guarded;
 mod instructions;
 mod known_bugs;
 mod limits;
@@ -77,6 +78,7 @@ pub const SOAK: &[Suite] = &[
     suite("limits", 1200, limits::suite, "also with overcommit off"),
     suite("real", 3600, real::suite, "big workloads, python's test suite in whole"),
     suite("stacks", 600, stacks::suite, "stacks of allocations are those that gdb finds"),
+    suite("guarded", 3600, guarded::suite, "real programs with all blocks guarded, and what that costs"),
     suite("bench", 7200, cargo::bench, "benchmarks beside other heaps"),
 ];
 
@@ -85,9 +87,18 @@ pub fn run(suite: &Suite, context: &mut Context) -> Tally {
     let budget = Duration::from_secs(suite.seconds) * PATIENCE;
     let start = Instant::now();
     context.begin(budget);
-    let needs_command =
-        ["victims", "known-bugs", "programs", "limits", "instructions", "command", "real", "bench"]
-            .contains(&suite.name);
+    let needs_command = [
+        "victims",
+        "known-bugs",
+        "programs",
+        "limits",
+        "instructions",
+        "command",
+        "real",
+        "guarded",
+        "bench",
+    ]
+    .contains(&suite.name);
     match needs_command.then(|| build::ensure(context)) {
         Some(Err(text)) => context.record(suite.name, Err(text)),
         _ => (suite.run)(context),

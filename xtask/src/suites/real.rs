@@ -11,10 +11,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-struct Real {
-    name: &'static str,
-    script: &'static str,
-    needs: &'static [&'static str],
+/// A real program.
+pub struct Real {
+    /// Its name, and that of its script.
+    pub name: &'static str,
+    /// What it does.
+    pub script: &'static str,
+    /// What has to be there.
+    pub needs: &'static [&'static str],
     /// A program that must be among the processes on our heap.
     program: &'static str,
 }
@@ -30,7 +34,8 @@ macro_rules! real {
     };
 }
 
-const REAL: &[Real] = &[
+/// All of them.
+pub const REAL: &[Real] = &[
     real!("bash", "/bash", &[]),
     real!("perl", "/perl", &["perl"]),
     real!("git", "/git", &["git"]),

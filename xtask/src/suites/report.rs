@@ -81,9 +81,19 @@ pub struct Frame {
 pub struct Process {
     /// Its program.
     pub exe: String,
+    /// Blocks that were guarded.
+    pub guarded_blocks: u64,
+    /// Blocks that should have been.
+    pub unguarded_blocks: u64,
 }
 
 impl Report {
+    /// Blocks that were guarded, and those that should have been and were not.
+    pub fn guarded_blocks(&self) -> (u64, u64) {
+        let sum = |of: fn(&Process) -> u64| self.processes.iter().map(of).sum();
+        (sum(|process| process.guarded_blocks), sum(|process| process.unguarded_blocks))
+    }
+
     /// Reads the file that `--json` wrote.
     pub fn read(path: &Path) -> Result<Report, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -190,8 +190,19 @@ impl<H: Host> ProcessHeap<H> {
             stack: StackId::from_number(event.stack),
             time_ns: event.time_ns,
             tid: event.thread,
-            thread_name: self.guarding.names.get(event.thread),
+            thread_name: self.name_of(event.thread),
             family,
+        }
+    }
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// A thread's name: the present one of the calling thread, else what was taken down at its first event or its end.
+    fn name_of(&self, thread: u32) -> [u8; 16] {
+        if thread == hk_recorder::tid() {
+            hk_recorder::thread_name()
+        } else {
+            self.guarding.names.get(thread)
         }
     }
 }

@@ -31,6 +31,8 @@ use thread_names::ThreadNames;
 /// Pages of freed blocks that rest where all blocks are guarded, and where a sample is.
 const REST_PAGES_ALL: usize = 1 << 19;
 const REST_PAGES_SAMPLE: usize = 1 << 14;
+/// Where freed blocks keep their memory: 64 MiB of it, and as many guards.
+const REST_PAGES_BATCH: usize = 1 << 15;
 /// Live guarded blocks may take this share of the memory that the process may use.
 const MEMORY_SHARE: usize = 8;
 
@@ -140,7 +142,7 @@ impl<H: Host> ProcessHeap<H> {
             Guard::OneIn(every) => every,
             Guard::Sites => 0,
         };
-        if settings.guard == Guard::Off || !self.start_guards(every) {
+        if settings.guard == Guard::Off || !self.start_guards(every, settings.guard_batch > 0) {
             return;
         }
         let guarding = &self.guarding;
@@ -154,14 +156,18 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     /// False if there can be none.
-    fn start_guards(&self, every: u32) -> bool {
+    fn start_guards(&self, every: u32, is_batched: bool) -> bool {
         let guarding = &self.guarding;
         if guarding.guards.is_started() {
             return true;
         }
         let Some((area, bytes)) = self.heap.guard_area() else { return false };
         let options = Options {
-            rest_pages: if every == 1 { REST_PAGES_ALL } else { REST_PAGES_SAMPLE },
+            rest_pages: match every {
+                _ if is_batched => REST_PAGES_BATCH,
+                1 => REST_PAGES_ALL,
+                _ => REST_PAGES_SAMPLE,
+            },
             bytes_max: Linux.memory_bytes() / MEMORY_SHARE,
             commit: commit_guards::<H>,
         };

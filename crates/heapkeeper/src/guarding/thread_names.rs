@@ -68,6 +68,14 @@ fn ask(names: &ThreadNames) -> u32 {
     thread
 }
 
+/// At a thread's end: its name as it was at last.
+pub(crate) fn note_last_name(names: &ThreadNames) {
+    let known = word::get();
+    if known != 0 && known != (&raw const NOT_ASKED).addr() {
+        names.note(known as u32);
+    }
+}
+
 /// In a fork child the thread has another id.
 pub(crate) fn forget_thread_id() {
     word::set(0);

@@ -1,0 +1,323 @@
+//! Guarded blocks in real programs: kernels without guard pages, few mappings, memory that runs short, hostile places, sites that are
+//! watched after a finding.
+
+mod common;
+
+use common::*;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+struct Case {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Case {
+    fn new(source: &str) -> Case {
+        let folder = tempfile::tempdir().unwrap();
+        let program = compile(folder.path(), "case.c", source, &["-g", "-O1", "-w", "-pthread"]);
+        Case { folder, program }
+    }
+
+    fn command(&self, verb: &[&str], before: &[&Path], args: &[&str]) -> Command {
+        let command = heapkeeper();
+        let mut words: Vec<std::ffi::OsString> = before.iter().map(|path| path.into()).collect();
+        words.push(command.get_program().into());
+        let mut whole = Command::new(&words[0]);
+        whole.args(&words[1..]).args(verb);
+        whole.env_remove("HEAPKEEPER").env_remove("LD_PRELOAD").env("TMPDIR", self.folder.path());
+        whole.args(["--json", "out.json", "--"]).arg(&self.program).args(args);
+        whole.current_dir(self.folder.path());
+        whole
+    }
+
+    fn run(&self, verb: &[&str], args: &[&str]) -> Output {
+        self.command(verb, &[], args).output().unwrap()
+    }
+
+    fn report(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.folder.path().join("out.json")).unwrap()).unwrap()
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let report = self.report();
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn functions(stack: &Value) -> Vec<String> {
+    let frames = stack.as_array().unwrap().iter();
+    frames.filter_map(|frame| frame["function"].as_str().map(str::to_owned)).collect()
+}
+
+/// Refuses guard pages as kernels before Linux 6.13 do, and becomes its arguments.
+const OLDER_KERNEL: &str = r#"
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define ADVICE(call, argument) \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4), \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[argument])), \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 102, 1, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 103, 0, 1), \
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL)
+int main(int argc, char **argv) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ADVICE(SYS_madvise, 2),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ADVICE(SYS_process_madvise, 3),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 120;
+    execv(argv[1], argv + 1);
+    return 121;
+}
+"#;
+
+/// Uses a block after its free, if it has an argument.
+const STALE: &str = r#"
+#include <stdlib.h>
+__attribute__((noinline)) char *alloc_site(void) { return malloc(24); }
+__attribute__((noinline)) void free_site(char *block) { free(block); }
+__attribute__((noinline)) void bug_site(volatile char *block) { *block = 1; }
+int main(int argc, char **argv) {
+    for (int i = 0; i < 1000; i++) { char *volatile other = malloc(i); free(other); }
+    char *block = alloc_site();
+    free_site(block);
+    if (argc > 1) bug_site(block);
+    return 0;
+}
+"#;
+
+#[test]
+fn on_a_kernel_without_guard_pages_mprotect_serves_and_the_start_line_says_so() {
+    let case = Case::new(STALE);
+    let older = compile(case.folder.path(), "older.c", OLDER_KERNEL, &["-O1", "-w"]);
+    let output = case.command(&["check"], &[&older], &["bug"]).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(97), "{said}");
+    let start = said.lines().next().unwrap();
+    assert!(start.contains("mprotect"), "{said}");
+    assert_eq!(case.kinds(), ["use-after-free"]);
+    assert_eq!(case.report()["processes"][0]["guard_method"], "protection");
+    let output = case.command(&["check"], &[&older], &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = case.run(&["check"], &["bug"]);
+    assert!(!text(&output.stderr).lines().next().unwrap().contains("mprotect"));
+    assert_eq!(case.report()["processes"][0]["guard_method"], "guard-pages");
+}
+
+/// Prints the most mappings that it had while it allocated, and freed some of, its argument's number of blocks.
+const MANY: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+static long maps(void) {
+    FILE *file = fopen("/proc/self/maps", "r");
+    long lines = 0;
+    for (int c; (c = fgetc(file)) != EOF;) lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+int main(int argc, char **argv) {
+    long count = atol(argv[1]), most = 0;
+    char **blocks = malloc(count * sizeof *blocks);
+    for (long i = 0; i < count; i++) {
+        blocks[i] = malloc(16 + i % 100);
+        blocks[i][0] = 1;
+        if (i % 3 == 0) { free(blocks[i / 2]); blocks[i / 2] = NULL; }
+        if (i % (count / 8) == 0 && maps() > most) most = maps();
+    }
+    printf("%ld\n", most);
+    for (long i = 0; i < count; i++) free(blocks[i]);
+    return 0;
+}
+"#;
+
+#[test]
+fn a_hundred_thousand_guarded_blocks_are_a_handful_of_mappings() {
+    let case = Case::new(MANY);
+    let output = case.run(&["check"], &["100000"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let most: u64 = text(&output.stdout).trim().parse().unwrap();
+    assert!(most < 100, "{most} mappings");
+    assert!(case.report()["processes"][0]["guarded_blocks"].as_u64().unwrap() >= 100_000);
+}
+
+/// Bad accesses where a report must neither deadlock nor recurse: in a signal handler that interrupted malloc, in fork handlers, in a
+/// library's constructor under dlopen, with a damaged frame pointer, on a small signal stack, in many threads at once.
+const HOSTILE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static char *stale(void) { char *block = malloc(40); free(block); return block; }
+__attribute__((noinline)) void touch(volatile char *block) { *block = 1; }
+static volatile sig_atomic_t handled;
+static void on_alarm(int number) { if (handled++ < 50) touch(stale()); }
+static void in_fork(void) { touch(stale()); }
+static void *thread(void *arg) { for (int i = 0; i < 20; i++) touch(stale()); return arg; }
+__attribute__((noinline)) void damaged(char *block) {
+    __asm__ volatile("push %%rbp\n mov $0x1234567, %%rbp\n movb $1, (%0)\n pop %%rbp" : : "r"(block) : "memory");
+}
+static void on_user(int number) { touch(stale()); }
+int main(int argc, char **argv) {
+    if (strcmp(argv[1], "handler") == 0) {
+        signal(SIGALRM, on_alarm);
+        setitimer(ITIMER_REAL, &(struct itimerval){{0, 2000}, {0, 2000}}, NULL);
+        while (handled < 50) { char *volatile block = malloc(100); free(block); }
+    } else if (strcmp(argv[1], "fork") == 0) {
+        pthread_atfork(in_fork, in_fork, in_fork);
+        pid_t child = fork();
+        if (child == 0) { touch(stale()); _exit(0); }
+        waitpid(child, NULL, 0);
+    } else if (strcmp(argv[1], "dlopen") == 0) {
+        void *library = dlopen(argv[2], RTLD_NOW);
+        if (!library) { puts(dlerror()); return 3; }
+        dlclose(library);
+    } else if (strcmp(argv[1], "damaged") == 0) {
+        damaged(stale());
+    } else if (strcmp(argv[1], "small-stack") == 0) {
+        sigaltstack(&(stack_t){.ss_sp = malloc(8192), .ss_size = 8192}, NULL);
+        sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_user, .sa_flags = SA_ONSTACK}, NULL);
+        raise(SIGUSR1);
+    } else {
+        pthread_t threads[8];
+        for (int i = 0; i < 8; i++) pthread_create(&threads[i], NULL, thread, NULL);
+        for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+    }
+    puts("went on");
+    return 0;
+}
+"#;
+
+const CONSTRUCTOR: &str = r#"
+#include <stdlib.h>
+static void touch(volatile char *block) { *block = 1; }
+__attribute__((constructor)) static void start(void) { char *block = malloc(30); free(block); touch(block); }
+"#;
+
+#[test]
+fn findings_in_hostile_places_are_told_and_the_program_goes_on() {
+    let case = Case::new(HOSTILE);
+    let library = case.folder.path().join("plugin.so");
+    std::fs::write(case.folder.path().join("plugin.c"), CONSTRUCTOR).unwrap();
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-g", "-O1", "-w", "-shared", "-fPIC", "-o"]).arg(&library).arg("plugin.c");
+    succeed(compiler.current_dir(case.folder.path()));
+    let library = library.to_str().unwrap();
+    for (place, counts) in [
+        ("handler", 50..=50),
+        ("fork", 4..=4),
+        ("dlopen", 1..=1),
+        ("damaged", 1..=1),
+        ("small-stack", 1..=1),
+        ("threads", 160..=160),
+    ] {
+        let output = case.run(&["check"], &[place, library]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(97), "{place}: {said}");
+        assert!(text(&output.stdout).ends_with("went on\n"), "{place}: {said}");
+        let report = case.report();
+        let calls = report["summary"]["bad_calls"].as_u64().unwrap();
+        assert!(counts.contains(&calls), "{place}: {calls} bad accesses\n{said}");
+        assert!(case.kinds().iter().all(|kind| kind == "use-after-free"), "{place}: {said}");
+    }
+}
+
+/// Bugs of one site again and again; few blocks are guarded until one of them is met.
+const AGAIN: &str = r#"
+#include <stdlib.h>
+__attribute__((noinline)) char *alloc_site(void) { return malloc(24); }
+__attribute__((noinline)) char *other_site(void) { return malloc(24); }
+__attribute__((noinline)) void bug_site(volatile char *block) { *block = 1; }
+int main(void) {
+    for (int i = 0; i < 20000; i++) {
+        char *volatile other = other_site();
+        free(other);
+        char *block = alloc_site();
+        free(block);
+        bug_site(block);
+    }
+    return 0;
+}
+"#;
+
+#[test]
+fn a_first_finding_of_a_sample_has_its_whole_site_guarded() {
+    let case = Case::new(AGAIN);
+    let output = case.run(&["run", "--guard", "1/500"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = case.report();
+    assert_eq!(case.kinds(), ["use-after-free"]);
+    let calls = report["summary"]["bad_calls"].as_u64().unwrap();
+    // Of 20,000 bad accesses a sample meets some forty; 2,000 blocks of the site are guarded after the first.
+    assert!((1500..=2500).contains(&calls), "{calls} bad accesses were met");
+    let life = &report["findings"][0]["life"];
+    assert!(functions(&life["allocated"]["stack"]).contains(&"alloc_site".to_owned()));
+}
+
+#[test]
+fn only_blocks_of_a_named_site_are_guarded() {
+    let case = Case::new(AGAIN);
+    let output = case.run(&["run", "--guard", "site:other_site"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(case.report()["processes"][0]["guarded_blocks"], 20_000);
+    assert!(case.kinds().is_empty());
+    case.run(&["run", "--guard", "site:alloc_site"], &[]);
+    assert_eq!(case.report()["summary"]["bad_calls"], 20_000);
+}
+
+/// Writes past the end of a block in the midst of many others of other sites, now and then.
+const SAMPLED: &str = r#"
+#include <stdlib.h>
+int main(void) {
+    for (long i = 0; i < 400000; i++) { char *volatile block = malloc(i % 200); free(block); }
+    return 0;
+}
+"#;
+
+#[test]
+fn one_block_in_so_many_is_guarded() {
+    let case = Case::new(SAMPLED);
+    for every in [50, 500] {
+        let output = case.run(&["run", "--guard", &format!("1/{every}")], &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let guarded = case.report()["processes"][0]["guarded_blocks"].as_u64().unwrap();
+        let expected = 400_000 / every;
+        assert!((expected * 9 / 10..=expected * 11 / 10).contains(&guarded), "1/{every}: {guarded}");
+    }
+}
+
+#[test]
+fn memory_that_runs_short_thins_the_guards_and_says_so() {
+    let case = Case::new(MANY);
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total_kib: u64 = meminfo.lines().next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    if total_kib > 32 << 20 {
+        println!(
+            "skipped memory_that_runs_short: it would fill a fifth of this machine's memory; run it on one with at most 32 GiB"
+        );
+        return;
+    }
+    // An eighth of it, at 4 KiB a block.
+    let blocks = total_kib / 8 / 4;
+    let output = case.run(&["check"], &[&(blocks * 3 / 2).to_string()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(98), "{said}");
+    assert!(said.contains("note: ") && said.contains("blind: "), "{said}");
+    assert!(case.report()["processes"][0]["unguarded_blocks"].as_u64().unwrap() > blocks / 8, "{said}");
+}
