@@ -156,6 +156,10 @@ impl Cursor {
         self.parked.set(bin.word.replace(&raw const NO_BLOCKS));
     }
 
+    pub(crate) fn is_parked(&self) -> bool {
+        !self.parked.get().is_null()
+    }
+
     /// True if the bin was parked.
     #[inline(always)]
     pub(crate) fn unpark(&self, bin: &Bin) -> bool {

@@ -4,6 +4,7 @@ use crate::bin::{Bin, Cursor};
 use crate::idle_pages::IdleLook;
 use crate::mailbox::{HeapIndex, Mailbox};
 use crate::pace::Pace;
+use crate::sampling::Sampler;
 use crate::size_class::{CLASS_COUNT, TABLE_BYTES_MAX, UNIT_BYTES, class_of_units};
 use crate::span::SpanHeader;
 use crate::word::Word;
@@ -82,10 +83,7 @@ pub struct ThreadHeap {
     pub(crate) queues: [Queue; CLASS_COUNT],
     pub(crate) index: Cell<HeapIndex>,
     pub(crate) pace: Pace,
-    /// Mallocs up to the next sample, that one included; 0: none is drawn yet. See [`crate::sampling`].
-    pub(crate) until_sample: Cell<u32>,
-    /// State of the generator that samples are drawn by.
-    pub(crate) sample_seed: Cell<u64>,
+    pub(crate) sampler: Sampler,
     /// Spans of its own.
     pub(crate) span_count: Cell<u32>,
     pub(crate) idle_look: IdleLook,
@@ -137,8 +135,7 @@ impl ThreadHeap {
             queues: [const { Queue { first: Cell::new(0), last: Cell::new(0) } }; CLASS_COUNT],
             index: Cell::new(index),
             pace: Pace::new(),
-            until_sample: Cell::new(0),
-            sample_seed: Cell::new(0),
+            sampler: Sampler::new(),
             span_count: Cell::new(0),
             idle_look: IdleLook::new(),
             live_delta: Cell::new(0),

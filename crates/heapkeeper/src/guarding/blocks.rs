@@ -59,7 +59,7 @@ impl<H: Host> ProcessHeap<H> {
         let (heap, guarding) = (self.current(), &self.guarding);
         let every = guarding.every();
         if guarding.sites.are_watched() {
-            let due = heap.count_malloc(every);
+            let due = heap.count_malloc(every) && self.is_time(heap, every);
             if let Some(block) = self.guard_if(due, bytes, 1, family) {
                 self.heap.end_sample(heap);
                 return block;
@@ -68,7 +68,7 @@ impl<H: Host> ProcessHeap<H> {
         }
         match self.heap.allocate_counted(heap, class, every) {
             Counted::Block(block) => self.checked(block, bytes),
-            Counted::Sample => match self.guard_if(true, bytes, 1, family) {
+            Counted::Sample => match self.guard_if(self.is_time(heap, every), bytes, 1, family) {
                 Some(block) => {
                     self.heap.end_sample(heap);
                     block
@@ -87,8 +87,17 @@ impl<H: Host> ProcessHeap<H> {
             return None;
         }
         let every = self.guarding.every();
-        let due = if self.can_count(heap) { heap.count_malloc(every) } else { every == 1 };
+        let due = if self.can_count(heap) {
+            heap.count_malloc(every) && self.is_time(heap, every)
+        } else {
+            every == 1
+        };
         self.guard_if(due, bytes, align, family)
+    }
+
+    /// Whether a malloc that is due is to be guarded now.
+    fn is_time(&self, heap: &ThreadHeap, every: u32) -> bool {
+        every == 1 || heap.take_sample(every, hk_os::monotonic_ns())
     }
 
     /// A signal handler must not count in the heap that it interrupted.

@@ -45,6 +45,8 @@ pub(crate) struct Guarding {
     pub(crate) names: ThreadNames,
     /// One block in so many is guarded; 0: none.
     every: AtomicU32,
+    /// The same as memory for guards allows.
+    every_now: AtomicU32,
     /// Mallocs are looked at one by one or counted: some blocks are guarded.
     on: AtomicBool,
     /// A [`GuardSide`].
@@ -67,6 +69,7 @@ impl Guarding {
             population: Population::new(),
             names: ThreadNames::new(),
             every: AtomicU32::new(0),
+            every_now: AtomicU32::new(0),
             on: AtomicBool::new(false),
             side: AtomicU8::new(GuardSide::Both as u8),
             turns: AtomicU32::new(0),
@@ -85,8 +88,9 @@ impl Guarding {
     }
 
     /// One block in so many is guarded now: fewer, as memory for guarded blocks is used up. 0: none but those of watched sites.
+    #[inline(always)]
     fn every(&self) -> u32 {
-        self.every.load(Ordering::Relaxed).saturating_mul(self.thinning())
+        self.every_now.load(Ordering::Relaxed)
     }
 
     /// Of so many blocks that are to be guarded one is.
@@ -152,6 +156,7 @@ impl<H: Host> ProcessHeap<H> {
         guarding.side.store(settings.guard_side as u8, Ordering::Relaxed);
         guarding.guards.set_batch(settings.guard_batch as usize);
         guarding.every.store(every, Ordering::Relaxed);
+        guarding.every_now.store(every, Ordering::Relaxed);
         guarding.on.store(every > 0 || guarding.sites.are_watched(), Ordering::Release);
     }
 
@@ -226,7 +231,11 @@ impl<H: Host> ProcessHeap<H> {
     /// A block was guarded. Where all are to be, others are not, once memory for that runs short: counted by what is left out in the mean.
     #[inline]
     fn note_thinning(&self) {
-        let thinning = self.guarding.thinning();
+        let guarding = &self.guarding;
+        let thinning = guarding.thinning();
+        guarding
+            .every_now
+            .store(guarding.every.load(Ordering::Relaxed).saturating_mul(thinning), Ordering::Relaxed);
         if thinning > 1 {
             self.note_thinned(if self.guarding.is_all() { thinning - 1 } else { 0 });
         }

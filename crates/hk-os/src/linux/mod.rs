@@ -310,11 +310,20 @@ fn set_signal_mask(mask: SignalMask) -> SignalMask {
     old
 }
 
+/// A clock that does not go back, in nanoseconds. No system call where the kernel provides for that (vdso(7)).
+pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
 /// Wall clock, nanoseconds since 1970. No system call where the kernel provides for that (vdso(7)).
 pub fn now_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid place for the result.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
