@@ -119,10 +119,13 @@ impl<O: GuardOs> Guards<O> {
             let is_together = last.end.wrapping_sub(first.start) == (2 * run.len() - 1) * PAGE_BYTES;
             if is_together && run.len() >= RUN_MIN && self.deny(range) {
                 run.iter().for_each(|&id| Area::slot(self, SlotId(id)).set_mark(DENIED));
-            } else if is_together {
-                self.close(range);
             } else {
-                run.iter().filter_map(|&id| self.data_of(SlotId(id))).for_each(|data| _ = self.close(data));
+                for &id in run {
+                    let slot = SlotId(id);
+                    self.data_of(slot)
+                        .into_iter()
+                        .for_each(|data| self.close_slot(Area::slot(self, slot), data));
+                }
             }
         }
     }

@@ -92,7 +92,31 @@ impl<O: GuardOs> Guards<O> {
         let slot = crate::pool::Area::slot(self, id);
         slot.set_mark(OPENED);
         let is_denied = slot.has_mark(DENIED) && self.data_of(id).is_some_and(|data| offset < data.end);
-        if is_denied { self.permit(range) } else { self.open(range) }
+        let opened = if is_denied { self.permit(range) } else { self.open(range) };
+        // Once more: a free in between has taken the mark, and closed the pages before they were opened here.
+        slot.set_mark(OPENED);
+        opened
+    }
+
+    /// Opens the pages of a buffer from an address on, as far as they are of the same slot. True if any were.
+    pub fn open_pages(&self, address: usize, end: usize) -> bool {
+        let slot = self.slot_at(address).map(|(id, _)| id);
+        let mut page = address;
+        while page < end && self.slot_at(page).map(|(id, _)| id) == slot && self.open_page(page) {
+            page = (page / PAGE_BYTES + 1) * PAGE_BYTES;
+        }
+        page > address
+    }
+
+    /// Closes what [`Guards::open_pages`] opened behind a live block, which was not needed.
+    pub fn close_behind(&self, life: &Life, end: usize) {
+        let Some((id, _)) = self.slot_at(life.start) else { return };
+        let Some(data) = self.data_of(id) else { return };
+        let base = self.base_address();
+        let end = (end - base).next_multiple_of(PAGE_BYTES).min(data.end + PAGE_BYTES);
+        if life.pages_end - base < end {
+            self.close(Data { start: life.pages_end - base, end });
+        }
     }
 
     /// How many bytes of a buffer are a block's own, if its start lies in the area: fewer than it has, where it goes beyond.

@@ -3,10 +3,10 @@
 use crate::batch::Batch;
 use crate::canary::{self, Damage};
 use crate::layout::{CHUNK_BYTES, Data, Kind, Layout, PAGE_BYTES, SLOTS_PER_CHUNK_MAX};
-use crate::pages::Pages;
+use crate::pages::{Closed, Pages};
 use crate::placement::{Placement, pages_needed, place};
 use crate::pool::{Area, Pool, READY_MAX, Taken};
-use crate::slot::{DENIED, Event, Life, OPENED, Slot, SlotId, State};
+use crate::slot::{DENIED, DIRTY, Event, Life, OPENED, PROTECTED, Slot, SlotId, State};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use hk_heap::lock::{Found, Lock};
@@ -56,6 +56,8 @@ pub struct Request {
     pub align: usize,
     /// Where in its pages.
     pub side: Side,
+    /// It has to be zero.
+    pub zeroed: bool,
     /// A number to be kept.
     pub family: u8,
     /// By whom.
@@ -105,6 +107,8 @@ pub struct Guards<O> {
     owned_bytes: AtomicUsize,
     pub(crate) pages: Pages,
     pub(crate) batch: Batch,
+    /// Slots can't be opened some at a time.
+    ahead_fails: AtomicBool,
     blocks_signals: AtomicBool,
     lock: Lock,
     /// Under the lock.
@@ -131,6 +135,7 @@ impl<O: GuardOs> Guards<O> {
             owned_bytes: AtomicUsize::new(0),
             pages: Pages::new(),
             batch: Batch::new(),
+            ahead_fails: AtomicBool::new(false),
             blocks_signals: AtomicBool::new(true),
             lock: Lock::new(),
             pool: Pool::new(),
@@ -193,6 +198,17 @@ impl<O: GuardOs> Guards<O> {
         self.blocks_signals.store(signals, Ordering::Relaxed);
     }
 
+    /// The area became smaller: what lies behind may be somebody else's by now.
+    pub fn shrink(&self, bytes: usize) {
+        self.bytes.fetch_min(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether an address lies in the pages of a live block: then a fault there is of the past.
+    pub fn is_live_at(&self, address: usize) -> bool {
+        let life = self.slot_at(address).map(|(id, _)| self.life(self.slot(id)));
+        life.is_some_and(|life| life.is_live && (life.pages_start..life.pages_end).contains(&address))
+    }
+
     /// How many blocks can be guarded at a time, at most.
     pub fn blocks_max(&self) -> usize {
         self.pages.blocks_max()
@@ -234,7 +250,8 @@ impl<O: GuardOs> Guards<O> {
         let rest_pages = self.rest_pages.load(Ordering::Relaxed);
         let (_guard, found) = self.lock.lock(&self.os, self.blocks_signals.load(Ordering::Relaxed));
         self.arrive(found);
-        let taken = if pages == 1 && has_bytes && !self.pages.is_by_protection() {
+        let goes_ahead = !self.pages.is_by_protection() && !self.ahead_fails.load(Ordering::Relaxed);
+        let taken = if pages == 1 && has_bytes && goes_ahead {
             self.pool.take_ready(self, rest_pages, |ids| self.open_ahead(ids))
         } else {
             self.pool.take(self, pages, rest_pages)
@@ -252,7 +269,12 @@ impl<O: GuardOs> Guards<O> {
             *place = self.place_at(data.start);
         }
         // SAFETY: pages of slots that were just taken, committed when their chunk was made.
-        unsafe { self.pages.open_pages(&self.os, &places[..ids.len()]) }
+        let opened = unsafe { self.pages.open_pages(&self.os, &places[..ids.len()]) };
+        if !opened {
+            // The system does not know how (Linux before 6.14), or a sandbox forbids it: it will not do later either.
+            self.ahead_fails.store(true, Ordering::Relaxed);
+        }
+        opened
     }
 
     /// Slots that were denied together mostly come together: neighbours are opened at once, the guards between them stay.
@@ -285,8 +307,12 @@ impl<O: GuardOs> Guards<O> {
         let layout = self.layout();
         let data = layout.data(chunk, kind, self.index_of(id)).ok_or(Refused::NoRoom)?;
         let is_denied = slot.take_mark(DENIED);
-        if slot.take_mark(OPENED) {
-            self.close(Data { start: data.start, end: data.end + PAGE_BYTES });
+        let was_opened = slot.take_mark(OPENED);
+        if was_opened {
+            self.close_slot(slot, Data { start: data.start, end: data.end + PAGE_BYTES });
+        }
+        if slot.take_mark(PROTECTED) {
+            self.pages.note_permitted();
         }
         let at_end = request.side == Side::End;
         let placement = place(self.base_address(), data, request.bytes, request.align, at_end);
@@ -294,6 +320,7 @@ impl<O: GuardOs> Guards<O> {
         if is_denied && is_empty {
             slot.set_mark(DENIED);
         }
+        let is_open = is_open && !was_opened;
         let opened = is_open || is_empty || (!is_denied || self.permit(data)) && self.open(placement.pages);
         if !opened {
             self.pool.give_back(self, id, kind);
@@ -304,6 +331,12 @@ impl<O: GuardOs> Guards<O> {
         slot.align.store(request.align.trailing_zeros() as u8, Ordering::Relaxed);
         slot.family.store(request.family, Ordering::Relaxed);
         slot.set_allocated(request.allocated);
+        // What is open ahead a stale pointer may have written to.
+        let is_zero = !is_open && !is_denied && !slot.take_mark(DIRTY);
+        if request.zeroed && !is_zero {
+            // SAFETY: the slot's own pages, opened just now; the block is nobody's yet.
+            unsafe { self.place_at(placement.start).write_bytes(0, request.bytes) };
+        }
         self.fill_canary(&placement, request.bytes);
         self.owned_blocks.fetch_add(1, Ordering::Relaxed);
         self.owned_bytes.fetch_add(request.bytes, Ordering::Relaxed);
@@ -348,7 +381,19 @@ impl<O: GuardOs> Guards<O> {
             range = Data { start: data.start, end: data.end + PAGE_BYTES };
         }
         if range.start < range.end {
-            self.close(range);
+            self.close_slot(slot, range);
+        }
+    }
+
+    /// Closes pages of a slot, and marks how that went.
+    pub(crate) fn close_slot(&self, slot: &Slot, range: Data) {
+        let closed = self.close(range);
+        if let Closed::ByProtection { .. } = closed {
+            slot.set_mark(PROTECTED);
+        }
+        // What is open still a stale pointer may write to.
+        if let Closed::ByProtection { is_zero: false } | Closed::Not { .. } = closed {
+            slot.set_mark(DIRTY);
         }
     }
 
@@ -367,8 +412,9 @@ impl<O: GuardOs> Guards<O> {
         (slot.state() != State::Empty).then(|| self.life(slot))
     }
 
-    /// Calls `found` for each live block beside which something was overwritten. For the process's end.
-    pub fn for_each_damaged(&self, mut found: impl FnMut(Life, Damage)) {
+    /// Calls `found` for each live block that was allocated since `since_ns` and beside which something was overwritten. For the process's end;
+    /// other threads may run meanwhile.
+    pub fn for_each_damaged(&self, since_ns: u64, mut found: impl FnMut(Life, Damage)) {
         if !self.is_started() {
             return;
         }
@@ -381,11 +427,14 @@ impl<O: GuardOs> Guards<O> {
             let mut index = 0;
             while layout.data(chunk, kind, index).is_some() {
                 let slot = self.slot(self.id(chunk, index));
-                if slot.state() == State::Live {
-                    let life = self.life(slot);
-                    if let Some(damage) = self.damage(&life) {
-                        found(life, damage);
-                    }
+                let life = self.life(slot);
+                if life.is_live
+                    && life.allocated.time_ns >= since_ns
+                    && let Some(damage) = self.damage(&life)
+                    // Not freed meanwhile, nor another block's by now.
+                    && self.life(slot) == life
+                {
+                    found(life, damage);
                 }
                 index += 1;
             }
@@ -516,7 +565,7 @@ impl<O: GuardOs> Guards<O> {
         unsafe { self.pages.open(&self.os, self.place_at(range.start), range.end - range.start) }
     }
 
-    pub(crate) fn close(&self, range: Data) -> bool {
+    pub(crate) fn close(&self, range: Data) -> Closed {
         // SAFETY: as above; the caller's slot, whose contents are no longer needed.
         unsafe { self.pages.close(&self.os, self.place_at(range.start), range.end - range.start) }
     }
@@ -575,9 +624,7 @@ impl<O: GuardOs> Area for Guards<O> {
             return false;
         }
         let pages = layout.pages_of_chunk(first);
-        self.close(Data {
-            start: pages.start,
-            end: pages.start + count * CHUNK_BYTES - (pages.start - layout.chunk_start(first)),
-        })
+        let end = layout.chunk_start(first + count);
+        !matches!(self.close(Data { start: pages.start, end }), Closed::Not { .. })
     }
 }

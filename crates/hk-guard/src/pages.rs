@@ -9,12 +9,29 @@ const GUARD_BYTES_MAX: usize = 64 << 20;
 /// Mappings that protection may split off: the kernel grants a process 65,530 (vm.max_map_count), which are the program's too.
 const PROTECTED_MAX: usize = 8192;
 
+/// What closing a range came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// Guard pages.
+    ByGuards,
+    /// By protection; its memory may not have gone.
+    ByProtection {
+        /// It reads as zero when it is opened again.
+        is_zero: bool,
+    },
+    /// It is open still.
+    Not {
+        /// It reads as zero, unless somebody writes to it.
+        is_zero: bool,
+    },
+}
+
 /// How pages are closed, and what of it there is.
 #[derive(Debug)]
 pub(crate) struct Pages {
     /// The system has no guard pages.
     by_protection: AtomicBool,
-    /// Ranges that are closed, or were opened, by protection: each may be a mapping of its own. Approximate: neighbours share theirs.
+    /// Ranges that are closed by protection: each may be a mapping of its own. At least: neighbours share theirs.
     protected: AtomicUsize,
 }
 
@@ -37,32 +54,38 @@ impl Pages {
         if self.is_by_protection() { PROTECTED_MAX } else { usize::MAX }
     }
 
-    /// Makes a range inaccessible and gives its memory back. False if that can't be done.
+    /// Makes a range inaccessible and gives its memory back, as far as that can be done.
     ///
     /// # Safety
     /// The range is committed, or closed, and its contents are no longer needed.
-    pub(crate) unsafe fn close(&self, os: &impl GuardOs, start: NonNull<u8>, bytes: usize) -> bool {
+    pub(crate) unsafe fn close(&self, os: &impl GuardOs, start: NonNull<u8>, bytes: usize) -> Closed {
         let by_guards = !self.is_by_protection() && bytes <= GUARD_BYTES_MAX;
         // SAFETY: the caller's word.
         if by_guards && unsafe { os.install_guard(start, bytes) } {
-            return true;
+            return Closed::ByGuards;
         }
-        if !self.is_by_protection() {
-            // Locked memory has no guard pages, so these come on top; where protection is the rule, blocks are counted.
-            let count = self.protected.fetch_add(1, Ordering::Relaxed);
-            if count >= PROTECTED_MAX {
-                self.protected.fetch_sub(1, Ordering::Relaxed);
-                return false;
-            }
+        // SAFETY: as above. Before it is denied, as it has to be committed.
+        let is_zero = unsafe { os.purge(start, bytes) } == Purged::Zeroed;
+        // Locked memory has no guard pages, so these come on top; where protection is the rule, blocks are counted.
+        if !self.is_by_protection() && self.protected.fetch_add(1, Ordering::Relaxed) >= PROTECTED_MAX {
+            self.protected.fetch_sub(1, Ordering::Relaxed);
+            return Closed::Not { is_zero };
         }
-        // SAFETY: the caller's word.
-        let purged = unsafe { os.purge(start, bytes) };
-        debug_assert!(matches!(purged, Purged::Zeroed | Purged::Kept));
         // SAFETY: as above.
-        unsafe { os.deny(start, bytes) }
+        match unsafe { os.deny(start, bytes) } {
+            true => Closed::ByProtection { is_zero },
+            false => Closed::Not { is_zero },
+        }
     }
 
-    /// Makes a range accessible. False if the system refuses.
+    /// A range that was closed by protection is open again.
+    pub(crate) fn note_permitted(&self) {
+        if !self.is_by_protection() {
+            self.protected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes a range accessible that [`Pages::close`] closed. False if the system refuses.
     ///
     /// # Safety
     /// The range was committed once.

@@ -123,7 +123,7 @@ impl Pool {
             if !is_plain || !open(&ids[..count]) {
                 // The last one is served as it is, the others come again.
                 let last = count.checked_sub(1)?;
-                ids[..last].iter().for_each(|&id| push(area, &self.lists[0], id));
+                ids[..last].iter().rev().for_each(|&id| push_first(area, &self.lists[0], id));
                 return Some(Taken::new(ids[last], Kind::Slots(0)));
             }
             // The first that was taken is to be the first that is used.
@@ -291,6 +291,15 @@ fn push(area: &impl Area, list: &List, id: SlotId) {
         last => area.slot(SlotId(last)).next.store(id.0, Ordering::Relaxed),
     }
     list.last.set(id.0);
+    list.len.set(list.len.get() + 1);
+}
+
+/// For one that was taken in vain: it is the next again.
+fn push_first(area: &impl Area, list: &List, id: SlotId) {
+    area.slot(id).next.store(list.first.get(), Ordering::Relaxed);
+    if list.first.replace(id.0) == 0 {
+        list.last.set(id.0);
+    }
     list.len.set(list.len.get() + 1);
 }
 

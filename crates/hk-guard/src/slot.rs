@@ -104,6 +104,10 @@ const _: () = assert!(size_of::<Slot>() == 64);
 pub(crate) const OPENED: u8 = 1;
 /// Its pages were closed by protection, with what they hold.
 pub(crate) const DENIED: u8 = 2;
+/// Its pages were closed by protection, without what they held.
+pub(crate) const PROTECTED: u8 = 4;
+/// Its pages may hold something.
+pub(crate) const DIRTY: u8 = 8;
 
 // All orders but that of the state are relaxed: the state's step publishes what was written before it.
 impl Slot {

@@ -22,7 +22,7 @@ fn event(stack: u32) -> Event {
 }
 
 fn request(bytes: usize, side: Side) -> Request {
-    Request { bytes, align: 16, side, family: 1, allocated: event(5) }
+    Request { bytes, align: 16, side, zeroed: false, family: 1, allocated: event(5) }
 }
 
 fn byte_at(address: usize) -> *mut u8 {
@@ -94,7 +94,7 @@ fn overwritten_bytes_beside_a_block_are_found() {
             let byte = unsafe { &mut *byte_at(moved) };
             *byte ^= 1;
             let mut found = Vec::new();
-            guards.for_each_damaged(|life, damage| found.push((life.start, damage.start, damage.end)));
+            guards.for_each_damaged(0, |life, damage| found.push((life.start, damage.start, damage.end)));
             assert_eq!(found, [(start, moved, moved + 1)]);
             let Freed::Done(_, Some(damage)) = guards.free(start, event(3)) else {
                 panic!("{bytes} {side:?}")
@@ -157,6 +157,33 @@ fn memory_is_bounded_and_addresses_that_are_no_block_are_told() {
     for block in blocks {
         assert!(matches!(guards.free(block, event(1)), Freed::Done(_, None)));
     }
+}
+
+#[test]
+fn blocks_that_are_to_be_zero_are() {
+    for batch in [0, 8] {
+        let (guards, _) = started(Fake::new(64 * MIB), 64 * MIB);
+        guards.set_batch(batch);
+        let zeroed = Request { zeroed: true, ..request(1000, Side::End) };
+        for _ in 0..500 {
+            guards.close_if_full(|_, _| {});
+            let block = guards.allocate(&zeroed).unwrap().as_ptr();
+            // SAFETY: a block of a thousand bytes.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(block, 1000) };
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            bytes.fill(7);
+            guards.free(block.addr(), event(1));
+        }
+    }
+}
+
+#[test]
+fn a_fault_in_a_block_that_is_live_by_now_is_of_the_past() {
+    let (guards, _) = started(Fake::new(64 * MIB), 64 * MIB);
+    let start = allocate(&guards, 100, Side::End);
+    assert!(guards.is_live_at(start) && guards.is_live_at(start + 99) && !guards.is_live_at(start + 4096));
+    guards.free(start, event(1));
+    assert!(!guards.is_live_at(start));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::host::PROCESS;
 use crate::next::Next;
-use crate::{exec, foreign, loading, signals, streams, system_calls};
+use crate::{exec, foreign, loading, operators, signals, streams, system_calls};
 use core::ffi::c_void;
 use hk_format::{NoteKind, ProcessState};
 use libc::c_int;
@@ -16,6 +16,7 @@ static CONSTRUCTOR: extern "C" fn() = {
         signals::begin();
         system_calls::begin();
         streams::begin();
+        operators::begin();
         loading::begin();
         PROCESS.start();
         PROCESS.configure();
