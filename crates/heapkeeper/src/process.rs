@@ -154,7 +154,7 @@ impl<H: Host> ProcessHeap<H> {
     #[inline(never)]
     fn allocate_slow(&self, bytes: usize, family: Family) -> *mut u8 {
         let current = self.current();
-        if let Some(block) = self.guarded_if_on(bytes, 1, family) {
+        if let Some(block) = self.guarded_if_on(bytes, 1, family, false) {
             return block;
         }
         // Larger than what the fast path looks up, mostly.
@@ -168,11 +168,11 @@ impl<H: Host> ProcessHeap<H> {
 
     /// For the slow paths. The first malloc of a process starts the heap, and is to be guarded too.
     #[inline]
-    fn guarded_if_on(&self, bytes: usize, align: usize, family: Family) -> Option<*mut u8> {
+    fn guarded_if_on(&self, bytes: usize, align: usize, family: Family, zeroed: bool) -> Option<*mut u8> {
         if !self.guarding.is_on() && (self.heap.is_started() || self.start().is_none()) {
             return None;
         }
-        self.allocate_guarded(bytes, align, family)
+        self.allocate_guarded(bytes, align, family, zeroed)
     }
 
     /// malloc in a thread without heap, or in a signal handler that interrupted its heap.
@@ -203,12 +203,7 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     fn allocate_zeroed_slow(&self, bytes: usize, family: Family) -> *mut u8 {
-        if let Some(block) = self.guarded_if_on(bytes, 1, family) {
-            if self.guarding.guards.is_batched() {
-                // SAFETY: a new block of `bytes`.
-                unsafe { block.write_bytes(0, bytes) };
-            }
-            // Else its pages are new.
+        if let Some(block) = self.guarded_if_on(bytes, 1, family, true) {
             return block;
         }
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
@@ -229,7 +224,7 @@ impl<H: Host> ProcessHeap<H> {
         if align <= 16 {
             return self.allocate(bytes, family);
         }
-        if let Some(block) = self.guarded_if_on(bytes, align, family) {
+        if let Some(block) = self.guarded_if_on(bytes, align, family, false) {
             return block;
         }
         let block = self
@@ -331,6 +326,11 @@ impl<H: Host> ProcessHeap<H> {
     ) -> *mut u8 {
         if self.is_guarded(block) {
             return self.reallocate_guarded(block, bytes, family, layout);
+        }
+        if self.guarding.is_on()
+            && let Some(moved) = self.reallocate_to_guarded(block, bytes, family)
+        {
+            return moved;
         }
         let moved = self.with_heap(|heap| {
             // SAFETY: a program that calls realloc gives the block up.
@@ -504,7 +504,8 @@ impl<H: Host> ProcessHeap<H> {
         if state != ProcessState::Replaced {
             self.heap.notice_fork();
         }
-        if state == ProcessState::Counted {
+        // In a vfork child the blocks are its parent's, which goes on.
+        if state == ProcessState::Counted && self.heap.is_own() {
             self.check_beside_blocks();
         }
         if !self.recording.is_open() || !self.is_recorded() {
@@ -535,15 +536,6 @@ impl<H: Host> ProcessHeap<H> {
         count.live_bytes += bytes as u64;
         count.span_bytes += (bytes + spent) as u64;
         count
-    }
-
-    /// At the end: what was overwritten beside blocks that nobody freed.
-    fn check_beside_blocks(&self) {
-        let registers = Registers::capture();
-        self.guarding.guards.close_waiting(|life, damage| self.report_written(&life, damage, &registers));
-        self.guarding.guards.for_each_damaged(|life, damage| {
-            self.report_damage(Call::Exit, &life, damage, &registers);
-        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ends of threads, and forks.
 
-use crate::guarding::thread_names;
+use crate::guarding::{thread_names, trap};
 use crate::process::{Host, ProcessHeap};
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
@@ -37,6 +37,7 @@ impl<H: Host> ProcessHeap<H> {
         let process = H::process();
         process.stop.forget_others();
         thread_names::forget_thread_id();
+        trap::forget_others();
         process.count_guarded_anew();
         // The heap may have noticed the fork before libc called us.
         if !process.is_recorded() {

@@ -217,8 +217,12 @@ impl<O: Os> Heap<O> {
         self.is_started().then(|| self.tables().guard_area()).filter(|&(_, bytes)| bytes > 0)
     }
 
-    /// Makes the first `bytes` of that part accessible. False if there is no memory, or no so large part any more.
+    /// Makes the first `bytes` of that part accessible. False if there is no memory, no so large part any more, or a signal handler
+    /// interrupted whoever holds the lock.
     pub fn commit_guards(&self, bytes: usize) -> bool {
+        if self.is_reentered() {
+            return false;
+        }
         let _guard = self.lock();
         self.tables().ensure_guards(&self.os, bytes)
     }

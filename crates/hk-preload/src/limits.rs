@@ -23,6 +23,7 @@ fn make_room(limit_bytes: u64) {
     if reserved <= bytes_max || heap.is_reentered() || !heap.shrink_reservation(bytes_max) {
         return;
     }
+    PROCESS.note_shrunk();
     if heap.reserved_bytes() < reserved {
         PROCESS.recording().note(NoteKind::AddressSpaceLimited, limit_bytes, b"");
     }

@@ -28,7 +28,15 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// At the start.
 pub fn begin() {
     // Later they may be wanted where a look-up may not be made.
-    for next in [&NEXT_SIGACTION, &NEXT_SIGPROCMASK, &NEXT_PTHREAD_SIGMASK] {
+    for next in [
+        &NEXT_SIGACTION,
+        &NEXT_SIGPROCMASK,
+        &NEXT_PTHREAD_SIGMASK,
+        &NEXT_SIGSUSPEND,
+        &NEXT_PPOLL,
+        &NEXT_PSELECT,
+        &NEXT_EPOLL_PWAIT,
+    ] {
         next.look_up();
     }
     PROCESS.expect_signals(INSTALLED.load(Ordering::Relaxed));
@@ -57,7 +65,7 @@ extern "C" fn sigaction(signal: c_int, action: *const libc::sigaction, old: *mut
     {
         note_handler();
     }
-    if signal == SIGSEGV && trap::is_installed() {
+    if is_kept(signal) {
         return exchange(action, old);
     }
     // SAFETY: null, or the caller's action.
@@ -70,6 +78,12 @@ extern "C" fn sigaction(signal: c_int, action: *const libc::sigaction, old: *mut
     }
     // SAFETY: the caller's arguments, but for SIGSEGV.
     unsafe { next_sigaction()(signal, &raw const action, old) }
+}
+
+/// Whether a signal's action is kept here: that of SIGSEGV, while blocks are guarded. What a vfork child sets is its own affair, not its
+/// parent's, whose memory it shares.
+fn is_kept(signal: c_int) -> bool {
+    signal == SIGSEGV && trap::is_installed() && PROCESS.heap().is_own()
 }
 
 /// sigaction for SIGSEGV while that is ours.
@@ -147,13 +161,16 @@ extern "C" fn __sigaction(signal: c_int, action: *const libc::sigaction, old: *m
     sigaction(signal, action, old)
 }
 
-fn install(next: &Next, signal: c_int, handler: sighandler_t) -> sighandler_t {
+fn install(next: &Next, signal: c_int, handler: sighandler_t, flags: c_int) -> sighandler_t {
     if is_function(handler) {
         note_handler();
     }
-    if signal == SIGSEGV && trap::is_installed() {
-        // As libc's signal has it: the handler stays, and interrupted calls go on.
-        let action = Action { handler, flags: libc::SA_RESTART as u64, mask: 0 };
+    // To hold a signal back is no action (sigset(3)), and this one is not held back.
+    if is_kept(signal) && handler == SIG_HOLD {
+        return trap::exchange_action(None).handler;
+    }
+    if is_kept(signal) {
+        let action = Action { handler, flags: flags as u64, mask: 0 };
         return trap::exchange_action(Some(action)).handler;
     }
     // SAFETY: the address of libc's function of that name, which has this type.
@@ -162,32 +179,125 @@ fn install(next: &Next, signal: c_int, handler: sighandler_t) -> sighandler_t {
     unsafe { next(signal, handler) }
 }
 
+/// BSD's signal: the handler stays, and interrupted calls go on. System V's: it is used once, and may interrupt itself (signal(2)).
+const BSD: c_int = libc::SA_RESTART;
+const SYSTEM_V: c_int = libc::SA_RESETHAND | libc::SA_NODEFER;
+/// signal.h of glibc.
+const SIG_HOLD: sighandler_t = 2;
+
 #[unsafe(no_mangle)]
 extern "C" fn signal(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    install(&NEXT_SIGNAL, signal, handler)
+    install(&NEXT_SIGNAL, signal, handler, BSD)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn bsd_signal(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    install(&NEXT_SIGNAL, signal, handler)
+    install(&NEXT_SIGNAL, signal, handler, BSD)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn ssignal(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    install(&NEXT_SIGNAL, signal, handler)
+    install(&NEXT_SIGNAL, signal, handler, BSD)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn sysv_signal(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    install(&NEXT_SYSV_SIGNAL, signal, handler)
+    install(&NEXT_SYSV_SIGNAL, signal, handler, SYSTEM_V)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn __sysv_signal(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    install(&NEXT_SYSV_SIGNAL, signal, handler)
+    install(&NEXT_SYSV_SIGNAL, signal, handler, SYSTEM_V)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn sigset(signal: c_int, handler: sighandler_t) -> sighandler_t {
-    install(&NEXT_SIGSET, signal, handler)
+    install(&NEXT_SIGSET, signal, handler, 0)
+}
+
+type Suspend = unsafe extern "C" fn(*const sigset_t) -> c_int;
+static NEXT_SIGSUSPEND: Next = Next::new(c"sigsuspend");
+static NEXT_PPOLL: Next = Next::new(c"ppoll");
+static NEXT_PSELECT: Next = Next::new(c"pselect");
+static NEXT_EPOLL_PWAIT: Next = Next::new(c"epoll_pwait");
+
+/// A set without SIGSEGV, for a call that sets the mask while it waits, in which handlers run.
+fn without_segv(set: *const sigset_t, call: impl FnOnce(*const sigset_t) -> c_int) -> c_int {
+    if !trap::is_installed() {
+        return call(set);
+    }
+    // SAFETY: null, or the caller's set.
+    match unsafe { set.as_ref() } {
+        Some(set) => {
+            let mut set = *set;
+            take_out(&mut set);
+            call(&raw const set)
+        }
+        None => call(set),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn sigsuspend(set: *const sigset_t) -> c_int {
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: Suspend = unsafe { core::mem::transmute(NEXT_SIGSUSPEND.get()) };
+    // SAFETY: the caller's arguments, but for SIGSEGV.
+    without_segv(set, |set| unsafe { next(set) })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn ppoll(
+    files: *mut libc::pollfd,
+    count: libc::nfds_t,
+    timeout: *const libc::timespec,
+    set: *const sigset_t,
+) -> c_int {
+    type Poll = unsafe extern "C" fn(
+        *mut libc::pollfd,
+        libc::nfds_t,
+        *const libc::timespec,
+        *const sigset_t,
+    ) -> c_int;
+    // SAFETY: as above.
+    let next: Poll = unsafe { core::mem::transmute(NEXT_PPOLL.get()) };
+    // SAFETY: as above.
+    without_segv(set, |set| unsafe { next(files, count, timeout, set) })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pselect(
+    count: c_int,
+    read: *mut libc::fd_set,
+    write: *mut libc::fd_set,
+    except: *mut libc::fd_set,
+    timeout: *const libc::timespec,
+    set: *const sigset_t,
+) -> c_int {
+    type Select = unsafe extern "C" fn(
+        c_int,
+        *mut libc::fd_set,
+        *mut libc::fd_set,
+        *mut libc::fd_set,
+        *const libc::timespec,
+        *const sigset_t,
+    ) -> c_int;
+    // SAFETY: as above.
+    let next: Select = unsafe { core::mem::transmute(NEXT_PSELECT.get()) };
+    // SAFETY: as above.
+    without_segv(set, |set| unsafe { next(count, read, write, except, timeout, set) })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn epoll_pwait(
+    epoll: c_int,
+    events: *mut libc::epoll_event,
+    count: c_int,
+    timeout: c_int,
+    set: *const sigset_t,
+) -> c_int {
+    type Wait = unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int, *const sigset_t) -> c_int;
+    // SAFETY: as above.
+    let next: Wait = unsafe { core::mem::transmute(NEXT_EPOLL_PWAIT.get()) };
+    // SAFETY: as above.
+    without_segv(set, |set| unsafe { next(epoll, events, count, timeout, set) })
 }

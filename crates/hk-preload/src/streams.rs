@@ -27,23 +27,22 @@ fn transfer(next: &Next, buffer: *mut c_void, bytes: size_t, count: size_t, stre
     unsafe { next(buffer, bytes, count, stream) }
 }
 
-/// What comes in is looked at beforehand where the buffer is no block's at all, and otherwise for as much as came: programs may offer more
-/// room than they have, and know that less will come.
+/// As in [`crate::system_calls`].
 #[inline]
 fn read(next: &Next, buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
-    if !PROCESS.may_be_guarded(buffer.cast()) {
+    if !PROCESS.may_be_guarded(buffer.cast()) || bytes == 0 || count == 0 {
         return transfer(next, buffer, bytes, count, stream);
     }
-    PROCESS.check_buffer(buffer.cast(), bytes.saturating_mul(count).min(1), true);
+    let incoming = PROCESS.before_incoming(buffer.cast(), bytes.saturating_mul(count));
     let came = transfer(next, buffer, bytes, count, stream);
-    PROCESS.check_buffer(buffer.cast(), bytes.saturating_mul(came), true);
+    PROCESS.after_incoming(&incoming, bytes.saturating_mul(came));
     came
 }
 
 #[inline]
 fn write(next: &Next, buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
     if PROCESS.may_be_guarded(buffer.cast()) {
-        PROCESS.check_buffer(buffer.cast(), bytes.saturating_mul(count), false);
+        PROCESS.check_outgoing(buffer.cast(), bytes.saturating_mul(count));
     }
     transfer(next, buffer, bytes, count, stream)
 }
@@ -71,4 +70,51 @@ extern "C" fn fwrite_unlocked(
     stream: *mut FILE,
 ) -> size_t {
     write(&NEXT_FWRITE_UNLOCKED, buffer, bytes, count, stream)
+}
+
+/// The same for programs that were compiled with checks (_FORTIFY_SOURCE): `room` is what the compiler knows of the buffer.
+#[unsafe(no_mangle)]
+extern "C" fn __fread_chk(
+    buffer: *mut c_void,
+    room: size_t,
+    bytes: size_t,
+    count: size_t,
+    stream: *mut FILE,
+) -> size_t {
+    checked(&NEXT_FREAD_CHK, &NEXT_FREAD, buffer, room, bytes, count, stream)
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+extern "C" fn __fread_unlocked_chk(
+    buffer: *mut c_void,
+    room: size_t,
+    bytes: size_t,
+    count: size_t,
+    stream: *mut FILE,
+) -> size_t {
+    checked(&NEXT_FREAD_UNLOCKED_CHK, &NEXT_FREAD_UNLOCKED, buffer, room, bytes, count, stream)
+}
+
+static NEXT_FREAD_CHK: Next = Next::new(c"__fread_chk");
+static NEXT_FREAD_UNLOCKED_CHK: Next = Next::new(c"__fread_unlocked_chk");
+
+/// What does not fit is for libc's function, which ends the process.
+fn checked(
+    next_checked: &Next,
+    next: &Next,
+    buffer: *mut c_void,
+    room: size_t,
+    bytes: size_t,
+    count: size_t,
+    stream: *mut FILE,
+) -> size_t {
+    type Checked = unsafe extern "C" fn(*mut c_void, size_t, size_t, size_t, *mut FILE) -> size_t;
+    if bytes.checked_mul(count).is_some_and(|all| all <= room) {
+        return read(next, buffer, bytes, count, stream);
+    }
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: Checked = unsafe { core::mem::transmute(next_checked.get()) };
+    // SAFETY: the caller's arguments.
+    unsafe { next(buffer, room, bytes, count, stream) }
 }

@@ -38,59 +38,70 @@ pub fn begin() {
 #[inline]
 fn goes_out(buffer: *const c_void, bytes: size_t) {
     if PROCESS.may_be_guarded(buffer.cast()) {
-        PROCESS.check_buffer(buffer.cast(), bytes, false);
+        PROCESS.check_outgoing(buffer.cast(), bytes);
     }
 }
 
-/// Makes a call that writes to a buffer, and looks at as much as came; once more, with the guards away, if they kept it from working.
+/// Makes a call that writes to a buffer, and looks at as much as came.
 #[inline]
-fn comes_in(buffer: *const c_void, bytes: size_t, call: impl Fn() -> ssize_t) -> ssize_t {
-    if !PROCESS.may_be_guarded(buffer.cast()) {
+pub fn comes_in(buffer: *const c_void, bytes: size_t, call: impl FnOnce() -> ssize_t) -> ssize_t {
+    if !PROCESS.may_be_guarded(buffer.cast()) || bytes == 0 {
         return call();
     }
-    match call() {
-        -1 if Errno::get() == EFAULT => {
-            PROCESS.check_buffer(buffer.cast(), bytes, true);
-            call()
-        }
-        came => {
-            PROCESS.check_buffer(buffer.cast(), came.max(0) as size_t, true);
-            came
-        }
-    }
+    let incoming = PROCESS.before_incoming(buffer.cast(), bytes);
+    let came = call();
+    // More than there is room for may be told (MSG_TRUNC, recv(2)).
+    PROCESS.after_incoming(&incoming, (came.max(0) as size_t).min(bytes));
+    came
 }
 
-/// The same for several buffers, of which `came` bytes were filled.
-fn check_vector(vector: *const iovec, count: usize, mut bytes: usize, writes: bool) {
+/// Calls `look` with each of several buffers, of `bytes` in all.
+fn each_part(vector: *const iovec, count: usize, mut bytes: usize, look: impl Fn(*const u8, usize)) {
     for nth in 0..count {
-        // SAFETY: the caller gives so many, which the kernel has read too.
+        // SAFETY: the caller gives so many, which the kernel has read too, or which were found readable.
         let part = unsafe { vector.wrapping_add(nth).read() };
         let len = part.iov_len.min(bytes);
         bytes -= len;
         if len > 0 && PROCESS.may_be_guarded(part.iov_base.cast()) {
-            PROCESS.check_buffer(part.iov_base.cast(), len, writes);
+            look(part.iov_base.cast(), len);
         }
     }
 }
 
-/// A call with several buffers. What goes out is looked at when the call has failed, as the vector itself may be bad.
-fn vector(vector: *const iovec, count: usize, writes: bool, call: impl Fn() -> ssize_t) -> ssize_t {
-    match call() {
-        -1 if Errno::get() == EFAULT && count <= libc::UIO_MAXIOV as usize && is_readable(vector, count) => {
-            check_vector(vector, count, usize::MAX, writes);
-            call()
-        }
-        came if came > 0 => {
-            check_vector(vector, count, came as usize, writes);
-            came
-        }
-        other => other,
+/// A call with several buffers that go out: looked at beforehand if there is anything to see.
+fn vector_goes_out(vector: *const iovec, count: usize, call: impl FnOnce() -> ssize_t) -> ssize_t {
+    if PROCESS.is_guarding() && is_readable(vector, count) {
+        each_part(vector, count, usize::MAX, |part, len| _ = PROCESS.check_outgoing(part, len));
     }
+    call()
 }
 
-/// Whether a vector is no guarded memory itself, and not null: anything else that is unreadable ends the program as it would have.
+/// A call with several buffers that are filled: what is no block's own is looked at for as much as came. Where guards kept it from working it
+/// is not made again, as a message may be lost already.
+fn vector_comes_in(vector: *const iovec, count: usize, call: impl FnOnce() -> ssize_t) -> ssize_t {
+    let came = call();
+    if !PROCESS.is_guarding() {
+        return came;
+    }
+    let failed = came < 0 && Errno::get() == EFAULT;
+    if came > 0 || failed && is_readable(vector, count) {
+        let bytes = if failed { usize::MAX } else { came as usize };
+        each_part(vector, count, bytes, |part, len| {
+            let incoming = PROCESS.before_incoming(part, len);
+            PROCESS.after_incoming(&incoming, len);
+        });
+    }
+    came
+}
+
+/// Whether the kernel can read a vector: else it answers EFAULT, and so must we not look.
 fn is_readable(vector: *const iovec, count: usize) -> bool {
-    !vector.is_null() && count > 0 && !PROCESS.may_be_guarded(vector.cast())
+    let part = |nth: usize| vector.wrapping_add(nth);
+    let readable = |nth: usize| {
+        hk_recorder::is_readable(part(nth).addr())
+            && hk_recorder::is_readable(part(nth).addr() + size_of::<usize>())
+    };
+    count <= libc::UIO_MAXIOV as usize && (0..count).all(readable)
 }
 
 #[unsafe(no_mangle)]
@@ -187,7 +198,7 @@ extern "C" fn readv(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: as in `recv`.
     let next: Vector = unsafe { core::mem::transmute(NEXT_READV.get()) };
     // SAFETY: the caller's arguments.
-    vector(parts, count.max(0) as usize, true, || unsafe { next(file, parts, count) })
+    vector_comes_in(parts, count.max(0) as usize, || unsafe { next(file, parts, count) })
 }
 
 #[unsafe(no_mangle)]
@@ -195,7 +206,7 @@ extern "C" fn writev(file: c_int, parts: *const iovec, count: c_int) -> ssize_t 
     // SAFETY: as in `recv`.
     let next: Vector = unsafe { core::mem::transmute(NEXT_WRITEV.get()) };
     // SAFETY: the caller's arguments.
-    vector(parts, count.max(0) as usize, false, || unsafe { next(file, parts, count) })
+    vector_goes_out(parts, count.max(0) as usize, || unsafe { next(file, parts, count) })
 }
 
 #[unsafe(no_mangle)]
@@ -203,10 +214,9 @@ extern "C" fn recvmsg(file: c_int, message: *mut msghdr, flags: c_int) -> ssize_
     type RecvMsg = unsafe extern "C" fn(c_int, *mut msghdr, c_int) -> ssize_t;
     // SAFETY: as in `recv`.
     let next: RecvMsg = unsafe { core::mem::transmute(NEXT_RECVMSG.get()) };
-    // SAFETY: null, or the caller's message.
-    let (parts, count) = unsafe { message.as_ref() }.map_or((core::ptr::null(), 0), parts_of);
+    let (parts, count) = parts_of(message);
     // SAFETY: the caller's arguments.
-    vector(parts, count, true, || unsafe { next(file, message, flags) })
+    vector_comes_in(parts, count, || unsafe { next(file, message, flags) })
 }
 
 #[unsafe(no_mangle)]
@@ -214,12 +224,85 @@ extern "C" fn sendmsg(file: c_int, message: *const msghdr, flags: c_int) -> ssiz
     type SendMsg = unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t;
     // SAFETY: as in `recv`.
     let next: SendMsg = unsafe { core::mem::transmute(NEXT_SENDMSG.get()) };
-    // SAFETY: null, or the caller's message.
-    let (parts, count) = unsafe { message.as_ref() }.map_or((core::ptr::null(), 0), parts_of);
+    let (parts, count) = parts_of(message);
     // SAFETY: the caller's arguments.
-    vector(parts, count, false, || unsafe { next(file, message, flags) })
+    vector_goes_out(parts, count, || unsafe { next(file, message, flags) })
 }
 
-fn parts_of(message: &msghdr) -> (*const iovec, usize) {
+/// The buffers of a message; none while nothing is guarded, and of one that can't be read.
+fn parts_of(message: *const msghdr) -> (*const iovec, usize) {
+    let end = message.addr() + size_of::<msghdr>() - size_of::<usize>();
+    if !PROCESS.is_guarding() || !hk_recorder::is_readable(message.addr()) || !hk_recorder::is_readable(end) {
+        return (core::ptr::null(), 0);
+    }
+    // SAFETY: the kernel has just read both of its ends.
+    let message = unsafe { &*message };
     (message.msg_iov, message.msg_iovlen)
+}
+
+/// For programs that were compiled with checks (_FORTIFY_SOURCE): `room` is what the compiler knows of the buffer. What does not fit is for
+/// libc's function, which ends the process.
+#[unsafe(no_mangle)]
+extern "C" fn __read_chk(file: c_int, buffer: *mut c_void, bytes: size_t, room: size_t) -> ssize_t {
+    type Checked = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t) -> ssize_t;
+    static NEXT: Next = Next::new(c"__read_chk");
+    if bytes <= room {
+        return read(file, buffer, bytes);
+    }
+    // SAFETY: as in `recv`.
+    let next: Checked = unsafe { core::mem::transmute(NEXT.get()) };
+    // SAFETY: the caller's arguments.
+    unsafe { next(file, buffer, bytes, room) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+extern "C" fn __pread64_chk(
+    file: c_int,
+    buffer: *mut c_void,
+    bytes: size_t,
+    offset: off_t,
+    room: size_t,
+) -> ssize_t {
+    type Checked = unsafe extern "C" fn(c_int, *mut c_void, size_t, off_t, size_t) -> ssize_t;
+    static NEXT: Next = Next::new(c"__pread64_chk");
+    if bytes <= room {
+        return pread64(file, buffer, bytes, offset);
+    }
+    // SAFETY: as in `recv`.
+    let next: Checked = unsafe { core::mem::transmute(NEXT.get()) };
+    // SAFETY: the caller's arguments.
+    unsafe { next(file, buffer, bytes, offset, room) }
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+extern "C" fn __pread_chk(
+    file: c_int,
+    buffer: *mut c_void,
+    bytes: size_t,
+    offset: off_t,
+    room: size_t,
+) -> ssize_t {
+    __pread64_chk(file, buffer, bytes, offset, room)
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+extern "C" fn __recv_chk(
+    file: c_int,
+    buffer: *mut c_void,
+    bytes: size_t,
+    room: size_t,
+    flags: c_int,
+) -> ssize_t {
+    type Checked = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t;
+    static NEXT: Next = Next::new(c"__recv_chk");
+    if bytes <= room {
+        return recv(file, buffer, bytes, flags);
+    }
+    // SAFETY: as in `recv`.
+    let next: Checked = unsafe { core::mem::transmute(NEXT.get()) };
+    // SAFETY: the caller's arguments.
+    unsafe { next(file, buffer, bytes, room, flags) }
 }

@@ -130,7 +130,7 @@ pub(crate) fn exclude_from_core_dumps(start: usize, len: usize) {
 /// The kernel copies the new signal mask from `address` before it looks at `how`, which is invalid here: so
 /// nothing changes, and the error tells whether the bytes could be read. This call is allowed in every
 /// sandbox (`process_vm_readv` is not).
-pub(crate) fn is_readable(address: usize) -> bool {
+pub fn is_readable(address: usize) -> bool {
     const NO_SUCH_HOW: usize = usize::MAX;
     // SAFETY: the kernel only reads, fails in any case, and reports an unreadable address as EFAULT.
     let result = unsafe { call(libc::SYS_rt_sigprocmask, [NO_SUCH_HOW, address, 0, 8, 0, 0]) };

@@ -10,7 +10,7 @@ use hk_heap::sampling::Counted;
 use hk_heap::{REQUEST_BYTES_MAX, ThreadHeap};
 use hk_recorder::{Registers, StackId};
 
-/// So many blocks are guarded between two looks whether traps still come to us.
+/// So many blocks are guarded between two looks whether traps still come to us; of a sample fewer, as they are further apart.
 const BLOCKS_PER_CHECK: u64 = 1024;
 
 /// All blocks are so aligned.
@@ -60,7 +60,7 @@ impl<H: Host> ProcessHeap<H> {
         let every = guarding.every();
         if guarding.sites.are_watched() {
             let due = heap.count_malloc(every) && self.is_time(heap, every);
-            if let Some(block) = self.guard_if(due, bytes, 1, family) {
+            if let Some(block) = self.guard_if(due, bytes, 1, family, false) {
                 self.heap.end_sample(heap);
                 return block;
             }
@@ -68,7 +68,7 @@ impl<H: Host> ProcessHeap<H> {
         }
         match self.heap.allocate_counted(heap, class, every) {
             Counted::Block(block) => self.checked(block, bytes),
-            Counted::Sample => match self.guard_if(self.is_time(heap, every), bytes, 1, family) {
+            Counted::Sample => match self.guard_if(self.is_time(heap, every), bytes, 1, family, false) {
                 Some(block) => {
                     self.heap.end_sample(heap);
                     block
@@ -81,7 +81,13 @@ impl<H: Host> ProcessHeap<H> {
     /// Any other malloc; None if it is not to be guarded.
     #[cold]
     #[inline(never)]
-    pub(crate) fn allocate_guarded(&self, bytes: usize, align: usize, family: Family) -> Option<*mut u8> {
+    pub(crate) fn allocate_guarded(
+        &self,
+        bytes: usize,
+        align: usize,
+        family: Family,
+        zeroed: bool,
+    ) -> Option<*mut u8> {
         let heap = self.current();
         if bytes > REQUEST_BYTES_MAX || !self.guarding.is_on() {
             return None;
@@ -92,7 +98,7 @@ impl<H: Host> ProcessHeap<H> {
         } else {
             every == 1
         };
-        self.guard_if(due, bytes, align, family)
+        self.guard_if(due, bytes, align, family, zeroed)
     }
 
     /// Whether a malloc that is due is to be guarded now.
@@ -105,7 +111,14 @@ impl<H: Host> ProcessHeap<H> {
         !heap.is_busy() && !heap.is_sentinel()
     }
 
-    fn guard_if(&self, due: bool, bytes: usize, align: usize, family: Family) -> Option<*mut u8> {
+    fn guard_if(
+        &self,
+        due: bool,
+        bytes: usize,
+        align: usize,
+        family: Family,
+        zeroed: bool,
+    ) -> Option<*mut u8> {
         let guarding = &self.guarding;
         if !due && !guarding.sites.are_watched() {
             return None;
@@ -114,26 +127,26 @@ impl<H: Host> ProcessHeap<H> {
         if !due && !guarding.sites.want(&guarding.stacks, stack) {
             return None;
         }
-        self.guard(bytes, align, family, stack)
+        let allocated = guarding.event(stack);
+        let request =
+            Request { bytes, align, side: guarding.side(), zeroed, family: family as u8, allocated };
+        self.guard(&request, stack)
     }
 
-    fn guard(&self, bytes: usize, align: usize, family: Family, stack: StackId) -> Option<*mut u8> {
+    fn guard(&self, request: &Request, stack: StackId) -> Option<*mut u8> {
         let guarding = &self.guarding;
-        let request = Request {
-            bytes,
-            align,
-            side: guarding.side(),
-            family: family as u8,
-            allocated: guarding.event(stack),
-        };
-        match guarding.guards.allocate(&request) {
+        match guarding.guards.allocate(request) {
             Ok(block) => {
-                self.heap.figures().add_live(bytes as i64);
+                self.heap.figures().add_live(request.bytes as i64);
                 guarding.population.note_allocated(site_of(&guarding.stacks, stack));
                 let count = guarding.guarded.fetch_add(1, Ordering::Relaxed) + 1;
                 self.recording.set_guarded_blocks(count);
                 self.note_thinning();
-                if count.is_multiple_of(BLOCKS_PER_CHECK) {
+                if count.is_multiple_of(if guarding.is_all() {
+                    BLOCKS_PER_CHECK
+                } else {
+                    BLOCKS_PER_CHECK / 64
+                }) {
                     self.check_trap();
                 }
                 Some(block.as_ptr())
@@ -213,6 +226,24 @@ impl<H: Host> ProcessHeap<H> {
         let call = if family == Family::Rust { Call::Dealloc } else { Call::Realloc };
         self.free_guarded(block, call, layout);
         moved
+    }
+
+    /// realloc of an ordinary block that moves: an allocation like any other, which may be one to be guarded. None if it is not.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn reallocate_to_guarded(
+        &self,
+        block: *mut u8,
+        bytes: usize,
+        family: Family,
+    ) -> Option<*mut u8> {
+        // What is no live block is reported by whoever comes next.
+        let present = self.heap.usable_bytes(block).ok()?;
+        let moved = self.allocate_guarded(bytes, 1, family, false)?;
+        // SAFETY: a live block of so many bytes, and a new one.
+        unsafe { core::ptr::copy_nonoverlapping(block, moved, present.min(bytes)) };
+        self.free(block, Call::Realloc);
+        Some(moved)
     }
 
     /// malloc_usable_size of a guarded block: exactly what was asked for, as programs that use it may use it all.

@@ -19,7 +19,7 @@ pub use blocks::GivenLayout;
 
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use hk_format::{Guard, GuardSide, NoteKind, Settings};
+use hk_format::{Call, Guard, GuardSide, NoteKind, Settings};
 use hk_guard::{Event, Guards, Method, Options, Refused, Side};
 use hk_heap::REQUEST_BYTES_MAX;
 use hk_os::{GuardOs, Linux};
@@ -58,6 +58,10 @@ pub(crate) struct Guarding {
     unguarded: AtomicU64,
     /// Whether guards are put up by mprotect.
     by_protection: AtomicBool,
+    /// Blocks from before are the parent's affair: when this process was forked, or 0.
+    since_ns: AtomicU64,
+    /// The thread that looks at all blocks at the end, or 0.
+    pub(crate) walker: AtomicU32,
 }
 
 impl Guarding {
@@ -77,6 +81,8 @@ impl Guarding {
             guarded: AtomicU64::new(0),
             unguarded: AtomicU64::new(0),
             by_protection: AtomicBool::new(false),
+            since_ns: AtomicU64::new(0),
+            walker: AtomicU32::new(0),
         }
     }
 
@@ -200,6 +206,35 @@ impl<H: Host> ProcessHeap<H> {
     pub(crate) fn count_guarded_anew(&self) {
         self.guarding.guarded.store(0, Ordering::Relaxed);
         self.guarding.unguarded.store(0, Ordering::Relaxed);
+        self.guarding.since_ns.store(hk_os::now_ns(), Ordering::Relaxed);
+    }
+
+    /// At the end: what was overwritten beside blocks that nobody freed.
+    pub(crate) fn check_beside_blocks(&self) {
+        let guarding = &self.guarding;
+        if !guarding.guards.is_started() {
+            return;
+        }
+        let registers = Registers::capture();
+        guarding.walker.store(hk_recorder::tid(), Ordering::Relaxed);
+        guarding.guards.close_waiting(|life, damage| self.report_written(&life, damage, &registers));
+        let since_ns = guarding.since_ns.load(Ordering::Relaxed);
+        guarding.guards.for_each_damaged(since_ns, |life, damage| {
+            self.report_damage(Call::Exit, &life, damage, &registers);
+        });
+        guarding.walker.store(0, Ordering::Relaxed);
+    }
+
+    /// The reservation became smaller.
+    pub fn note_shrunk(&self) {
+        if let Some((_, bytes)) = self.heap.guard_area() {
+            self.guarding.guards.shrink(bytes);
+        }
+    }
+
+    /// Whether there are guarded blocks at all.
+    pub fn is_guarding(&self) -> bool {
+        self.guarding.guards.is_started()
     }
 
     /// Says whether signal handlers may interrupt the process and allocate.

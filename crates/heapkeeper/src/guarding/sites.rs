@@ -11,6 +11,8 @@ const RANGES_MAX: usize = 64;
 const FOUND_MAX: usize = 16;
 /// Blocks that are guarded of a site after a finding.
 const BLOCKS_PER_SITE: u32 = 2000;
+/// Mallocs that are looked at for found sites since the last one was found: one that allocates seldom is not worth every malloc's stack for ever.
+const LOOKS_MAX: u32 = 2_000_000;
 /// Innermost frames among which a named function is looked for.
 const FRAMES_MAX: usize = 24;
 
@@ -27,6 +29,7 @@ pub(crate) struct Sites {
     found: [Found; FOUND_MAX],
     /// Found sites that are watched.
     watched: AtomicU32,
+    looks: AtomicU32,
 }
 
 impl Sites {
@@ -36,6 +39,7 @@ impl Sites {
             range_count: AtomicUsize::new(0),
             found: [const { Found { site: AtomicU64::new(0), blocks_left: AtomicU32::new(0) } }; FOUND_MAX],
             watched: AtomicU32::new(0),
+            looks: AtomicU32::new(0),
         }
     }
 
@@ -61,6 +65,7 @@ impl Sites {
         for found in &self.found {
             match found.site.compare_exchange(0, site, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
+                    self.looks.store(0, Ordering::Relaxed);
                     found.blocks_left.store(BLOCKS_PER_SITE, Ordering::Release);
                     self.watched.fetch_add(1, Ordering::AcqRel);
                     return true;
@@ -94,6 +99,11 @@ impl Sites {
         if self.watched.load(Ordering::Relaxed) == 0 {
             return false;
         }
+        if self.looks.fetch_add(1, Ordering::Relaxed) > LOOKS_MAX {
+            self.found.iter().for_each(|found| found.blocks_left.store(0, Ordering::Relaxed));
+            self.watched.store(0, Ordering::Relaxed);
+            return false;
+        }
         let Some(found) = self.found.iter().find(|found| found.site.load(Ordering::Acquire) == site) else {
             return false;
         };
@@ -101,7 +111,8 @@ impl Sites {
             found.blocks_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
         if taken == Ok(1) {
             // The entry stays, so that the site is not watched again.
-            self.watched.fetch_sub(1, Ordering::AcqRel);
+            let less = |count: u32| count.checked_sub(1);
+            let _ = self.watched.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
         }
         taken.is_ok()
     }

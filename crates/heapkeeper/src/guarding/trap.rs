@@ -9,7 +9,7 @@ use super::findings::{Told, kind_of, place_of};
 use crate::process::{Host, ProcessHeap};
 use core::arch::global_asm;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hk_format::{AccessKind, CODE_BYTES, Call, Evidence, NoteKind};
 use hk_os::Os;
 use hk_recorder::{Access, Registers, resume_after_bad_read, set_reads_recover};
@@ -125,16 +125,35 @@ pub(super) fn install<H: Host>() {
     let old = kernel_action(None);
     PROGRAM.set(Action { handler: old.handler, flags: old.flags & !SA_RESTORER, mask: old.mask });
     set_kernel_action(flags_for(PROGRAM.get()));
+    unblock();
     set_reads_recover(true);
+}
+
+/// Who started the process may have blocked it; other threads have their masks from this one.
+fn unblock() {
+    let segv: u64 = 1 << (SIGSEGV - 1);
+    // SAFETY: a set of the size that the kernel has.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_UNBLOCK,
+            &raw const segv,
+            core::ptr::null_mut::<u64>(),
+            SIGNAL_SET_BYTES,
+        )
+    };
 }
 
 fn set_kernel_action(flags: u64) {
     let restorer: unsafe extern "C" fn() = heapkeeper_restore;
+    // All other signals wait: their handlers might be put where a report is being made, or come back to it.
+    let faults = [SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+    let mask = faults.iter().fold(u64::MAX, |mask, signal| mask & !(1 << (signal - 1)));
     let action = KernelAction {
         handler: OURS.load(Ordering::Relaxed),
         flags: flags | SA_RESTORER,
         restorer: restorer as usize,
-        mask: 0,
+        mask,
     };
     kernel_action(Some(action));
 }
@@ -175,6 +194,14 @@ impl<H: Host> ProcessHeap<H> {
     /// A fault at `address`. True if the access may go on.
     fn trap(&self, address: usize, registers: &[i64; 23]) -> bool {
         let guards = &self.guarding.guards;
+        let is_fetch = registers[libc::REG_ERR as usize] & FAULT_FETCH != 0;
+        // The slot was used again before this thread came here: the access goes on. Or the walk at the end met a block that is freed meanwhile.
+        if guards.is_live_at(address) && !is_fetch {
+            return true;
+        }
+        if self.guarding.walker.load(Ordering::Relaxed) == hk_recorder::tid() {
+            return guards.open_page(address);
+        }
         let Some(fault) = guards.contains(address).then(|| guards.fault_at(address)).flatten() else {
             return false;
         };
@@ -290,11 +317,17 @@ const STACK_BYTES: usize = 64 << 10;
 #[repr(C, align(4096))]
 struct Stack(core::cell::UnsafeCell<[u8; STACK_BYTES]>);
 
-// SAFETY: used by one thread at a time: see `STACK_TAKEN`.
+// SAFETY: used by one thread at a time: see `STACK_USER`.
 unsafe impl Sync for Stack {}
 
 static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; STACK_BYTES]));
-static STACK_TAKEN: AtomicBool = AtomicBool::new(false);
+/// The thread that is on it, or 0.
+static STACK_USER: AtomicU32 = AtomicU32::new(0);
+
+/// In a fork child whoever was on it is not there.
+pub(crate) fn forget_others() {
+    STACK_USER.store(0, Ordering::Relaxed);
+}
 
 /// Calls `work` on a stack that is large enough: the present one, or, if that is a small signal stack, one of our own.
 fn on_large_stack<W: FnOnce() -> bool>(context: *mut c_void, work: W) -> bool {
@@ -302,19 +335,30 @@ fn on_large_stack<W: FnOnce() -> bool>(context: *mut c_void, work: W) -> bool {
     let stack = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_stack };
     let here = (&raw const stack).addr();
     let is_on_it = here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size;
-    if !is_on_it || stack.ss_size >= STACK_BYTES {
+    let me = hk_recorder::tid();
+    if !is_on_it || stack.ss_size >= STACK_BYTES || STACK_USER.load(Ordering::Relaxed) == me {
         return work();
     }
-    while STACK_TAKEN.swap(true, Ordering::Acquire) {
+    while STACK_USER.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
         core::hint::spin_loop();
     }
+    // The kernel tells by the stack pointer whether the signal stack is in use: another fault would be put over this one.
+    let none = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+    set_signal_stack(&none);
     let mut call = Call0 { work: Some(work), result: false };
     let top = STACK.0.get().addr() + STACK_BYTES;
     let function: extern "C" fn(*mut c_void) = run::<W>;
-    // SAFETY: the stack is ours alone while it is taken; `run` returns, and gets a valid call.
+    // SAFETY: the stack is ours alone while we are its user; `run` returns, and gets a valid call.
     unsafe { call_on((&raw mut call).cast(), function, top) };
-    STACK_TAKEN.store(false, Ordering::Release);
+    STACK_USER.store(0, Ordering::Release);
+    set_signal_stack(&libc::stack_t { ss_flags: 0, ..*stack });
     call.result
+}
+
+fn set_signal_stack(stack: &libc::stack_t) {
+    let stack: *const libc::stack_t = stack;
+    // SAFETY: a stack that the thread had, or none; nobody is on it but what goes on when the handler returns.
+    unsafe { libc::syscall(libc::SYS_sigaltstack, stack, core::ptr::null_mut::<libc::stack_t>()) };
 }
 
 struct Call0<W> {

@@ -260,6 +260,10 @@ unsafe impl GuardOs for Linux {
     }
 
     unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
+        // Sandboxes that allow madvise may not allow this call, and end the process by it.
+        if !may_open_files() {
+            return false;
+        }
         let _errno = Errno::keep();
         let mut parts = [libc::iovec { iov_base: null_mut(), iov_len: PAGE_BYTES }; RANGES_MAX];
         pages.chunks(RANGES_MAX).all(|pages| {
