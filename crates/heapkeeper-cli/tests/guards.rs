@@ -191,7 +191,8 @@ int main(int argc, char **argv) {
     } else if (strcmp(argv[1], "damaged") == 0) {
         damaged(stale());
     } else if (strcmp(argv[1], "small-stack") == 0) {
-        sigaltstack(&(stack_t){.ss_sp = malloc(8192), .ss_size = 8192}, NULL);
+        // Two frames of signals have to fit: some 4 KiB each with AVX-512.
+        sigaltstack(&(stack_t){.ss_sp = malloc(16384), .ss_size = 16384}, NULL);
         sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_user, .sa_flags = SA_ONSTACK}, NULL);
         raise(SIGUSR1);
     } else {

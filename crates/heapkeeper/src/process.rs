@@ -181,8 +181,15 @@ impl<H: Host> ProcessHeap<H> {
         if bytes > REQUEST_BYTES_MAX {
             return null_mut();
         }
-        self.with_heap(|heap| self.heap.allocate(heap, bytes))
-            .unwrap_or_else(|| self.allocate_elsewhere(bytes, 1))
+        let allocate = |heap: &ThreadHeap| {
+            let block = self.heap.allocate(heap, bytes);
+            if self.guarding.sites.are_watched() {
+                // The thread's first malloc: it has brought a word that nobody has looked at.
+                self.heap.park_bins(heap);
+            }
+            block
+        };
+        self.with_heap(allocate).unwrap_or_else(|| self.allocate_elsewhere(bytes, 1))
     }
 
     /// calloc's work: all zero.

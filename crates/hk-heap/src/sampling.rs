@@ -123,6 +123,15 @@ impl<O: Os> Heap<O> {
         heap.set_busy(false);
     }
 
+    /// Parks the bins that have words, so that each malloc is looked at from now on. The heap is not busy.
+    pub fn park_bins(&self, heap: &ThreadHeap) {
+        for class in 0..heap.bins.len() {
+            if heap.bins[class].available() > 0 {
+                self.park(heap, class);
+            }
+        }
+    }
+
     /// The sample was served otherwise.
     pub fn end_sample(&self, heap: &ThreadHeap) {
         debug_assert!(heap.is_busy());

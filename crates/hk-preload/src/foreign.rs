@@ -66,7 +66,12 @@ pub fn find_next() {
 /// Whether the program's calls of malloc reach this library. They do not if it defines malloc itself.
 pub fn is_called() -> bool {
     // SAFETY: a NUL-terminated name.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
+    is_ours_or_undefined(unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) })
+}
+
+/// Whether the function at an address is this library's, as far as can be told. Its own functions' addresses tell nothing: they are those of
+/// whoever comes first.
+pub fn is_ours_or_undefined(address: *const c_void) -> bool {
     let ours: *const AtomicPtr<c_void> = &raw const NEXT_FREE;
     match (module_start(address), module_start(ours.cast())) {
         (Some(found), Some(ours)) => found == ours || !is_defined_at(address),

@@ -8,6 +8,7 @@
 //! An exception so passes through frames of this file. They have unwind tables and nothing to clean up; "C-unwind" would say so to the
 //! compiler, which then wants the personality routine of Rust's std, to end the process by it.
 
+use crate::foreign;
 use crate::host::PROCESS;
 use crate::next::Next;
 use core::ffi::{CStr, c_void};
@@ -21,25 +22,24 @@ use libc::size_t;
 static IS_LEFT: AtomicBool = AtomicBool::new(false);
 
 /// What a program may define (\[replacement.functions]); all others call these.
-const REPLACEABLE: [(&CStr, *const c_void); 8] = [
-    (c"_Znwm", _Znwm as *const c_void),
-    (c"_Znam", _Znam as *const c_void),
-    (c"_ZnwmSt11align_val_t", _ZnwmSt11align_val_t as *const c_void),
-    (c"_ZnamSt11align_val_t", _ZnamSt11align_val_t as *const c_void),
-    (c"_ZdlPv", _ZdlPv as *const c_void),
-    (c"_ZdaPv", _ZdaPv as *const c_void),
-    (c"_ZdlPvSt11align_val_t", _ZdlPvSt11align_val_t as *const c_void),
-    (c"_ZdaPvSt11align_val_t", _ZdaPvSt11align_val_t as *const c_void),
+const REPLACEABLE: [&CStr; 8] = [
+    c"_Znwm",
+    c"_Znam",
+    c"_ZnwmSt11align_val_t",
+    c"_ZnamSt11align_val_t",
+    c"_ZdlPv",
+    c"_ZdaPv",
+    c"_ZdlPvSt11align_val_t",
+    c"_ZdaPvSt11align_val_t",
 ];
 
 /// At the start: looks whose operators the program calls.
 pub fn begin() {
-    let is_replaced = |name: &CStr, ours: *const c_void| {
+    let is_replaced = |name: &CStr| {
         // SAFETY: a NUL-terminated name.
-        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-        !found.is_null() && found.cast_const() != ours
+        !foreign::is_ours_or_undefined(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
     };
-    if REPLACEABLE.iter().any(|&(name, ours)| is_replaced(name, ours)) {
+    if REPLACEABLE.iter().any(|name| is_replaced(name)) {
         IS_LEFT.store(true, Ordering::Relaxed);
     }
 }

@@ -92,6 +92,8 @@ const PROGRAMS: &[Program] = &[
     Program::new("locked_memory", &[], &[]),
     Program::new("fault_handlers", &[], &[]),
     Program::new("alarms", &["1"], &["20"]),
+    Program::new("own_operators", &[], &[]),
+    Program::new("messages", &[], &[]),
 ];
 
 /// Those that do so much that not all of their blocks can be guarded in a test's time, and the arguments with which they can.
