@@ -114,6 +114,8 @@ impl Host for Heapkeeper {
     // A recording is the command's, which preloads the library: that made the process's entry.
     const ORIGIN: ProcessOrigin = ProcessOrigin::SecondHeap;
 
+    const SEES_HANDLERS: bool = false;
+
     fn process() -> &'static ProcessHeap<Self> {
         &PROCESS
     }

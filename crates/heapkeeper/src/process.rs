@@ -22,6 +22,9 @@ pub trait Host: Sized + 'static {
     /// What the process's entry of a recording is, if this heap makes one.
     const ORIGIN: ProcessOrigin;
 
+    /// Whether it stands before libc's functions that install signal handlers.
+    const SEES_HANDLERS: bool;
+
     /// The process's heap.
     fn process() -> &'static ProcessHeap<Self>;
 

@@ -18,6 +18,7 @@ pub struct Preloaded;
 impl Host for Preloaded {
     const INNERMOST: Innermost = Innermost::OutsideOwnModule;
     const ORIGIN: ProcessOrigin = ProcessOrigin::Program;
+    const SEES_HANDLERS: bool = true;
 
     #[inline(always)]
     fn process() -> &'static ProcessHeap<Self> {

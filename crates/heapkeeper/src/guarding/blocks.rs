@@ -142,11 +142,7 @@ impl<H: Host> ProcessHeap<H> {
                 let count = guarding.guarded.fetch_add(1, Ordering::Relaxed) + 1;
                 self.recording.set_guarded_blocks(count);
                 self.note_thinning();
-                if count.is_multiple_of(if guarding.is_all() {
-                    BLOCKS_PER_CHECK
-                } else {
-                    BLOCKS_PER_CHECK / 64
-                }) {
+                if self.is_check_due(count) {
                     self.check_trap();
                 }
                 Some(block.as_ptr())
@@ -158,6 +154,12 @@ impl<H: Host> ProcessHeap<H> {
                 None
             }
         }
+    }
+
+    /// Whether to look if traps still come to us: now and then; where nobody sees handlers, with a program's first blocks too.
+    fn is_check_due(&self, guarded: u64) -> bool {
+        let between = if self.guarding.is_all() { BLOCKS_PER_CHECK } else { BLOCKS_PER_CHECK / 64 };
+        guarded.is_multiple_of(between) || !H::SEES_HANDLERS && guarded < BLOCKS_PER_CHECK / 4
     }
 
     /// Whether a pointer is of a guarded block, or was, or points beside one.

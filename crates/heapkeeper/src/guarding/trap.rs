@@ -71,6 +71,9 @@ static PROGRAM: Program =
     Program { handler: AtomicUsize::new(0), flags: AtomicU64::new(0), mask: AtomicU64::new(0) };
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 static OURS: AtomicUsize = AtomicUsize::new(0);
+/// How often SIGSEGV was taken over again; a program that insists is to have it.
+static TAKEN_BACK: AtomicU32 = AtomicU32::new(0);
+const TAKEN_BACK_MAX: u32 = 3;
 static LOST: AtomicBool = AtomicBool::new(false);
 
 impl Program {
@@ -122,11 +125,15 @@ pub(super) fn install<H: Host>() {
     }
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_fault::<H>;
     OURS.store(handler as usize, Ordering::Relaxed);
-    let old = kernel_action(None);
-    PROGRAM.set(Action { handler: old.handler, flags: old.flags & !SA_RESTORER, mask: old.mask });
-    set_kernel_action(flags_for(PROGRAM.get()));
+    take_over(kernel_action(None));
     unblock();
     set_reads_recover(true);
+}
+
+/// What was there is the program's from now on.
+fn take_over(old: KernelAction) {
+    PROGRAM.set(Action { handler: old.handler, flags: old.flags & !SA_RESTORER, mask: old.mask });
+    set_kernel_action(flags_for(PROGRAM.get()));
 }
 
 /// Who started the process may have blocked it; other threads have their masks from this one.
@@ -228,10 +235,16 @@ impl<H: Host> ProcessHeap<H> {
         opens && guards.open_page(address)
     }
 
-    /// Looks now and then whether the handler is still ours.
+    /// Looks now and then whether the handler is still ours. Where nobody sees the program install one (Rust's std does so after its first
+    /// allocations), it becomes the one that faults are passed on to.
     pub(crate) fn check_trap(&self) {
-        let ours = OURS.load(Ordering::Relaxed);
-        if kernel_action(None).handler != ours && !LOST.swap(true, Ordering::Relaxed) {
+        let present = kernel_action(None);
+        if present.handler == OURS.load(Ordering::Relaxed) {
+            return;
+        }
+        if !H::SEES_HANDLERS && TAKEN_BACK.fetch_add(1, Ordering::Relaxed) < TAKEN_BACK_MAX {
+            take_over(present);
+        } else if !LOST.swap(true, Ordering::Relaxed) {
             set_reads_recover(false);
             self.recording.note(NoteKind::TrapsLost, 0, b"");
         }
