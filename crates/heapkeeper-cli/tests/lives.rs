@@ -70,7 +70,8 @@ fn a_use_after_free_is_named_by_its_three_places() {
     let line = |part: &str| {
         said.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {said}"))
     };
-    let sentence = "session_report() reads 1 byte 8 bytes into a 42-byte block that cache_evict() had freed ";
+    let sentence =
+        "session_report() reads 1 byte, 8 bytes into a 42-byte block that cache_evict() had freed ";
     assert!(line("use after free (CWE-416)").contains(sentence), "{said}");
     assert!(line("likely culprit: ").contains("cache_evict  leaky.c:11  (confidence "), "{said}");
     assert!(line("  allocated  ").contains("session_open leaky.c:8 ← main leaky.c:15"), "{said}");

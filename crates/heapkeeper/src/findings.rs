@@ -114,6 +114,7 @@ fn bad_call<'a>(
         place_end: place.map_or(0, |info| info.end),
         place_name: place.map_or(b"", |info| info.name()),
         aborted,
+        time_ns: 0,
         evidence: Evidence::Call,
         access: Access::default(),
         life: None,

@@ -12,7 +12,7 @@ use core::sync::atomic::Ordering;
 use hk_format::{
     AccessKind, CODE_BYTES, Call, EVENT_FRAME_COUNT_MAX, EventRecord, Evidence, FRAME_COUNT_MAX,
     FREE_SITES_MAX, Family, FileHeader, FindingKind, FindingRecord, FreeSiteRecord, LifeRecord,
-    MODULE_AREA_BYTES, Place, RecordKind, RecordState, SITE_FRAME_COUNT_MAX, StackState,
+    MODULE_AREA_BYTES, Place, RecordHeader, RecordKind, RecordState, SITE_FRAME_COUNT_MAX, StackState,
 };
 
 /// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB
@@ -46,6 +46,8 @@ pub struct BadCall<'a> {
     pub place_name: &'a [u8],
     /// Whether the program is going to be aborted on it.
     pub aborted: bool,
+    /// When, in nanoseconds since 1970; 0: when it is recorded, which takes some microseconds.
+    pub time_ns: u64,
     /// What shows it.
     pub evidence: Evidence,
     /// What an instruction or system call did with the address.
@@ -233,6 +235,12 @@ impl Recording {
         self.put_u64(at + offset_of!(FindingRecord, block_bytes), bad.block_bytes);
         self.put_u64(at + offset_of!(FindingRecord, place_start), bad.place_start);
         self.put_u64(at + offset_of!(FindingRecord, place_end), bad.place_end);
+        if bad.time_ns != 0 {
+            self.put_u64(
+                at + offset_of!(FindingRecord, header) + offset_of!(RecordHeader, time_ns),
+                bad.time_ns,
+            );
+        }
         self.put_u32(at + offset_of!(FindingRecord, evidence), bad.evidence as u32);
         let access = bad.access.kind.unwrap_or(AccessKind::None);
         self.put_u32(at + offset_of!(FindingRecord, access), access as u32);

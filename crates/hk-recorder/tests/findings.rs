@@ -15,6 +15,7 @@ use std::ffi::c_void;
 use std::os::fd::FromRawFd;
 
 const BAD: BadCall = BadCall {
+    time_ns: 0,
     evidence: hk_format::Evidence::Call,
     access: hk_recorder::Access { kind: None, bytes: 0, code: &[] },
     life: None,

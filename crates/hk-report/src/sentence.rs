@@ -41,7 +41,13 @@ fn what_happened(finding: &Finding) -> String {
     if let Some(access) = &finding.access {
         return match finding.evidence.as_str() {
             "canary" => overwritten(finding, access),
-            _ => format!("{who} {} {}", does_access(finding, access), accessed(finding)),
+            _ => {
+                let (does, accessed) = (does_access(finding, access), accessed(finding));
+                // Two numbers that follow each other are read as one.
+                let follow = access.bytes.is_some() && accessed.starts_with(|c: char| c.is_ascii_digit());
+                let between = if follow { "," } else { "" };
+                format!("{who} {does}{between} {accessed}")
+            }
         };
     }
     if matches!(finding.kind.as_str(), "mismatched-deallocation" | "wrong-layout") {

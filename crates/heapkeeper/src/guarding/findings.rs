@@ -120,6 +120,7 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     fn report_guarded(&self, told: &Told<'_>, life: Option<&Life>, registers: &Registers) {
+        let time_ns = hk_os::now_ns();
         self.heap.notice_fork();
         let abort = self.abort_on_finding.load(Ordering::Relaxed);
         let life_told = life.map(|life| self.block_life(life, told.opened && !abort));
@@ -134,6 +135,7 @@ impl<H: Host> ProcessHeap<H> {
             place_end: 0,
             place_name: b"",
             aborted: abort,
+            time_ns,
             evidence: told.evidence,
             access: told.access,
             life: life_told.as_ref(),

@@ -92,8 +92,9 @@ fn drawings(finding: &Finding, at: usize) -> String {
 fn population(population: &Population) -> String {
     let mut html = format!(
         "<section class=\"population\">\n<h3>Who frees the blocks of this allocation site</h3>\n\
-         <p class=\"hint\">{} guarded blocks, {} of them freed</p>\n<ul>\n",
-        population.blocks, population.frees
+         <p class=\"hint\">{}, {} of them freed</p>\n<ul>\n",
+        crate::units::count(population.blocks, "guarded block"),
+        population.frees
     );
     for site in &population.free_sites {
         let frame = crate::fold::own_frame(&site.stack).or(site.stack.first());
