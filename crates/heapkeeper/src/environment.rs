@@ -3,7 +3,8 @@
 use crate::process::{Host, ProcessHeap};
 use core::ffi::{CStr, c_char};
 use hk_format::{
-    Guard, NoteKind, SETTINGS_VARIABLE, Setting, Settings, decode_path, guard_range, parse_settings,
+    Guard, NoteKind, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range,
+    parse_settings,
 };
 use hk_recorder::print_bad_setting;
 
@@ -69,11 +70,25 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     pub(crate) fn note_bad_settings(&self) {
+        self.note_unresolved_site();
         for error in parse_settings(value()).filter_map(Result::err) {
             if self.recording.is_open() {
                 self.recording.note(NoteKind::BadSetting, 0, error.text);
             } else {
                 print_bad_setting(&error);
+            }
+        }
+    }
+
+    /// A site that nobody looked up: where its code lies is in debug information, which is not read in here.
+    fn note_unresolved_site(&self) {
+        if self.guarding.sites.are_watched() {
+            return;
+        }
+        for part in value().split(|&byte| byte == b',') {
+            if part.starts_with(b"guard=site:") && !self.recording.is_open() {
+                let why = "only the command can look up where its code is: heapkeeper run --guard site:...";
+                print_bad_setting(&SettingError { text: part, why });
             }
         }
     }
