@@ -74,9 +74,11 @@ pub fn sanitizers(context: &mut Context) {
     for sanitizer in ["thread", "address"] {
         let target = context.target.join("sanitizers").join(sanitizer);
         // The fork test's threads share a std Mutex, whose slow path is std's own and so looks like a race.
+        // What is not here touches no memory in other ways; the long run has it too.
         let tests: &[&str] = match sanitizer {
             "thread" => &["--test", "model", "--test", "operations", "--test", "shrink", "--test", "threads"],
-            _ => &["--tests"],
+            _ if context.soak => &["--tests"],
+            _ => &["--test", "model", "--test", "operations", "--test", "fork", "--test", "threads"],
         };
         count_tests(context, sanitizer, |run| {
             run.args(["+nightly", "test", "--package", "hk-heap", "--lib"])
