@@ -7,8 +7,9 @@
 
 mod snippet;
 
+use crate::words::shell_quoted;
 use crate::{Failure, VerbResult, library};
-use snippet::{Filler, shell_quoted};
+use snippet::Filler;
 use std::io::Write;
 use std::process::ExitCode;
 

@@ -29,15 +29,6 @@ fn next_place(text: &str) -> Option<(&str, &str, &str)> {
     })
 }
 
-/// A word for a POSIX shell, whatever is in it; bare where that is safe, for whoever reads it.
-pub fn shell_quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.into(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,12 +40,5 @@ mod tests {
             fill("x@v4 @A@@B@ @@ @b@ user@A.example @", &filler),
             "x@v4 @B@$&% @@ @b@ user@A.example @"
         );
-    }
-
-    #[test]
-    fn a_shell_reads_one_word() {
-        assert_eq!(shell_quoted("/cache/lib-1.so"), "/cache/lib-1.so");
-        assert_eq!(shell_quoted("/a b/%$x'y\"\\"), r#"'/a b/%$x'\''y"\'"#);
-        assert_eq!(shell_quoted(""), "''");
     }
 }

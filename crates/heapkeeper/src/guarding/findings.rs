@@ -34,7 +34,6 @@ pub(crate) fn kind_of(fault: FaultKind, access: AccessKind) -> FindingKind {
 pub(crate) fn place_of(life: &Life, address: usize) -> Place {
     let inside = (life.start..life.start + life.requested_bytes.max(1)).contains(&address);
     match (inside, life.is_live) {
-        (true, true) if address == life.start => Place::InsideLiveBlock,
         (true, true) => Place::InsideLiveBlock,
         (true, false) if address == life.start => Place::FreeBlock,
         (true, false) => Place::InsideFreeBlock,
@@ -47,39 +46,17 @@ fn family(number: u8) -> Family {
 }
 
 impl<H: Host> ProcessHeap<H> {
+    /// What stands beside a block was overwritten.
     pub(crate) fn report_damage(&self, call: Call, life: &Life, damage: Damage, registers: &Registers) {
         let behind = damage.start >= life.start + life.requested_bytes;
-        let told = Told {
-            kind: if behind { FindingKind::OverrunWrite } else { FindingKind::UnderrunWrite },
-            call,
-            place: Place::NoBlock,
-            address: damage.start,
-            evidence: Evidence::Canary,
-            access: Access {
-                kind: Some(AccessKind::Write),
-                bytes: (damage.end - damage.start) as u64,
-                code: &[],
-            },
-            opened: false,
-        };
-        self.report_guarded(&told, Some(life), registers);
+        let kind = if behind { FindingKind::OverrunWrite } else { FindingKind::UnderrunWrite };
+        self.report_guarded(&overwritten(kind, call, Place::NoBlock, damage), Some(life), registers);
     }
 
     /// A freed block was written to while it waited for its guards.
     pub(crate) fn report_written(&self, life: &Life, damage: Damage, registers: &Registers) {
-        let told = Told {
-            kind: FindingKind::UseAfterFree,
-            call: Call::Exit,
-            place: place_of(life, damage.start),
-            address: damage.start,
-            evidence: Evidence::Canary,
-            access: Access {
-                kind: Some(AccessKind::Write),
-                bytes: (damage.end - damage.start) as u64,
-                code: &[],
-            },
-            opened: false,
-        };
+        let place = place_of(life, damage.start);
+        let told = overwritten(FindingKind::UseAfterFree, Call::Exit, place, damage);
         self.report_guarded(&told, Some(life), registers);
     }
 
@@ -211,4 +188,18 @@ impl<H: Host> ProcessHeap<H> {
 
 fn call_told(kind: FindingKind, call: Call, place: Place, address: usize) -> Told<'static> {
     Told { kind, call, place, address, evidence: Evidence::Call, access: Access::default(), opened: false }
+}
+
+/// What a canary tells: somebody wrote there, at some time.
+fn overwritten(kind: FindingKind, call: Call, place: Place, damage: Damage) -> Told<'static> {
+    let bytes = (damage.end - damage.start) as u64;
+    Told {
+        kind,
+        call,
+        place,
+        address: damage.start,
+        evidence: Evidence::Canary,
+        access: Access { kind: Some(AccessKind::Write), bytes, code: &[] },
+        opened: false,
+    }
 }
