@@ -2,7 +2,7 @@
 
 use crate::guards::Guards;
 use crate::layout::{Data, PAGE_BYTES};
-use crate::slot::{DENIED, Life, OPENED, SlotId, State};
+use crate::slot::{Life, OPENED, SlotId, State};
 use hk_os::GuardOs;
 
 /// What is wrong with an access.
@@ -88,13 +88,16 @@ impl<O: GuardOs> Guards<O> {
         }
         let offset = (address - self.base_address()) / PAGE_BYTES * PAGE_BYTES;
         let range = Data { start: offset, end: offset + PAGE_BYTES };
-        let Some((id, _)) = self.slot_at(address) else { return self.open(range) };
-        let slot = crate::pool::Area::slot(self, id);
-        slot.set_mark(OPENED);
-        let is_denied = slot.has_mark(DENIED) && self.data_of(id).is_some_and(|data| offset < data.end);
-        let opened = if is_denied { self.permit(range) } else { self.open(range) };
+        let slot = self.slot_at(address).map(|(id, _)| crate::pool::Area::slot(self, id));
+        if let Some(slot) = slot {
+            slot.set_mark(OPENED);
+        }
+        // By protection too, whatever the marks say: a run that was denied together has the guards between its slots with it.
+        let opened = self.permit(range) && self.open(range);
         // Once more: a free in between has taken the mark, and closed the pages before they were opened here.
-        slot.set_mark(OPENED);
+        if let Some(slot) = slot {
+            slot.set_mark(OPENED);
+        }
         opened
     }
 
@@ -115,7 +118,8 @@ impl<O: GuardOs> Guards<O> {
         let base = self.base_address();
         let end = (end - base).next_multiple_of(PAGE_BYTES).min(data.end + PAGE_BYTES);
         if life.pages_end - base < end {
-            self.close(Data { start: life.pages_end - base, end });
+            let slot = crate::pool::Area::slot(self, id);
+            self.close_slot(slot, Data { start: life.pages_end - base, end });
         }
     }
 

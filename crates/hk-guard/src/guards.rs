@@ -109,6 +109,8 @@ pub struct Guards<O> {
     pub(crate) batch: Batch,
     /// Slots can't be opened some at a time.
     ahead_fails: AtomicBool,
+    /// Freed blocks whose pages could not be closed.
+    unclosed: AtomicUsize,
     blocks_signals: AtomicBool,
     lock: Lock,
     /// Under the lock.
@@ -136,6 +138,7 @@ impl<O: GuardOs> Guards<O> {
             pages: Pages::new(),
             batch: Batch::new(),
             ahead_fails: AtomicBool::new(false),
+            unclosed: AtomicUsize::new(0),
             blocks_signals: AtomicBool::new(true),
             lock: Lock::new(),
             pool: Pool::new(),
@@ -219,6 +222,11 @@ impl<O: GuardOs> Guards<O> {
         (self.spent_bytes.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed))
     }
 
+    /// How many freed blocks could not be closed since this was asked last: locked memory takes no guards, and there are only so many mappings.
+    pub fn take_unclosed(&self) -> usize {
+        if self.unclosed.load(Ordering::Relaxed) == 0 { 0 } else { self.unclosed.swap(0, Ordering::Relaxed) }
+    }
+
     /// Blocks that the program has, and the bytes that it asked for.
     pub fn owned(&self) -> (usize, usize) {
         (self.owned_blocks.load(Ordering::Relaxed), self.owned_bytes.load(Ordering::Relaxed))
@@ -260,6 +268,9 @@ impl<O: GuardOs> Guards<O> {
     }
 
     fn open_ahead(&self, ids: &[SlotId]) -> bool {
+        if ids.iter().any(|&id| Area::slot(self, id).has_mark(PROTECTED)) {
+            return false;
+        }
         if ids.iter().any(|&id| Area::slot(self, id).has_mark(DENIED)) {
             return self.permit_ahead(ids);
         }
@@ -284,8 +295,18 @@ impl<O: GuardOs> Guards<O> {
             let (Some(first), Some(last)) = ends else { return false };
             let is_together = last.end.wrapping_sub(first.start) == (2 * run.len() - 1) * PAGE_BYTES;
             let opened = is_together && self.permit(Data { start: first.start, end: last.end });
-            opened && run.iter().all(|&id| Area::slot(self, id).take_mark(DENIED) || self.open_slot(id))
+            opened && run.iter().all(|&id| self.note_permitted(id) || self.open_slot(id))
         })
+    }
+
+    /// A slot that was denied holds what it held. False if it was not.
+    fn note_permitted(&self, id: SlotId) -> bool {
+        let slot = Area::slot(self, id);
+        let was_denied = slot.take_mark(DENIED);
+        if was_denied {
+            slot.set_mark(DIRTY);
+        }
+        was_denied
     }
 
     /// The data pages of a slot that may have guards.
@@ -306,23 +327,14 @@ impl<O: GuardOs> Guards<O> {
         let slot = self.slot(id);
         let layout = self.layout();
         let data = layout.data(chunk, kind, self.index_of(id)).ok_or(Refused::NoRoom)?;
-        let is_denied = slot.take_mark(DENIED);
         let was_opened = slot.take_mark(OPENED);
         if was_opened {
             self.close_slot(slot, Data { start: data.start, end: data.end + PAGE_BYTES });
         }
-        if slot.take_mark(PROTECTED) {
-            self.pages.note_permitted();
-        }
         let at_end = request.side == Side::End;
         let placement = place(self.base_address(), data, request.bytes, request.align, at_end);
-        let is_empty = placement.pages.start == placement.pages.end;
-        if is_denied && is_empty {
-            slot.set_mark(DENIED);
-        }
         let is_open = is_open && !was_opened;
-        let opened = is_open || is_empty || (!is_denied || self.permit(data)) && self.open(placement.pages);
-        if !opened {
+        if !is_open && !self.open_for(slot, data, placement.pages) {
             self.pool.give_back(self, id, kind);
             return Err(Refused::NoRoom);
         }
@@ -332,7 +344,7 @@ impl<O: GuardOs> Guards<O> {
         slot.family.store(request.family, Ordering::Relaxed);
         slot.set_allocated(request.allocated);
         // What is open ahead a stale pointer may have written to.
-        let is_zero = !is_open && !is_denied && !slot.take_mark(DIRTY);
+        let is_zero = !slot.take_mark(DIRTY) && !is_open;
         if request.zeroed && !is_zero {
             // SAFETY: the slot's own pages, opened just now; the block is nobody's yet.
             unsafe { self.place_at(placement.start).write_bytes(0, request.bytes) };
@@ -342,6 +354,29 @@ impl<O: GuardOs> Guards<O> {
         self.owned_bytes.fetch_add(request.bytes, Ordering::Relaxed);
         slot.set_state(State::Live);
         Ok(self.place_at(placement.start))
+    }
+
+    /// Opens the pages that a block is to have. What was closed by protection stays marked as far as it stays closed. False if the system
+    /// refuses; then all is as it was.
+    fn open_for(&self, slot: &Slot, data: Data, pages: Data) -> bool {
+        if pages.start == pages.end {
+            return true;
+        }
+        let is_protected = slot.has_mark(PROTECTED);
+        let must_permit = is_protected || slot.has_mark(DENIED);
+        if must_permit && !self.permit(pages) || !self.open(pages) {
+            return false;
+        }
+        if is_protected && pages == data && slot.take_mark(PROTECTED) {
+            self.pages.note_permitted();
+        }
+        if slot.has_mark(DENIED) {
+            slot.set_mark(DIRTY);
+        }
+        if pages == data {
+            slot.take_mark(DENIED);
+        }
+        true
     }
 
     /// Frees the block at `address`.
@@ -389,7 +424,14 @@ impl<O: GuardOs> Guards<O> {
     pub(crate) fn close_slot(&self, slot: &Slot, range: Data) {
         let closed = self.close(range);
         if let Closed::ByProtection { .. } = closed {
+            // Counted once, however many of its pages are so closed.
+            if slot.has_mark(PROTECTED) {
+                self.pages.note_permitted();
+            }
             slot.set_mark(PROTECTED);
+        }
+        if let Closed::Not { .. } = closed {
+            self.unclosed.fetch_add(1, Ordering::Relaxed);
         }
         // What is open still a stale pointer may write to.
         if let Closed::ByProtection { is_zero: false } | Closed::Not { .. } = closed {
@@ -625,6 +667,13 @@ impl<O: GuardOs> Area for Guards<O> {
         }
         let pages = layout.pages_of_chunk(first);
         let end = layout.chunk_start(first + count);
-        !matches!(self.close(Data { start: pages.start, end }), Closed::Not { .. })
+        let closed = self.close(Data { start: pages.start, end });
+        if let Closed::ByProtection { .. } = closed
+            && !self.pages.is_by_protection()
+        {
+            // Its slots have to be opened accordingly.
+            (0..SLOTS_PER_CHUNK_MAX).for_each(|index| self.slot(self.id(first, index)).set_mark(DENIED));
+        }
+        !matches!(closed, Closed::Not { .. })
     }
 }

@@ -81,11 +81,13 @@ impl Pages {
     /// A range that was closed by protection is open again.
     pub(crate) fn note_permitted(&self) {
         if !self.is_by_protection() {
-            self.protected.fetch_sub(1, Ordering::Relaxed);
+            let less = |count: usize| count.checked_sub(1);
+            let _ = self.protected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
 
-    /// Makes a range accessible that [`Pages::close`] closed. False if the system refuses.
+    /// Takes the guards of a range away; where protection is the rule, its protection. False if the system refuses. What was closed by protection
+    /// as an exception its slot knows.
     ///
     /// # Safety
     /// The range was committed once.
@@ -93,24 +95,20 @@ impl Pages {
         if bytes == 0 {
             return true;
         }
-        // Relaxed: a hint; a range that was denied is so counted before its slot is free again.
-        let may_be_denied = self.is_by_protection() || self.protected.load(Ordering::Relaxed) > 0;
         // SAFETY: the caller's word.
-        if may_be_denied && !unsafe { os.commit(start, bytes) } {
+        if self.is_by_protection() && !unsafe { os.commit(start, bytes) } {
             return false;
         }
         // SAFETY: as above.
         self.is_by_protection() || unsafe { os.remove_guard(start, bytes) }
     }
 
-    /// The same for single pages; false also where they have to be opened one by one.
+    /// The same for single pages. False if the system does not know how, or refuses.
     ///
     /// # Safety
     /// As [`Pages::open`].
     pub(crate) unsafe fn open_pages(&self, os: &impl GuardOs, pages: &[NonNull<u8>]) -> bool {
-        // Relaxed: as in `open`.
-        let may_be_denied = self.is_by_protection() || self.protected.load(Ordering::Relaxed) > 0;
         // SAFETY: the caller's word.
-        !may_be_denied && unsafe { os.remove_guards(pages) }
+        unsafe { os.remove_guards(pages) }
     }
 }

@@ -7,7 +7,7 @@
 use crate::layout::{
     CHUNK_BYTES, DATA_PAGES, Kind, Layout, SIZE_COUNT, chunks_of_run, size_of_pages, slots_per_chunk,
 };
-use crate::slot::{OPENED, Slot, SlotId};
+use crate::slot::{DIRTY, OPENED, PROTECTED, Slot, SlotId};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -115,11 +115,11 @@ impl Pool {
             {
                 ids[count] = taken.id;
                 count += 1;
-                if area.slot(taken.id).has_mark(OPENED) {
+                if area.slot(taken.id).has_mark(OPENED | PROTECTED) {
                     break;
                 }
             }
-            let is_plain = ids[..count].iter().all(|&id| !area.slot(id).has_mark(OPENED));
+            let is_plain = ids[..count].iter().all(|&id| !area.slot(id).has_mark(OPENED | PROTECTED));
             if !is_plain || !open(&ids[..count]) {
                 // The last one is served as it is, the others come again.
                 let last = count.checked_sub(1)?;
@@ -255,7 +255,10 @@ impl Pool {
         }
         self.returned.iter().for_each(|stack| stack.store(0, Ordering::Relaxed));
         self.cutting.iter().for_each(|cutting| cutting.set((0, 0)));
-        self.ready_count.set(0);
+        // Their pages are open, and may have been written to.
+        for ready in &self.ready[..self.ready_count.replace(0)] {
+            area.slot(SlotId(ready.get())).set_mark(DIRTY);
+        }
         let mut chunk = 0;
         while chunk < area.layout().chunk_count() {
             let kind = kind_of(area, chunk);

@@ -221,6 +221,51 @@ fn freed_blocks_may_wait_for_their_guards() {
     assert!(!guards.system().traps(next));
 }
 
+/// An access at `address` traps, and goes on when its page is opened.
+fn opens(guards: &Guards<Fake>, address: usize) {
+    assert!(guards.system().traps(address));
+    assert!(guards.open_page(address));
+    assert!(!guards.system().traps(address), "a page that is opened does not trap again");
+}
+
+#[test]
+fn what_was_closed_in_a_batch_can_be_opened_guards_and_all() {
+    let (guards, _) = started(Fake::new(64 * MIB), 64 * MIB);
+    guards.set_batch(16);
+    let blocks: Vec<usize> = (0..16).map(|_| allocate(&guards, 4096, Side::End)).collect();
+    blocks.iter().for_each(|&block| _ = guards.free(block, event(1)));
+    guards.close_if_full(|_, _| {});
+    opens(&guards, blocks[3]);
+    opens(&guards, blocks[5] + 4096);
+    // The same slots again, as soon as they come round: behind each of them, and after its free.
+    for _ in 0..200 {
+        let block = allocate(&guards, 4096, Side::End);
+        assert!(!guards.system().traps(block));
+        opens(&guards, block + 4096);
+        guards.free(block, event(2));
+        guards.close_if_full(|_, _| {});
+    }
+}
+
+#[test]
+fn blocks_that_were_locked_come_back() {
+    for bytes in [100, 30_000, 5 * MIB] {
+        let (guards, _) = started(Fake::new(256 * MIB), 256 * MIB);
+        for round in 0..300 {
+            let block = allocate(&guards, bytes, if round % 3 == 0 { Side::Start } else { Side::End });
+            for at in [block, block + bytes - 1] {
+                assert!(!guards.system().traps(at), "{bytes} bytes, round {round}");
+            }
+            // Now and then the program has locked what it frees, or all of its memory.
+            guards.system().set_locked(round % 5 == 0 || (100..140).contains(&round));
+            assert!(matches!(guards.free(block, event(1)), Freed::Done(_, None)));
+            opens(&guards, block);
+            guards.system().set_locked(false);
+        }
+        assert_eq!(guards.take_unclosed(), 0);
+    }
+}
+
 #[test]
 fn without_guard_pages_there_are_few_blocks_and_they_are_protected() {
     let (guards, method) = started(Fake::without_guards(256 * MIB), 256 * MIB);

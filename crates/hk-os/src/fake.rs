@@ -5,7 +5,7 @@
 
 use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -25,8 +25,10 @@ pub struct Fake {
     split_bytes: AtomicUsize,
     populated_bytes: AtomicUsize,
     preferred_bytes: AtomicUsize,
-    /// Pages that are inaccessible.
-    closed: Mutex<BTreeSet<usize>>,
+    /// Pages with guards, and pages that are denied: an access to either traps, and each is taken away in its own way.
+    guarded: Mutex<BTreeSet<usize>>,
+    denied: Mutex<BTreeSet<usize>>,
+    locked: AtomicBool,
     has_guards: bool,
     /// The word that was handed out last.
     wiped: AtomicPtr<AtomicU32>,
@@ -45,7 +47,9 @@ impl Fake {
             split_bytes: AtomicUsize::new(0),
             populated_bytes: AtomicUsize::new(0),
             preferred_bytes: AtomicUsize::new(0),
-            closed: Mutex::new(BTreeSet::new()),
+            guarded: Mutex::new(BTreeSet::new()),
+            denied: Mutex::new(BTreeSet::new()),
+            locked: AtomicBool::new(false),
             has_guards: true,
             wiped: AtomicPtr::new(null_mut()),
         }
@@ -67,13 +71,19 @@ impl Fake {
 
     /// Whether an access at an address would trap.
     pub fn traps(&self, address: usize) -> bool {
-        self.closed.lock().unwrap().contains(&(address / PAGE_BYTES))
+        let page = address / PAGE_BYTES;
+        self.guarded.lock().unwrap().contains(&page) || self.denied.lock().unwrap().contains(&page)
     }
 
-    fn set_closed(&self, start: NonNull<u8>, bytes: usize, closed: bool) {
+    /// The process locks its memory from now on, or does so no longer: that takes no guards.
+    pub fn set_locked(&self, locked: bool) {
+        self.locked.store(locked, Ordering::SeqCst);
+    }
+
+    fn set_pages(pages: &Mutex<BTreeSet<usize>>, start: NonNull<u8>, bytes: usize, closed: bool) {
         assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
         let first = start.addr().get() / PAGE_BYTES;
-        let mut pages = self.closed.lock().unwrap();
+        let mut pages = pages.lock().unwrap();
         for page in first..first + bytes / PAGE_BYTES {
             let _ = if closed { pages.insert(page) } else { pages.remove(&page) };
         }
@@ -134,7 +144,7 @@ unsafe impl Os for Fake {
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool {
         assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
-        self.set_closed(start, bytes, false);
+        Self::set_pages(&self.denied, start, bytes, false);
         let take = |left: usize| left.checked_sub(bytes);
         self.commit_bytes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
@@ -202,27 +212,27 @@ unsafe impl Os for Fake {
 // SAFETY: as above; pages that are guarded or denied were given up by the caller.
 unsafe impl GuardOs for Fake {
     unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        if !self.has_guards {
+        if !self.has_guards || self.locked.load(Ordering::SeqCst) {
             return false;
         }
-        self.set_closed(start, bytes, true);
+        Self::set_pages(&self.guarded, start, bytes, true);
         // SAFETY: committed memory whose contents the caller gives up.
         unsafe { start.write_bytes(0, bytes) };
         true
     }
 
     unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        self.set_closed(start, bytes, false);
+        Self::set_pages(&self.guarded, start, bytes, false);
         true
     }
 
     unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
-        pages.iter().for_each(|&page| self.set_closed(page, PAGE_BYTES, false));
+        pages.iter().for_each(|&page| Self::set_pages(&self.guarded, page, PAGE_BYTES, false));
         true
     }
 
     unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {
-        self.set_closed(start, bytes, true);
+        Self::set_pages(&self.denied, start, bytes, true);
         true
     }
 
