@@ -74,6 +74,32 @@ static void faults_come_to_the_handler(int flags) {
     REQUIRE(seen == 101 && seen_code == SEGV_MAPERR && seen_address == NULL, "code %d", (int)seen_code);
 }
 
+static char *own_page;
+static void mend_own(int number, siginfo_t *info, void *context) {
+    (void)number, (void)context;
+    seen++;
+    REQUIRE((char *)info->si_addr == own_page, "%p", info->si_addr);
+    mprotect(own_page, 4096, PROT_READ | PROT_WRITE);
+}
+
+// A collector's write barrier: blocks of the heap that the program protects itself.
+static void barriers_on_blocks(void) {
+    set(mend_own, SA_SIGINFO);
+    seen = 0;
+    for (int i = 0; i < 20000; i++) {
+        own_page = aligned_alloc(4096, 4096);
+        own_page[0] = 1;
+        int protection = i % 2 ? PROT_READ : PROT_NONE;
+        REQUIRE(mprotect(own_page, 4096, protection) == 0, "mprotect of a block");
+        touch(own_page);
+        REQUIRE(seen == i + 1, "%d barriers of %d", (int)seen, i + 1);
+        free(own_page);
+    }
+    // One stays protected up to the end.
+    char *last = aligned_alloc(4096, 8192);
+    mprotect(last, 4096, PROT_NONE);
+}
+
 static int death_of(void (*work)(void)) {
     fflush(NULL);
     pid_t child = fork();
@@ -150,6 +176,8 @@ int main(void) {
     touch(closed_page + 5);
     REQUIRE(seen == 1 && closed_page[5] == 1, "a fault that is mended goes on");
     mprotect(closed_page, 4096, PROT_NONE);
+    barriers_on_blocks();
+    set(mend, SA_SIGINFO);
     REQUIRE(signal(SIGSEGV, count) == (void *)mend && signal(SIGSEGV, SIG_DFL) == count, "signal() answers too");
     seen = 0;
     REQUIRE(death_of(fault) == SIGSEGV, "death by a fault");

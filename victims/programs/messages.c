@@ -29,6 +29,17 @@ int main(void) {
     REQUIRE(sendmsg(ends[0], hide((void *)8), 0) == -1 && errno == EFAULT, "sendmsg of nothing: %d", errno);
     REQUIRE(readv(ends[1], hide((void *)8), 1) == -1 && errno == EFAULT, "readv into nothing: %d", errno);
     REQUIRE(write(ends[0], hide((void *)8), 100) == -1 && errno == EFAULT, "write of nothing: %d", errno);
+    // A file that fits exactly: the last call offers room behind the block, and nothing comes.
+    int file_ends[2];
+    REQUIRE(pipe(file_ends) == 0 && write(file_ends[1], large, 4096) == 4096, "pipe");
+    close(file_ends[1]);
+    char *whole = malloc(4096);
+    size_t filled = 0;
+    for (ssize_t came; (came = read(file_ends[0], hide(whole + filled), 512)) != 0; filled += came)
+        REQUIRE(came == 512, "read: %d", errno);
+    REQUIRE(filled == 4096 && memcmp(whole, large, 4096) == 0, "the whole file");
+    close(file_ends[0]);
+    free(whole);
     int event = eventfd(7, 0);
     uint64_t *count = malloc(8);
     REQUIRE(read(event, count, 8) == 8 && *count == 7, "an eventfd");

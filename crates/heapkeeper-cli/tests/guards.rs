@@ -282,7 +282,7 @@ fn only_blocks_of_a_named_site_are_guarded() {
     assert_eq!(case.report()["summary"]["bad_calls"], 20_000);
 }
 
-/// Writes past the end of a block in the midst of many others of other sites, now and then.
+/// Fewer mallocs than those of a thread that are sampled by number alone.
 const SAMPLED: &str = r#"
 #include <stdlib.h>
 int main(void) {

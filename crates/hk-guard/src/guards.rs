@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::canary::{self, Damage};
 use crate::layout::{CHUNK_BYTES, Data, Kind, Layout, PAGE_BYTES, SLOTS_PER_CHUNK_MAX};
-use crate::pages::{Closed, Pages};
+use crate::pages::{Closed, PROTECTED_MAX, Pages};
 use crate::placement::{Placement, pages_needed, place};
 use crate::pool::{Area, Pool, READY_MAX, Taken};
 use crate::slot::{DENIED, DIRTY, Event, Life, OPENED, PROTECTED, Slot, SlotId, State};
@@ -206,10 +206,20 @@ impl<O: GuardOs> Guards<O> {
         self.bytes.fetch_min(bytes, Ordering::Relaxed);
     }
 
+    /// Whether pages may be closed by protection and not by guard pages.
+    pub fn uses_protection(&self) -> bool {
+        self.pages.are_protected() || self.is_batched()
+    }
+
     /// Whether an address lies in the pages of a live block: then a fault there is of the past.
     pub fn is_live_at(&self, address: usize) -> bool {
         let life = self.slot_at(address).map(|(id, _)| self.life(self.slot(id)));
         life.is_some_and(|life| life.is_live && (life.pages_start..life.pages_end).contains(&address))
+    }
+
+    /// How many ranges can be closed by protection at a time, at most.
+    pub fn protected_max(&self) -> usize {
+        PROTECTED_MAX
     }
 
     /// How many blocks can be guarded at a time, at most.

@@ -7,7 +7,7 @@ use hk_os::{GuardOs, Purged};
 /// Ranges beyond this are closed by protection: to put a guard into each page table entry would take longer than a mapping costs.
 const GUARD_BYTES_MAX: usize = 64 << 20;
 /// Mappings that protection may split off: the kernel grants a process 65,530 (vm.max_map_count), which are the program's too.
-const PROTECTED_MAX: usize = 8192;
+pub(crate) const PROTECTED_MAX: usize = 8192;
 
 /// What closing a range came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,11 @@ impl Pages {
 
     pub(crate) fn is_by_protection(&self) -> bool {
         self.by_protection.load(Ordering::Relaxed)
+    }
+
+    /// Whether any range may be closed by protection.
+    pub(crate) fn are_protected(&self) -> bool {
+        self.is_by_protection() || self.protected.load(Ordering::Relaxed) > 0
     }
 
     /// How many blocks can be guarded at a time, at most.

@@ -198,3 +198,48 @@ impl ThreadHeap {
         (((seed >> 32) * span) >> 32) as u32 + 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Samples of so many mallocs of `ns` each.
+    fn samples(heap: &ThreadHeap, mallocs: u64, every: u32, ns: u64) -> u64 {
+        let mut now_ns = 1 << 40;
+        let mut taken = 0;
+        for _ in 0..mallocs {
+            now_ns += ns;
+            if heap.count_malloc(every) && heap.take_sample(every, now_ns) {
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn first_by_number_and_then_by_time() {
+        for every in [10, 500, 5000] {
+            let heap = ThreadHeap::with_index(3);
+            let taken = samples(&heap, BURST_MALLOCS, every, 10);
+            let expected = BURST_MALLOCS / u64::from(every);
+            assert!((expected / 2..=expected * 3 / 2).contains(&taken), "1/{every}: {taken} of {expected}");
+            // At ten nanoseconds a malloc, a hundredth of the pace that is allowed.
+            let mallocs = 5_000_000;
+            let taken = samples(&heap, mallocs, every, 10);
+            let most = mallocs * 10 / (u64::from(every) * NS_PER_MALLOC);
+            assert!((most / 4..=most + 2).contains(&taken), "1/{every}: {taken}, at most {most}");
+            // Slowly enough it is by number again, once what was put off is over.
+            samples(&heap, mallocs, every, 2 * NS_PER_MALLOC);
+            let taken = samples(&heap, mallocs, every, 2 * NS_PER_MALLOC);
+            let expected = mallocs / u64::from(every);
+            assert!((expected / 2..=expected * 3 / 2).contains(&taken), "1/{every}: {taken} of {expected}");
+        }
+    }
+
+    #[test]
+    fn all_are_samples_or_none() {
+        let heap = ThreadHeap::with_index(0);
+        assert!((0..100).all(|_| heap.count_malloc(1)));
+        assert!(!(0..100).any(|_| heap.count_malloc(0)));
+    }
+}

@@ -178,6 +178,7 @@ impl<H: Host> ProcessHeap<H> {
         let event = guarding.event(stack);
         match guarding.guards.free(block.addr(), event) {
             Freed::Done(life, damage) => {
+                self.note_unclosed();
                 guarding.guards.close_if_full(|life, damage| self.report_written(&life, damage, &registers));
                 self.heap.figures().add_live(-(life.requested_bytes as i64));
                 let allocated = site_of(&guarding.stacks, StackId::from_number(life.allocated.stack));

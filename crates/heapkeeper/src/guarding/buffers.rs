@@ -38,7 +38,7 @@ impl<H: Host> ProcessHeap<H> {
         self.guarding.guards.open_pages(address + own, end)
     }
 
-    /// Before something comes into a buffer. One that is no live block's at all is reported at once, and opened.
+    /// Before something comes into a buffer. One of a freed block is reported at once.
     #[cold]
     #[inline(never)]
     pub fn before_incoming(&self, buffer: *const u8, bytes: usize) -> Incoming {
@@ -47,7 +47,7 @@ impl<H: Host> ProcessHeap<H> {
         let (own, fault) = guards.buffer_at(address, bytes).unwrap_or((bytes, None));
         let mut incoming = Incoming { address, own, beyond: None, end };
         let Some(fault) = fault else { return incoming };
-        if own == 0 {
+        if !fault.life.is_live {
             self.report_buffer(&fault, address, bytes, AccessKind::Write, &Registers::capture());
             incoming.own = bytes;
         } else {

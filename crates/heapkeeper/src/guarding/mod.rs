@@ -217,8 +217,12 @@ impl<H: Host> ProcessHeap<H> {
         }
         let registers = Registers::capture();
         guarding.walker.store(hk_recorder::tid(), Ordering::Relaxed);
-        guarding.guards.close_waiting(|life, damage| self.report_written(&life, damage, &registers));
         let since_ns = guarding.since_ns.load(Ordering::Relaxed);
+        guarding.guards.close_waiting(|life, damage| {
+            if life.freed.time_ns >= since_ns {
+                self.report_written(&life, damage, &registers);
+            }
+        });
         guarding.guards.for_each_damaged(since_ns, |life, damage| {
             self.report_damage(Call::Exit, &life, damage, &registers);
         });
@@ -291,6 +295,25 @@ impl<H: Host> ProcessHeap<H> {
         if !guarding.thinned.swap(true, Ordering::Relaxed) {
             let (_, max) = guarding.guards.spent_bytes();
             self.recording.note(NoteKind::GuardsThinned, max as u64, b"");
+        }
+    }
+
+    /// After a free: blocks whose pages could not be closed went unguarded from then on.
+    #[inline]
+    pub(crate) fn note_unclosed(&self) {
+        let blocks = self.guarding.guards.take_unclosed();
+        if blocks > 0 {
+            self.note_first_unclosed();
+            self.count_unguarded(blocks as u32);
+        }
+    }
+
+    #[cold]
+    fn note_first_unclosed(&self) {
+        let guarding = &self.guarding;
+        if !guarding.by_protection.swap(true, Ordering::Relaxed) {
+            let max = guarding.guards.protected_max() as u64;
+            self.recording.note(NoteKind::GuardsByProtection, max, b"");
         }
     }
 

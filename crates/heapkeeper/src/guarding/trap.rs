@@ -20,6 +20,9 @@ const FAULT_WRITE: i64 = 1 << 1;
 const FAULT_FETCH: i64 = 1 << 4;
 /// si_code of faults without an address (general protection).
 const SI_KERNEL: c_int = 0x80;
+/// A fault by a mapping's protection (sigaction(2)). At a guard page, whose mapping can be accessed, the kernel says SEGV_MAPERR, as where no
+/// mapping is (observed on Linux 6.18).
+const SEGV_ACCERR: c_int = 2;
 const SA_RESTORER: u64 = 0x0400_0000;
 const SIGNAL_SET_BYTES: usize = 8;
 const PAGE_BYTES: usize = 4096;
@@ -74,6 +77,7 @@ static OURS: AtomicUsize = AtomicUsize::new(0);
 /// How often SIGSEGV was taken over again; a program that insists is to have it.
 static TAKEN_BACK: AtomicU32 = AtomicU32::new(0);
 const TAKEN_BACK_MAX: u32 = 3;
+static LAST_TRY: AtomicUsize = AtomicUsize::new(0);
 static LOST: AtomicBool = AtomicBool::new(false);
 
 impl Program {
@@ -189,7 +193,8 @@ extern "C" fn on_fault<H: Host>(signal: c_int, info: *mut libc::siginfo_t, conte
     // SAFETY: a field of each signal's kind; without meaning for signals that were sent, which is looked at.
     let address = unsafe { about.si_addr() }.addr();
     let is_fault = code > 0 && code != SI_KERNEL;
-    if is_fault && on_large_stack(context, || H::process().trap(address, registers)) {
+    let is_denied = code == SEGV_ACCERR;
+    if is_fault && on_large_stack(context, || H::process().trap(address, is_denied, registers)) {
         hk_os::Errno::set(errno);
         return;
     }
@@ -198,16 +203,18 @@ extern "C" fn on_fault<H: Host>(signal: c_int, info: *mut libc::siginfo_t, conte
 }
 
 impl<H: Host> ProcessHeap<H> {
-    /// A fault at `address`. True if the access may go on.
-    fn trap(&self, address: usize, registers: &[i64; 23]) -> bool {
+    /// A fault at `address`; `is_denied`: by the protection of a mapping, not by a guard page. True if the access may go on.
+    fn trap(&self, address: usize, is_denied: bool, registers: &[i64; 23]) -> bool {
         let guards = &self.guarding.guards;
         let is_fetch = registers[libc::REG_ERR as usize] & FAULT_FETCH != 0;
-        // The slot was used again before this thread came here: the access goes on. Or the walk at the end met a block that is freed meanwhile.
-        if guards.is_live_at(address) && !is_fetch {
-            return true;
-        }
+        // The walk at the end met a block that is freed meanwhile, or one that the program has protected itself.
         if self.guarding.walker.load(Ordering::Relaxed) == hk_recorder::tid() {
             return guards.open_page(address);
+        }
+        // The slot was used again before this thread came here, so the access goes on; or the program has protected the block itself, and the
+        // fault is its own. A guard page tells by the signal's code; where ours is protection too, the access is made once more.
+        if guards.is_live_at(address) {
+            return !is_fetch && (!is_denied || guards.uses_protection() && is_first_try(address));
         }
         let Some(fault) = guards.contains(address).then(|| guards.fault_at(address)).flatten() else {
             return false;
@@ -249,6 +256,14 @@ impl<H: Host> ProcessHeap<H> {
             self.recording.note(NoteKind::TrapsLost, 0, b"");
         }
     }
+}
+
+/// Whether the last fault that this was asked of was another. Two threads that fault in turn may both be told so again.
+fn is_first_try(address: usize) -> bool {
+    let key = address ^ ((hk_recorder::tid() as usize) << 48);
+    let is_first = LAST_TRY.load(Ordering::Relaxed) != key;
+    LAST_TRY.store(if is_first { key } else { 0 }, Ordering::Relaxed);
+    is_first
 }
 
 fn captured(registers: &[i64; 23]) -> Registers {
