@@ -8,8 +8,8 @@
 //! Blocks that are taken otherwise (for an alignment, say) are not counted where they come from a word that was counted already.
 //!
 //! A sample costs some thousand times as much as a malloc, so a program that does little else would feel even one in five thousand. Therefore
-//! time counts too: after a thread's first [`BURST_MALLOCS`] no two samples come closer than the mallocs between them would take at
-//! [`NS_PER_MALLOC`] each.
+//! time counts too: after a thread's first [`BURST_MALLOCS`] no two samples come closer than as many mallocs as are drawn in the mean would take
+//! at [`NS_PER_MALLOC`] each.
 
 use crate::heap::Heap;
 use crate::thread_heap::ThreadHeap;
