@@ -11,7 +11,7 @@ use crate::canary::{self, Damage};
 use crate::guards::{Guards, spent_on};
 use crate::layout::{Data, Kind, PAGE_BYTES};
 use crate::pool::Area;
-use crate::slot::{DENIED, Life, OPENED, Slot, SlotId, State};
+use crate::slot::{DENIED, DIRTY, Life, OPENED, Slot, SlotId, State};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use hk_os::GuardOs;
 
@@ -118,7 +118,8 @@ impl<O: GuardOs> Guards<O> {
             let range = Data { start: first.start, end: last.end };
             let is_together = last.end.wrapping_sub(first.start) == (2 * run.len() - 1) * PAGE_BYTES;
             if is_together && run.len() >= RUN_MIN && self.deny(range) {
-                run.iter().for_each(|&id| Area::slot(self, SlotId(id)).set_mark(DENIED));
+                // They hold what they held.
+                run.iter().for_each(|&id| Area::slot(self, SlotId(id)).set_mark(DENIED | DIRTY));
             } else {
                 for &id in run {
                     let slot = SlotId(id);

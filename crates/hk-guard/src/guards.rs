@@ -305,18 +305,8 @@ impl<O: GuardOs> Guards<O> {
             let (Some(first), Some(last)) = ends else { return false };
             let is_together = last.end.wrapping_sub(first.start) == (2 * run.len() - 1) * PAGE_BYTES;
             let opened = is_together && self.permit(Data { start: first.start, end: last.end });
-            opened && run.iter().all(|&id| self.note_permitted(id) || self.open_slot(id))
+            opened && run.iter().all(|&id| Area::slot(self, id).take_mark(DENIED) || self.open_slot(id))
         })
-    }
-
-    /// A slot that was denied holds what it held. False if it was not.
-    fn note_permitted(&self, id: SlotId) -> bool {
-        let slot = Area::slot(self, id);
-        let was_denied = slot.take_mark(DENIED);
-        if was_denied {
-            slot.set_mark(DIRTY);
-        }
-        was_denied
     }
 
     /// The data pages of a slot that may have guards.
@@ -354,7 +344,10 @@ impl<O: GuardOs> Guards<O> {
         slot.family.store(request.family, Ordering::Relaxed);
         slot.set_allocated(request.allocated);
         // What is open ahead a stale pointer may have written to.
-        let is_zero = !slot.take_mark(DIRTY) && !is_open;
+        let is_zero = !slot.has_mark(DIRTY) && !is_open;
+        if placement.pages == data {
+            slot.take_mark(DIRTY);
+        }
         if request.zeroed && !is_zero {
             // SAFETY: the slot's own pages, opened just now; the block is nobody's yet.
             unsafe { self.place_at(placement.start).write_bytes(0, request.bytes) };
@@ -379,9 +372,6 @@ impl<O: GuardOs> Guards<O> {
         }
         if is_protected && pages == data && slot.take_mark(PROTECTED) {
             self.pages.note_permitted();
-        }
-        if slot.has_mark(DENIED) {
-            slot.set_mark(DIRTY);
         }
         if pages == data {
             slot.take_mark(DENIED);
@@ -678,11 +668,12 @@ impl<O: GuardOs> Area for Guards<O> {
         let pages = layout.pages_of_chunk(first);
         let end = layout.chunk_start(first + count);
         let closed = self.close(Data { start: pages.start, end });
-        if let Closed::ByProtection { .. } = closed
+        if let Closed::ByProtection { is_zero } = closed
             && !self.pages.is_by_protection()
         {
-            // Its slots have to be opened accordingly.
-            (0..SLOTS_PER_CHUNK_MAX).for_each(|index| self.slot(self.id(first, index)).set_mark(DENIED));
+            // Its slots have to be opened accordingly. What nobody had yet is as the system gives it, if it could be given back.
+            let marks = if is_zero { DENIED } else { DENIED | DIRTY };
+            (0..SLOTS_PER_CHUNK_MAX).for_each(|index| self.slot(self.id(first, index)).set_mark(marks));
         }
         !matches!(closed, Closed::Not { .. })
     }

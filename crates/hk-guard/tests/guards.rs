@@ -178,6 +178,29 @@ fn blocks_that_are_to_be_zero_are() {
 }
 
 #[test]
+fn what_a_larger_block_left_is_gone_too() {
+    let (guards, _) = started(Fake::new(256 * MIB), 256 * MIB);
+    for round in 0..600 {
+        // Of one size of slots, whose pages smaller blocks use in part.
+        let bytes = [3 * MIB / 2, 1_100_000, 2 * MIB - 5][round % 3];
+        let side = if round % 7 < 3 { Side::Start } else { Side::End };
+        let zeroed = Request { zeroed: true, ..request(bytes, side) };
+        let block = guards.allocate(&zeroed).unwrap().as_ptr();
+        // SAFETY: a block of so many bytes.
+        let block = unsafe { std::slice::from_raw_parts_mut(block, bytes) };
+        let places = (0..bytes).step_by(4096).chain([bytes - 1]);
+        for at in places {
+            assert_eq!(block[at], 0, "{bytes} bytes, round {round}, at {at}");
+            block[at] = 7;
+        }
+        // What is locked cannot be given back.
+        guards.system().set_locked(round % 5 == 0);
+        guards.free(block.as_ptr().addr(), event(1));
+        guards.system().set_locked(false);
+    }
+}
+
+#[test]
 fn a_fault_in_a_block_that_is_live_by_now_is_of_the_past() {
     let (guards, _) = started(Fake::new(64 * MIB), 64 * MIB);
     let start = allocate(&guards, 100, Side::End);

@@ -75,7 +75,7 @@ impl Fake {
         self.guarded.lock().unwrap().contains(&page) || self.denied.lock().unwrap().contains(&page)
     }
 
-    /// The process locks its memory from now on, or does so no longer: that takes no guards.
+    /// The process locks its memory from now on, or does so no longer: that takes no guards, and is not given back.
     pub fn set_locked(&self, locked: bool) {
         self.locked.store(locked, Ordering::SeqCst);
     }
@@ -151,7 +151,7 @@ unsafe impl Os for Fake {
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged {
         assert!(start.addr().get().is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES));
-        if !self.purge_works {
+        if !self.purge_works || self.locked.load(Ordering::SeqCst) {
             return Purged::Kept;
         }
         // SAFETY: committed memory whose contents the caller gives up.
