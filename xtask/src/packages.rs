@@ -38,6 +38,7 @@ pub const NEEDS: &[Need] = &[
     need("node", "nodejs"),
     need("gs", "ghostscript"),
     need("valgrind", "valgrind"),
+    need("gdb", "gdb"),
     need("/usr/include/jemalloc/jemalloc.h", "libjemalloc-dev"),
     need("xmllint", "libxml2-utils"),
     need("chromium", "chromium"),

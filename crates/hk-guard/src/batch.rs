@@ -12,7 +12,8 @@ use crate::guards::{Guards, spent_on};
 use crate::layout::{Data, Kind, PAGE_BYTES};
 use crate::pool::Area;
 use crate::slot::{DENIED, DIRTY, Life, OPENED, Slot, SlotId, State};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::slot_stack::SlotStack;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use hk_os::GuardOs;
 
 /// So many blocks may wait, at most.
@@ -25,14 +26,13 @@ const RUN_MIN: usize = 8;
 pub(crate) struct Batch {
     /// Blocks that may wait; 0: none.
     size: AtomicUsize,
-    /// The last that was freed, as its number; the others follow by their links.
-    waiting: AtomicU32,
+    waiting: SlotStack,
     count: AtomicUsize,
 }
 
 impl Batch {
     pub(crate) const fn new() -> Self {
-        Batch { size: AtomicUsize::new(0), waiting: AtomicU32::new(0), count: AtomicUsize::new(0) }
+        Batch { size: AtomicUsize::new(0), waiting: SlotStack::new(), count: AtomicUsize::new(0) }
     }
 }
 
@@ -58,15 +58,7 @@ impl<O: GuardOs> Guards<O> {
         let place = self.place_at(life.start - self.base_address());
         // SAFETY: the block's page is open, and nobody's any more.
         unsafe { canary::fill(place.as_ptr(), life.requested_bytes) };
-        let mut head = self.batch.waiting.load(Ordering::Relaxed);
-        loop {
-            slot.next.store(head, Ordering::Relaxed);
-            // Release: who takes them sees the links. They are pushed singly and taken all at once: no ABA.
-            match self.batch.waiting.compare_exchange_weak(head, id.0, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(other) => head = other,
-            }
-        }
+        self.batch.waiting.push(id, slot);
         self.batch.count.fetch_add(1, Ordering::Relaxed);
         true
     }
@@ -82,8 +74,7 @@ impl<O: GuardOs> Guards<O> {
 
     /// Closes the pages of all that wait.
     pub fn close_waiting(&self, mut found: impl FnMut(Life, Damage)) {
-        // Acquire: see `waits`.
-        let mut next = self.batch.waiting.swap(0, Ordering::Acquire);
+        let mut next = self.batch.waiting.take_all();
         while next != 0 {
             let mut ids = [0; BATCH_MAX];
             let mut count = 0;

@@ -8,25 +8,47 @@
 //! - [`slot`]: what is kept of a slot's block; its states.
 //! - [`placement`]: where in its pages a block stands.
 //! - [`canary`]: what stands beside it.
-//! - [`pool`]: which slots are free; they rotate. [`pages`]: opening and closing pages, by guard pages or by protection.
+//! - [`pool`]: which slots are free; they rotate. `slot_stack`: those that were freed since. [`pages`]: opening and closing pages, by guard pages or by protection.
 //! - [`guards`]: allocate and free; `batch`: closing pages some at a time. [`fault`]: what a bad address is about.
 //!
 //! An operation costs two system calls and a page fault, so all this is for a sample of a program's blocks, or for all of them where speed
-//! matters less than to find each bug. There is one lock, for the lists of free slots; system calls are made outside of it.
+//! matters less than to find each bug. There is one lock, for the lists of free slots; system calls are made outside of it. The state of a [`slot`]
+//! and `slot_stack` hold all of the rest of the protocol between threads; they are what the loom models (`--cfg hk_loom`) explore.
 #![no_std]
 #![allow(unsafe_code, reason = "this crate decides which pages can be accessed")]
 
-mod batch;
-pub mod canary;
-pub mod fault;
-pub mod guards;
-pub mod layout;
-mod pages;
-pub mod placement;
-mod pool;
-pub mod slot;
+#[cfg(all(test, hk_loom))]
+extern crate std;
 
-pub use canary::Damage;
-pub use fault::{Fault, FaultKind};
-pub use guards::{Freed, Guards, Method, Options, Refused, Request, Side};
-pub use slot::{Event, Life, SlotId};
+#[cfg(not(hk_loom))]
+mod runtime {
+    pub use crate::canary::Damage;
+    pub use crate::fault::{Fault, FaultKind};
+    pub use crate::guards::{Freed, Guards, Method, Options, Refused, Request, Side};
+    pub use crate::slot::{Event, Life, SlotId};
+}
+#[cfg(not(hk_loom))]
+pub use runtime::*;
+
+#[cfg(not(hk_loom))]
+mod batch;
+#[cfg(not(hk_loom))]
+pub mod canary;
+#[cfg(not(hk_loom))]
+pub mod fault;
+#[cfg(not(hk_loom))]
+pub mod guards;
+#[cfg(not(hk_loom))]
+pub mod layout;
+#[cfg(all(test, hk_loom))]
+mod loom_models;
+#[cfg(not(hk_loom))]
+mod pages;
+#[cfg(not(hk_loom))]
+pub mod placement;
+#[cfg(not(hk_loom))]
+mod pool;
+#[cfg_attr(hk_loom, expect(dead_code, reason = "the models take the steps that race"))]
+pub mod slot;
+mod slot_stack;
+mod sync;

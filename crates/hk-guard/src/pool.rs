@@ -8,6 +8,7 @@ use crate::layout::{
     CHUNK_BYTES, DATA_PAGES, Kind, Layout, SIZE_COUNT, chunks_of_run, size_of_pages, slots_per_chunk,
 };
 use crate::slot::{DIRTY, OPENED, PROTECTED, Slot, SlotId};
+use crate::slot_stack::SlotStack;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -68,7 +69,7 @@ pub(crate) struct Pool {
     /// Of all sizes beyond a chunk.
     runs: List,
     /// Freed, and not in a list yet; the runs' at the end.
-    returned: [AtomicU32; SIZE_COUNT + 1],
+    returned: [SlotStack; SIZE_COUNT + 1],
     /// The chunk + 1 that slots of the size are cut from, and the next slot of it.
     cutting: [Cell<(u32, u32)>; SIZE_COUNT],
     /// Slots of the first size whose pages are open, the next one last.
@@ -83,7 +84,7 @@ impl Pool {
         Pool {
             lists: [const { List::new() }; SIZE_COUNT],
             runs: List::new(),
-            returned: [const { AtomicU32::new(0) }; SIZE_COUNT + 1],
+            returned: [const { SlotStack::new() }; SIZE_COUNT + 1],
             cutting: [const { Cell::new((0, 0)) }; SIZE_COUNT],
             ready: [const { Cell::new(0) }; READY_MAX],
             ready_count: Cell::new(0),
@@ -214,24 +215,11 @@ impl Pool {
             Kind::Slots(size) => &self.returned[size],
             _ => &self.returned[SIZE_COUNT],
         };
-        let slot = area.slot(id);
-        let mut head = stack.load(Ordering::Relaxed);
-        loop {
-            slot.next.store(head, Ordering::Relaxed);
-            // Release: who takes the stack over sees the link. Slots are only pushed singly and taken all at once: no ABA.
-            match stack.compare_exchange_weak(head, id.0, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(other) => head = other,
-            }
-        }
+        stack.push(id, area.slot(id));
     }
 
     fn take_over(&self, area: &impl Area, index: usize, list: &List) {
-        let stack = &self.returned[index];
-        if stack.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut id = stack.swap(0, Ordering::Acquire);
+        let mut id = self.returned[index].take_all();
         // The last one that was pushed is the first of the stack, and is to be the last of the list.
         let mut reversed = 0;
         while id != 0 {
@@ -253,7 +241,7 @@ impl Pool {
             list.last.set(0);
             list.len.set(0);
         }
-        self.returned.iter().for_each(|stack| stack.store(0, Ordering::Relaxed));
+        self.returned.iter().for_each(SlotStack::clear);
         self.cutting.iter().for_each(|cutting| cutting.set((0, 0)));
         // Their pages are open, and may have been written to.
         for ready in &self.ready[..self.ready_count.replace(0)] {

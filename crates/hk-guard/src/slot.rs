@@ -10,7 +10,7 @@
 //! The step from LIVE to CLOSING is a compare-and-swap, so of two racing frees one is the second. Whoever made a step has the slot until
 //! the next; all fields are atomics, as a bad access may lead anybody to any slot at any time.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// A slot by its number, from 1: chunk by chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,7 @@ pub(crate) struct Slot {
     free_time: AtomicU64,
 }
 
+#[cfg(not(hk_loom))]
 const _: () = assert!(size_of::<Slot>() == 64);
 
 /// Pages around the block were opened after a bad access.
@@ -109,8 +110,28 @@ pub(crate) const PROTECTED: u8 = 4;
 /// Its pages may hold something.
 pub(crate) const DIRTY: u8 = 8;
 
-// All orders but that of the state are relaxed: the state's step publishes what was written before it.
+// All orders but those of the state and of a free's time are relaxed: the state's step publishes what was written before it.
 impl Slot {
+    /// As the system's zeroed memory is one.
+    #[cfg(hk_loom)]
+    pub(crate) fn empty() -> Self {
+        Slot {
+            state: AtomicU32::new(0),
+            family: AtomicU8::new(0),
+            align: AtomicU8::new(0),
+            marks: AtomicU8::new(0),
+            next: AtomicU32::new(0),
+            start: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            alloc_stack: AtomicU32::new(0),
+            free_stack: AtomicU32::new(0),
+            alloc_thread: AtomicU32::new(0),
+            free_thread: AtomicU32::new(0),
+            alloc_time: AtomicU64::new(0),
+            free_time: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         // Acquire: who sees a state sees what its step wrote.
         State::from_u32(self.state.load(Ordering::Acquire))
@@ -149,7 +170,8 @@ impl Slot {
     pub(crate) fn set_freed(&self, event: Event) {
         self.free_stack.store(event.stack, Ordering::Relaxed);
         self.free_thread.store(event.thread, Ordering::Relaxed);
-        self.free_time.store(event.time_ns, Ordering::Relaxed);
+        // Release: who sees a time sees the rest; a second free may look before the first has closed the pages.
+        self.free_time.store(event.time_ns, Ordering::Release);
     }
 
     pub(crate) fn allocated(&self) -> Event {
@@ -161,7 +183,8 @@ impl Slot {
     }
 
     pub(crate) fn freed(&self) -> Event {
-        match self.free_time.load(Ordering::Relaxed) {
+        // Acquire: as above.
+        match self.free_time.load(Ordering::Acquire) {
             0 => Event::default(),
             time_ns => Event {
                 stack: self.free_stack.load(Ordering::Relaxed),

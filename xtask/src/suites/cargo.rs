@@ -12,6 +12,11 @@ use std::time::Duration;
 const WITH_PROGRAMS: &[(&str, &str, &str)] =
     &[("chromium", "browser", "in_chromium"), ("xmllint", "junit", "by_xmllint")];
 
+/// std is not instrumented: its channels, by which the test harness hears of results, and its locks, as that of the fake operating system's
+/// pages, look like races.
+const NO_RACES: &str =
+    "race:std::sync::mpmc\nrace:alloc::sync::Arc\nrace:test::\nrace:hk_os::fake::Fake>::set_pages\n";
+
 /// Unit and model tests of all crates but the preload library, which has no test build.
 pub fn unit(context: &mut Context) {
     let words = ["test", "--workspace", "--exclude", "hk-preload", "--no-fail-fast", "--"];
@@ -29,18 +34,17 @@ pub fn unit(context: &mut Context) {
 
 /// The loom models. They are built apart: their atomics are loom's.
 pub fn loom(context: &mut Context) {
-    let models = context.root.join("crates/hk-heap/tests/loom.rs");
-    if !models.exists() {
-        return skip(context, "loom", "crates/hk-heap/tests/loom.rs is not there");
-    }
     let target = context.target.join("loom");
     let preemptions = if context.soak { "4" } else { "2" };
-    count_tests(context, "loom", |run| {
-        run.args(["test", "--package", "hk-heap", "--release", "--test", "loom"])
-            .env("RUSTFLAGS", "--cfg hk_loom")
-            .env("LOOM_MAX_PREEMPTIONS", preemptions)
-            .env("CARGO_TARGET_DIR", target)
-    });
+    for models in [["hk-heap", "--test=loom"], ["hk-guard", "--lib"]] {
+        count_tests(context, &format!("loom {}", models[0]), |run| {
+            run.args(["test", "--release", "--package"])
+                .args(models)
+                .env("RUSTFLAGS", "--cfg hk_loom")
+                .env("LOOM_MAX_PREEMPTIONS", preemptions)
+                .env("CARGO_TARGET_DIR", &target)
+        });
+    }
 }
 
 /// Miri over the crates that run on the fake operating system.
@@ -52,22 +56,21 @@ pub fn miri(context: &mut Context) {
     }
     let target = context.target.join("miri");
     count_tests(context, "miri", |run| {
-        run.args(["+nightly", "miri", "test", "--package", "hk-format", "--package", "hk-heap"])
+        run.args(["+nightly", "miri", "test"])
+            .args(["hk-format", "hk-heap", "hk-guard"].iter().flat_map(|package| ["--package", package]))
             .env("MIRIFLAGS", "-Zmiri-permissive-provenance")
             .env("CARGO_TARGET_DIR", target)
     });
 }
 
-/// The heap's tests under nightly's sanitizers, where that toolchain is installed.
+/// The tests of the heap and of guarded blocks under nightly's sanitizers, where that toolchain is installed.
 pub fn sanitizers(context: &mut Context) {
     let present = Run::new("cargo", Duration::from_secs(20)).args(["+nightly", "--version"]).succeeds();
     if present.is_err() {
         return skip(context, "sanitizers", "no nightly toolchain; rustup toolchain install nightly");
     }
-    // std is not instrumented: its channels, by which the test harness hears of results, look like races.
     let suppressions = context.scratch.join("thread-sanitizer.txt");
-    let written = std::fs::write(&suppressions, "race:std::sync::mpmc\nrace:alloc::sync::Arc\nrace:test::\n");
-    if let Err(e) = written {
+    if let Err(e) = std::fs::write(&suppressions, NO_RACES) {
         return context.record("sanitizers", Err(format!("{}: {e}", suppressions.display())));
     }
     let options = format!("suppressions={}", suppressions.display());
@@ -75,20 +78,28 @@ pub fn sanitizers(context: &mut Context) {
         let target = context.target.join("sanitizers").join(sanitizer);
         // The fork test's threads share a std Mutex, whose slow path is std's own and so looks like a race.
         // What is not here touches no memory in other ways; the long run has it too.
-        let tests: &[&str] = match sanitizer {
-            "thread" => &["--test", "model", "--test", "operations", "--test", "shrink", "--test", "threads"],
-            _ if context.soak => &["--tests"],
-            _ => &["--test", "model", "--test", "operations", "--test", "fork", "--test", "threads"],
+        let (heap, guard): (&[&str], &[&str]) = match sanitizer {
+            "thread" => (
+                &["--test=model", "--test=operations", "--test=shrink", "--test=threads"],
+                &["--test=threads"],
+            ),
+            _ if context.soak => (&["--tests"], &["--tests"]),
+            _ => (&["--test=model", "--test=operations", "--test=fork", "--test=threads"], &["--tests"]),
         };
-        count_tests(context, sanitizer, |run| {
-            run.args(["+nightly", "test", "--package", "hk-heap", "--lib"])
-                .args(tests)
-                .args(["--target", "x86_64-unknown-linux-gnu"])
-                .env("RUSTFLAGS", format!("-Zsanitizer={sanitizer} -Cunsafe-allow-abi-mismatch=sanitizer"))
-                .env("TSAN_OPTIONS", &options)
-                .env("ASAN_OPTIONS", "detect_leaks=0") // heaps are never dropped
-                .env("CARGO_TARGET_DIR", target)
-        });
+        for (package, tests) in [("hk-heap", heap), ("hk-guard", guard)] {
+            count_tests(context, &format!("{sanitizer} {package}"), |run| {
+                run.args(["+nightly", "test", "--package", package, "--lib"])
+                    .args(tests)
+                    .args(["--target", "x86_64-unknown-linux-gnu"])
+                    .env(
+                        "RUSTFLAGS",
+                        format!("-Zsanitizer={sanitizer} -Cunsafe-allow-abi-mismatch=sanitizer"),
+                    )
+                    .env("TSAN_OPTIONS", &options)
+                    .env("ASAN_OPTIONS", "detect_leaks=0") // heaps are never dropped
+                    .env("CARGO_TARGET_DIR", &target)
+            });
+        }
     }
 }
 

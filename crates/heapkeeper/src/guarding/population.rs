@@ -4,7 +4,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hk_format::FREE_SITES_MAX;
-use hk_recorder::{FreeSite, STACK_FRAMES_MAX, StackId, Stacks};
+use hk_recorder::{FreeSite, StackId, Stacks};
 
 const CAPACITY: usize = 8192;
 const PROBES_MAX: usize = 16;
@@ -35,7 +35,7 @@ pub(crate) struct Figures {
 
 /// The innermost frames of a stack, as a number that is not 0.
 pub(super) fn site_of(stacks: &Stacks, stack: StackId) -> u64 {
-    let mut frames = [0; STACK_FRAMES_MAX];
+    let mut frames = [0; SITE_FRAMES];
     let (count, _) = stacks.frames(stack, &mut frames);
     site_of_frames(&frames[..count])
 }

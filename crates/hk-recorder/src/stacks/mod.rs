@@ -20,7 +20,7 @@ mod tests_of_walking;
 use crate::region::{Region, Words};
 use crate::registers::{Innermost, Registers};
 use crate::stack_words::ReadableStacks;
-use crate::unwind::{LOG_END, ModuleEntry, ModuleLog, RuleCache, STACK_FRAMES_MAX, Trace, Walker, own_range};
+use crate::unwind::{LOG_END, ModuleEntry, ModuleLog, RuleCache, Trace, Walker, own_range};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hk_format::{ModuleHeader, StackState};
 use index::{INDEX_WORDS, Index, Stack};
@@ -146,9 +146,9 @@ impl Stacks {
         walker.trace(registers, innermost, self.readable.reader(registers.rsp))
     }
 
-    /// The frames of a stack (return addresses, innermost first): how many, and how the stack ended. None, and
-    /// `Absent`, if there is no such stack.
-    pub fn frames(&self, id: StackId, out: &mut [u64; STACK_FRAMES_MAX]) -> (usize, StackState) {
+    /// The frames of a stack (return addresses, innermost first), as many as there is room for, at most [`STACK_FRAMES_MAX`](crate::STACK_FRAMES_MAX): how many, and how the
+    /// stack ended. None, and `Absent`, if there is no such stack.
+    pub fn frames(&self, id: StackId, out: &mut [u64]) -> (usize, StackState) {
         let Some((_, kept)) = self.kept(id) else { return (0, StackState::Absent) };
         let mut count = 0;
         for (to, frame) in out.iter_mut().zip(kept.frames()) {
