@@ -122,7 +122,7 @@ fn the_double_free_is_caught_with_its_line_and_the_answer_is_right() {
 fn the_invalid_free_is_caught_with_its_line_and_the_program_lives_on() {
     let text = shown(&["--only", "wrong-address"]);
     assert!(text.contains("killed by SIGABRT") && text.contains("DEAD, no word of where"), "{text}");
-    assert!(text.contains("right, and CAUGHT"), "{text}");
+    assert!(text.contains("exit status 97      right, and CAUGHT"), "{text}");
     let text = unbroken(&text);
     let sentence = "heapkeeper: invalid free (CWE-761): freed_from_the_wrong_address() frees an address 24 bytes \
                     inside a 32-byte block that is allocated";

@@ -1,7 +1,8 @@
 //! `heapkeeper demo`: five ways of freeing a block, on the system's malloc and on our heap.
 //!
 //! Everything that is shown is run: [`program`] is started anew for each way ([`ways`]) and heap ([`trial`]),
-//! and what it said, how it ended and what was reported is laid out side by side ([`page`]), as text and, if wanted, its findings as a page for a browser.
+//! and what it said, how it ended and what was reported is laid out side by side ([`page`]), the report with the
+//! program's source ([`quote`]). What was found can be had as a page for a browser, too.
 
 mod page;
 mod program;
@@ -38,6 +39,9 @@ pub fn run(args: &Args) -> VerbResult {
         program::run(way)
             .map_err(|error| Failure::new(format!("demo: no thread for the small program: {error}")))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.html.as_deref().is_some_and(|html| html.as_os_str() == "-") {
+        return Err(Failure::new("demo: --html -: standard output has the demo itself; give a file"));
     }
     let forms = Forms::open(Wanted { html: args.html.as_deref(), ..Wanted::default() })?;
     let style = Style::for_output(std::io::stdout().is_terminal());

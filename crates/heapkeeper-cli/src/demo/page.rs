@@ -171,7 +171,8 @@ fn steps_text(way: Way, style: Style) -> String {
 fn remark(trial: &Trial, first: Option<&Trial>) -> Option<String> {
     match trial.way {
         Way::Never if trial.is_missed() => {
-            Some(format!("Leaks are not yet reported.{}", blocks_left(&trial.report, &first?.report)))
+            let left = first.map_or(String::new(), |first| blocks_left(&trial.report, &first.report));
+            Some(format!("Leaks are not yet reported.{left}"))
         }
         _ if trial.is_caught() && !trial.was_harmless() => Some(
             "What was freed is gone, so the answer is wrong; --on-finding abort stops the program there."
