@@ -34,13 +34,25 @@ fn section<'a>(text: &'a str, title: &str) -> &'a str {
     &text[start..end]
 }
 
-/// Where the small program makes the wrong call of this function: `demo/program.rs:LINE`.
+/// Where the small program does this in this function: `demo/program.rs:LINE`.
+fn line_of(function: &str, what: &str) -> String {
+    let mut lines =
+        PROGRAM.lines().zip(1..).skip_while(|(line, _)| !line.contains(&format!("fn {function}(")));
+    let (_, number) = lines.find(|(line, _)| line.contains(what)).expect("a line of the small program");
+    format!("demo/program.rs:{number}")
+}
+
+/// Where the small program makes the wrong call of this function, which stands below its comment.
 fn wrong_line(function: &str) -> String {
     let mut lines =
-        PROGRAM.lines().enumerate().skip_while(|(_, line)| !line.contains(&format!("fn {function}(")));
-    let (comment, _) = lines.find(|(_, line)| line.contains("SAFETY: none. Wrong:")).expect("a wrong call");
-    // The call stands below its comment, and lines are counted from one.
-    format!("demo/program.rs:{}", comment + 2)
+        PROGRAM.lines().zip(1..).skip_while(|(line, _)| !line.contains(&format!("fn {function}(")));
+    let (_, comment) = lines.find(|(line, _)| line.contains("SAFETY: none. Wrong:")).expect("a wrong call");
+    format!("demo/program.rs:{}", comment + 1)
+}
+
+/// The text without its line breaks: long lines of a finding are broken to fit a terminal.
+fn unbroken(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -64,12 +76,29 @@ fn the_whole_demo_shows_what_goes_wrong_and_what_is_caught() {
     // "N blocks are live, against M in way 1": the one block that was not freed.
     assert_eq!(numbers[0], numbers[1] + 1, "{leak}");
 
-    let read = section(&text, "3  freed before the loop");
-    assert!(read.contains("total 36, packed 9+9+9+9") && read.contains("WRONG, no word of it"), "{read}");
-    assert!(read.contains("NOT YET CAUGHT") && read.contains("Reads are not yet watched."), "{read}");
+    assert!(text.contains("3 of 5 ways went wrong. Heapkeeper caught 3 and made 2 of these"), "{text}");
+    assert!(text.contains("Not yet caught: never."), "{text}");
+    assert_eq!(text.matches("exit status 97      ").count(), 3, "{text}");
+}
 
-    assert!(text.contains("Heapkeeper caught 2"), "{text}");
-    assert!(text.contains("Not yet caught: never, before-the-loop."), "{text}");
+#[test]
+fn the_read_after_free_is_caught_with_all_three_lines() {
+    let text = shown(&["--only", "before-the-loop"]);
+    assert!(text.contains("total 36, packed 9+9+9+9") && text.contains("WRONG, no word of it"), "{text}");
+    // What was in the block is gone: no stranger's data is read.
+    assert!(text.contains("total 0, packed 0+0+0+0") && text.contains("WRONG, but CAUGHT"), "{text}");
+    let text = unbroken(&text);
+    let sentence = "heapkeeper: use after free (CWE-416): add_up() reads 8 bytes at the start of a 32-byte block that \
+                    put_away() had freed";
+    assert!(text.contains(sentence), "{text}");
+    let function = "freed_before_the_loop";
+    let call = line_of(function, "= new_vector(");
+    assert!(text.contains(&format!("← {function} {call} thread orders")), "no {call} in: {text}");
+    let free = line_of("put_away", "libc::free(");
+    assert!(text.contains(&format!("put_away {free} thread clerk")), "no {free} in: {text}");
+    let read = line_of("add_up", "read_volatile()");
+    assert!(text.contains(&format!("add_up {read} ← {function}")), "no {read} in: {text}");
+    assert!(text.contains("| total += unsafe { order.read_volatile() };"), "{text}");
 }
 
 #[test]
@@ -77,36 +106,47 @@ fn the_double_free_is_caught_with_its_line_and_the_answer_is_right() {
     let text = shown(&["--only", "twice"]);
     assert!(text.contains("total 10, packed 9+9+9+9"), "the system's malloc gave no wrong answer: {text}");
     assert!(text.contains("right, and CAUGHT"), "{text}");
-    assert!(
-        text.contains("heapkeeper: double free (CWE-415): freed_twice() frees a 32-byte block"),
-        "{text}"
-    );
-    let line = wrong_line("freed_twice");
-    assert!(text.contains(&format!("#0 freed_twice  {line}")), "no {line} in: {text}");
-    assert!(
-        text.contains(&format!("the source at {line}:  unsafe {{ libc::free(orders.cast()) }};")),
-        "{text}"
-    );
+    let text = unbroken(&text);
+    let sentence =
+        "heapkeeper: double free (CWE-415): freed_twice() frees a 32-byte block that freed_twice() had freed";
+    assert!(text.contains(sentence), "{text}");
+    let source = "| unsafe { libc::free(orders.cast()) };";
+    let (first, second) = (line_of("freed_twice", "libc::free("), wrong_line("freed_twice"));
+    for line in [first, second] {
+        assert!(text.contains(&format!("us freed_twice {line} thread orders")), "no {line} in: {text}");
+    }
+    assert_eq!(text.matches(source).count(), 2, "{text}");
 }
 
 #[test]
 fn the_invalid_free_is_caught_with_its_line_and_the_program_lives_on() {
     let text = shown(&["--only", "wrong-address"]);
     assert!(text.contains("killed by SIGABRT") && text.contains("DEAD, no word of where"), "{text}");
-    assert!(text.contains("right, and CAUGHT"), "{text}");
-    assert!(
-        text.contains("heapkeeper: invalid free (CWE-761): freed_from_the_wrong_address() frees"),
-        "{text}"
-    );
-    assert!(text.contains("24 bytes inside a 32-byte block that is allocated"), "{text}");
+    assert!(text.contains("exit status 97      right, and CAUGHT"), "{text}");
+    let text = unbroken(&text);
+    let sentence = "heapkeeper: invalid free (CWE-761): freed_from_the_wrong_address() frees an address 24 bytes \
+                    inside a 32-byte block that is allocated";
+    assert!(text.contains(sentence), "{text}");
     let line = wrong_line("freed_from_the_wrong_address");
-    assert!(text.contains(&format!("#0 freed_from_the_wrong_address  {line}")), "no {line} in: {text}");
+    assert!(text.contains(&format!("freed_from_the_wrong_address {line}")), "no {line} in: {text}");
+}
+
+#[test]
+fn the_page_has_what_was_found_in_all_ways() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("demo.html");
+    shown(&["--html", file.to_str().expect("a path")]);
+    let page = std::fs::read_to_string(file).expect("a page");
+    assert!(page.contains("<h1>3 memory bugs in heapkeeper</h1>"), "{page}");
+    for kind in ["Use after free", "Double free", "Invalid free"] {
+        assert!(page.contains(&format!("<span class=\"kind\">{kind}</span>")), "no {kind} in: {page}");
+    }
+    assert!(page.contains("total += unsafe { order.read_volatile() };"), "{page}");
 }
 
 #[test]
 fn lines_fit_a_terminal() {
-    // A report's lines are as long as names and paths are.
-    for line in shown(&[]).lines().filter(|line| !line.contains("heapkeeper: ")) {
+    for line in shown(&[]).lines() {
         assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
     }
 }

@@ -2,16 +2,16 @@
 
 use super::trial::{Outcome, RIGHT_ANSWER};
 use super::ways::Way;
-use hk_report::{Finding, Report, Style, finding_text};
+use super::{paint, quote};
+use hk_report::{Report, Style};
 use std::fmt::Write;
 
 /// Columns before everything under a headline.
 const INDENT: &str = "   ";
 /// Widest line of ours; reports may have longer paths.
 const WIDTH: usize = 98;
-
-/// The small program's text, to show the line that a report names.
-const PROGRAM_SOURCE: &str = include_str!("program.rs");
+/// Exit status of `heapkeeper check` where nothing was found and too little was seen.
+const BLIND: i32 = 98;
 
 /// One way, tried on both heaps.
 pub struct Trial {
@@ -25,12 +25,35 @@ pub struct Trial {
     pub report: Report,
 }
 
+impl Trial {
+    /// Whether our heap named the bug for what it is.
+    fn is_caught(&self) -> bool {
+        self.way.kind().is_some_and(|kind| self.report.findings.iter().any(|finding| finding.kind == kind))
+    }
+
+    /// Whether there was a bug and our heap did not name it.
+    fn is_missed(&self) -> bool {
+        self.way != Way::AfterLastUse && !self.is_caught()
+    }
+
+    /// Whether the program came to a good end on the system's malloc.
+    fn went_right(&self) -> bool {
+        self.system.is_right() && self.system.status.success()
+    }
+
+    /// Whether it did so on our heap: the exit status of `heapkeeper check` is about the findings.
+    fn was_harmless(&self) -> bool {
+        self.ours.is_right() && self.report.exit_status == Some(0)
+    }
+}
+
 /// The lines before the first way.
 pub fn opening(style: Style) -> String {
     let answer = paint(style, "1", RIGHT_ANSWER);
     format!(
         "A small program totals four orders (1, 2, 3, 4) and packs the items.\n\
-         It should say: {answer}. Here it frees the orders in different ways.\n\n"
+         It should say: {answer}. Here it frees the orders in different ways, on the system's\n\
+         malloc and under heapkeeper check: that guards every block, and its exit status 97 means a finding.\n\n"
     )
 }
 
@@ -43,13 +66,10 @@ pub fn trial_text(number: usize, trial: &Trial, first: Option<&Trial>, style: St
     out.push_str(&steps_text(trial.way, style));
     out.push('\n');
     out.push_str(&row("system malloc", &trial.system, system_verdict(trial), style));
-    out.push_str(&row("heapkeeper", &trial.ours, our_verdict(trial), style));
+    out.push_str(&row("heapkeeper check", &trial.ours, our_verdict(trial), style));
     for finding in &trial.report.findings {
         out.push('\n');
-        for line in finding_text(&shortened(finding), style).lines() {
-            let _ = writeln!(out, "{INDENT}{line}");
-        }
-        out.push_str(&source_line(finding, style).unwrap_or_default());
+        out.push_str(&quote::quoted(finding, INDENT, WIDTH, style));
     }
     if let Some(remark) = remark(trial, first) {
         let _ = writeln!(out, "{INDENT}{}", paint(style, "36", &remark));
@@ -60,43 +80,22 @@ pub fn trial_text(number: usize, trial: &Trial, first: Option<&Trial>, style: St
 
 /// The lines after the last way.
 pub fn closing(trials: &[Trial], style: Style) -> String {
-    let wrong = trials.iter().filter(|trial| !trial.system.is_right()).count();
-    let caught = trials.iter().filter(|trial| !trial.report.findings.is_empty()).count();
-    let not_yet: Vec<&str> = trials.iter().filter(|trial| is_missed(trial)).map(|t| t.way.name()).collect();
-    let not_yet = if not_yet.is_empty() { "none".to_owned() } else { not_yet.join(", ") };
-    let harmless = trials.iter().filter(|t| !t.report.findings.is_empty() && t.ours.is_right()).count();
+    let wrong = trials.iter().filter(|trial| !trial.went_right()).count();
+    let caught = trials.iter().filter(|trial| trial.is_caught()).count();
+    let harmless = trials.iter().filter(|trial| trial.is_caught() && trial.was_harmless()).count();
+    let missed: Vec<&str> = trials.iter().filter(|trial| trial.is_missed()).map(|t| t.way.name()).collect();
+    let missed = if missed.is_empty() { "none".to_owned() } else { missed.join(", ") };
     let harm = if harmless == caught { "these".to_owned() } else { format!("{harmless} of these") };
-    let next = paint(style, "1", "heapkeeper run -- CMD ARGS…");
+    let command = |command: &str| paint(style, "1", command);
     format!(
         "On the system's malloc {wrong} of {} ways went wrong. Heapkeeper caught {caught} and made {harm} \
-         harmless.\nNot yet caught: {not_yet}.\n\nYour own program: {next}\n",
-        trials.len()
+         harmless.\nNot yet caught: {missed}.\n\n\
+         Your own program:  {}   every block guarded: for tests\n                   {}     \
+         one block in 5,000 guarded: for production\n",
+        trials.len(),
+        command("heapkeeper check -- CMD ARGS…"),
+        command("heapkeeper run -- CMD ARGS…"),
     )
-}
-
-/// The finding with the paths of this program's sources cut to what follows `src/`: whoever reads the demo has
-/// the program, but rarely its sources in the folder where it was built.
-fn shortened(finding: &Finding) -> Finding {
-    let mut finding = finding.clone();
-    for frame in &mut finding.stack {
-        // It is shown from what the command carries.
-        frame.source = None;
-        if let Some((_, end)) = frame.file.as_deref().and_then(|file| file.rsplit_once("heapkeeper-cli/src/"))
-        {
-            frame.file = Some(end.to_owned());
-        }
-    }
-    finding
-}
-
-/// The line of the small program that the report names first.
-fn source_line(finding: &Finding, style: Style) -> Option<String> {
-    let in_program = |file: &String| file.ends_with("demo/program.rs");
-    let frame = finding.stack.iter().find(|frame| frame.file.as_ref().is_some_and(in_program))?;
-    let number = frame.line?;
-    let source = PROGRAM_SOURCE.lines().nth(number.checked_sub(1)? as usize)?.trim();
-    let place = paint(style, "2", &format!("the source at demo/program.rs:{number}:"));
-    Some(format!("{INDENT}{place}  {}\n", paint(style, "1", source)))
 }
 
 /// How a run is judged: the level decides the colour.
@@ -114,33 +113,29 @@ fn verdict(text: impl Into<String>, colour: &'static str) -> Verdict {
 }
 
 fn system_verdict(trial: &Trial) -> Verdict {
-    let outcome = &trial.system;
-    match outcome.status.success() {
-        true if trial.way == Way::Never && outcome.is_right() => verdict("right, memory lost", MISSED),
-        true if outcome.is_right() && trial.way == Way::AfterLastUse => verdict("right", GOOD),
-        true if outcome.is_right() => verdict("right by chance", MISSED),
-        true => verdict("WRONG, no word of it", BAD),
-        false => verdict("DEAD, no word of where", BAD),
+    match (trial.system.status.success(), trial.went_right()) {
+        (true, true) if trial.way == Way::Never => verdict("right, memory lost", MISSED),
+        (true, true) if trial.way == Way::AfterLastUse => verdict("right", GOOD),
+        (true, true) => verdict("right by chance", MISSED),
+        (true, false) => verdict("WRONG, no word of it", BAD),
+        (false, _) => verdict("DEAD, no word of where", BAD),
     }
 }
 
 fn our_verdict(trial: &Trial) -> Verdict {
-    let result = if trial.ours.is_right() { "right" } else { "WRONG" };
+    let harmless = trial.was_harmless();
+    let result = if harmless { "right" } else { "WRONG" };
+    let is_blind = trial.ours.status.code() == Some(BLIND);
     match (trial.report.findings.is_empty(), trial.way) {
+        _ if trial.is_caught() && harmless => verdict("right, and CAUGHT", GOOD),
+        _ if trial.is_caught() => verdict("WRONG, but CAUGHT", MISSED),
+        (false, _) => verdict(format!("{result}, false report"), BAD),
+        (true, _) if is_blind => verdict(format!("{result}, too little seen"), MISSED),
         (true, Way::AfterLastUse) => {
-            verdict(format!("{result}, nothing to report"), if trial.ours.is_right() { GOOD } else { BAD })
+            verdict(format!("{result}, nothing to report"), if harmless { GOOD } else { BAD })
         }
         (true, _) => verdict(format!("{result}, NOT YET CAUGHT"), MISSED),
-        (false, Way::AfterLastUse | Way::Never) => verdict(format!("{result}, false report"), BAD),
-        (false, _) => {
-            verdict(format!("{result}, and CAUGHT"), if trial.ours.is_right() { GOOD } else { BAD })
-        }
     }
-}
-
-/// A bug that was there and not reported.
-fn is_missed(trial: &Trial) -> bool {
-    trial.report.findings.is_empty() && trial.way != Way::AfterLastUse
 }
 
 fn row(heap: &str, outcome: &Outcome, verdict: Verdict, style: Style) -> String {
@@ -149,7 +144,7 @@ fn row(heap: &str, outcome: &Outcome, verdict: Verdict, style: Style) -> String 
     let said = format!("{said:<33}");
     let said = if outcome.is_right() { said } else { paint(style, "31", &said) };
     let judged = paint(style, verdict.colour, &verdict.text);
-    format!("{INDENT}{heap:<15}{said}{:<20}{judged}\n", outcome.end())
+    format!("{INDENT}{heap:<18}{said}{:<20}{judged}\n", outcome.end())
 }
 
 /// The steps of the program in as few lines as fit; the wrong one stands out.
@@ -172,20 +167,17 @@ fn steps_text(way: Way, style: Style) -> String {
     out + "\n"
 }
 
-/// What has to be said where nothing is reported.
+/// What the findings don't say.
 fn remark(trial: &Trial, first: Option<&Trial>) -> Option<String> {
-    if !is_missed(trial) {
-        return None;
-    }
     match trial.way {
-        Way::Never => {
-            Some(format!("Leaks are not yet reported.{}", blocks_left(&trial.report, &first?.report)))
+        Way::Never if trial.is_missed() => {
+            let left = first.map_or(String::new(), |first| blocks_left(&trial.report, &first.report));
+            Some(format!("Leaks are not yet reported.{left}"))
         }
-        Way::BeforeTheLoop if trial.ours.is_right() => Some(
-            "Reads are not yet watched. The total is right by luck: nobody got the block meanwhile."
-                .to_owned(),
+        _ if trial.is_caught() && !trial.was_harmless() => Some(
+            "What was freed is gone, so the answer is wrong; --on-finding abort stops the program there."
+                .into(),
         ),
-        Way::BeforeTheLoop => Some("Reads are not yet watched.".to_owned()),
         _ => None,
     }
 }
@@ -203,17 +195,10 @@ fn blocks_left(report: &Report, right: &Report) -> String {
     }
 }
 
-fn paint(style: Style, code: &str, text: &str) -> String {
-    match style {
-        Style::Plain => text.to_owned(),
-        Style::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hk_report::{Address, Block, Figure, ProcessRef, StackFrame, Summary, ThreadRef};
+    use hk_report::{Address, Block, Figure, Finding, ProcessRef, StackFrame, Summary, ThreadRef};
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
@@ -284,10 +269,15 @@ mod tests {
         outcome(RIGHT_ANSWER, 0)
     }
 
+    /// As `heapkeeper check` ends.
+    fn ended(said: &str, code: i32) -> Outcome {
+        outcome(said, code << 8)
+    }
+
     #[test]
     fn a_caught_double_free_is_shown_with_its_report() {
         let wrong = outcome("total 10, packed 9+9+9+9", 0);
-        let trial = trial(Way::Twice, wrong, right(), report(vec![double_free()], 3));
+        let trial = trial(Way::Twice, wrong, ended(RIGHT_ANSWER, 97), report(vec![double_free()], 3));
         let text = trial_text(4, &trial, None, Style::Plain);
         assert!(text.contains("»free(orders)«"), "{text}");
         assert!(text.contains("WRONG, no word of it") && text.contains("right, and CAUGHT"), "{text}");
@@ -306,8 +296,6 @@ mod tests {
             "{text}"
         );
         let read = outcome("total 36, packed 9+9+9+9", 0);
-        let stale = trial(Way::BeforeTheLoop, read.clone(), right(), report(Vec::new(), 3));
-        assert!(trial_text(3, &stale, None, Style::Plain).contains("right by luck"));
         let stale = trial(Way::BeforeTheLoop, read.clone(), read, report(Vec::new(), 3));
         assert!(trial_text(3, &stale, None, Style::Plain).contains("WRONG, NOT YET CAUGHT"));
         let text = closing(&[first, leak, stale], Style::Plain);
@@ -315,6 +303,41 @@ mod tests {
             text.contains("1 of 3 ways went wrong")
                 && text.contains("Not yet caught: never, before-the-loop.")
         );
+    }
+
+    #[test]
+    fn a_wrong_answer_is_called_wrong_though_its_bug_was_caught() {
+        let wrong = "total 0, packed 0+0+0+0";
+        let found = Finding { kind: "use-after-free".into(), ..double_free() };
+        let read = outcome("total 36, packed 9+9+9+9", 0);
+        let stale = trial(Way::BeforeTheLoop, read, ended(wrong, 97), report(vec![found], 3));
+        let text = trial_text(3, &stale, None, Style::Plain);
+        assert!(text.contains("WRONG, but CAUGHT") && text.contains("the answer is wrong"), "{text}");
+        let text = closing(&[stale], Style::Plain);
+        assert!(text.contains("caught 1 and made 0 of these harmless"), "{text}");
+        assert!(text.contains("Not yet caught: none."), "{text}");
+    }
+
+    #[test]
+    fn a_finding_of_another_kind_does_not_pass_as_caught() {
+        let stale =
+            trial(Way::BeforeTheLoop, right(), ended(RIGHT_ANSWER, 97), report(vec![double_free()], 3));
+        assert!(trial_text(3, &stale, None, Style::Plain).contains("right, false report"));
+        assert!(closing(&[stale], Style::Plain).contains("Not yet caught: before-the-loop."));
+    }
+
+    #[test]
+    fn a_program_that_died_on_our_heap_is_not_called_right() {
+        let mut died = report(vec![double_free()], 3);
+        (died.exit_status, died.exit_signal) = (None, Some(libc::SIGABRT));
+        let trial = trial(Way::Twice, right(), ended(RIGHT_ANSWER, 97), died);
+        assert!(trial_text(4, &trial, None, Style::Plain).contains("WRONG, but CAUGHT"));
+    }
+
+    #[test]
+    fn a_blind_run_says_so() {
+        let trial = trial(Way::Twice, right(), ended(RIGHT_ANSWER, BLIND), report(Vec::new(), 3));
+        assert!(trial_text(4, &trial, None, Style::Plain).contains("right, too little seen"));
     }
 
     #[test]

@@ -42,6 +42,16 @@ impl Way {
         }
     }
 
+    /// The kind of finding that tells of the bug, where there is a bug of which findings can tell.
+    pub const fn kind(self) -> Option<&'static str> {
+        match self {
+            Way::AfterLastUse | Way::Never => None,
+            Way::BeforeTheLoop => Some("use-after-free"),
+            Way::Twice => Some("double-free"),
+            Way::WrongAddress => Some("not-block-start"),
+        }
+    }
+
     /// What the program does, in the order in which it does it.
     pub const fn steps(self) -> &'static [&'static str] {
         match self {
