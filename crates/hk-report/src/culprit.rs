@@ -2,6 +2,7 @@
 
 use crate::fold::{file_name, own_frame};
 use crate::model::{Culprit, Finding, FreeSite, StackFrame};
+use crate::units::count;
 use hk_symbols::short_name;
 
 /// A share of a site's frees, in per cent, from which on who frees otherwise is odd.
@@ -9,9 +10,13 @@ const USUAL_PER_CENT: u64 = 80;
 /// Frees from which on a share says something.
 const FREES_MIN: u64 = 10;
 
+/// An access that misses its block by more than this, and by more than the block's size, may have been meant for any.
+const MISS_BYTES_MAX: u64 = 64;
+
 /// See the module head. None where nothing speaks for one place more than for another.
 pub(crate) fn culprit(finding: &Finding) -> Option<Culprit> {
     match finding.kind.as_str() {
+        "use-after-free" if bytes_missed(finding).is_some() => None,
         "double-free" | "use-after-free" => of_early_free(finding),
         "overrun-write" | "underrun-write" | "overrun-read" | "underrun-read"
             if finding.evidence != "canary" =>
@@ -25,6 +30,14 @@ pub(crate) fn culprit(finding: &Finding) -> Option<Culprit> {
         }
         _ => None,
     }
+}
+
+/// How far an access is from its block, if that is so far that another may have been meant.
+pub(crate) fn bytes_missed(finding: &Finding) -> Option<u64> {
+    let block = finding.block.as_ref().filter(|_| finding.access.is_some())?;
+    let beyond = block.offset.checked_sub_unsigned(block.bytes).filter(|&beyond| beyond > 0);
+    let missed = if block.offset < 0 { block.offset.unsigned_abs() } else { beyond?.unsigned_abs() };
+    (missed > MISS_BYTES_MAX.max(block.bytes)).then_some(missed)
 }
 
 /// The block was freed, and somebody went on using it: either the free came too early, or the use too late.
@@ -97,6 +110,9 @@ fn place(frame: &StackFrame) -> Option<String> {
 /// What to do, where that follows from what is known.
 pub(crate) fn fix(finding: &Finding) -> Option<String> {
     let life = finding.life.as_ref();
+    if bytes_missed(finding).is_some() {
+        return None;
+    }
     match finding.kind.as_str() {
         "double-free" | "use-after-free" => {
             let freed = own_frame(&life?.freed.as_ref()?.stack)?;
@@ -130,8 +146,12 @@ pub(crate) fn fix(finding: &Finding) -> Option<String> {
         }
         "not-block-start" => {
             let block = finding.block.as_ref()?;
-            (block.offset > 0)
-                .then(|| format!("free the start of the block: {} bytes before this address", block.offset))
+            (block.offset > 0).then(|| {
+                format!(
+                    "free the start of the block, {} before this address",
+                    count(block.offset as u64, "byte")
+                )
+            })
         }
         _ => None,
     }

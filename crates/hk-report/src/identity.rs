@@ -8,6 +8,7 @@ use crate::fold::{file_name, is_library};
 use crate::model::{Address, Finding, StackFrame};
 use hk_symbols::short_name;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// Own frames of the bad call that tell bugs apart: a program may free through wrappers of its own.
 const OWN_FRAMES: usize = 4;
@@ -41,6 +42,25 @@ pub fn bug_key(finding: &Finding) -> BugKey {
         // Damage that was found at the end has no stack; who allocated the block tells it apart.
         without_stack: (finding.stack.is_empty() && allocated.is_empty()).then_some(one_call),
     }
+}
+
+/// Whether damage that was found later is what the processor trapped at in another run, where the guard stood at the block's other side.
+pub(crate) fn is_damage_of(damage: &Finding, trap: &Finding) -> bool {
+    let (damage_key, trap_key) = (bug_key(damage), bug_key(trap));
+    let is_same_block = damage_key.kind == trap_key.kind
+        && damage_key.allocated == trap_key.allocated
+        && damage_key.freed == trap_key.freed;
+    let overlaps = match (bytes_of(damage), bytes_of(trap)) {
+        (Some(one), Some(other)) => one.start < other.end && other.start < one.end,
+        _ => false,
+    };
+    damage.evidence == "canary" && trap.evidence != "canary" && is_same_block && overlaps
+}
+
+/// Where an access was, counted from its block's start.
+fn bytes_of(finding: &Finding) -> Option<Range<i64>> {
+    let (block, access) = (finding.block.as_ref()?, finding.access.as_ref()?);
+    Some(block.offset..block.offset.saturating_add_unsigned(access.bytes.unwrap_or(1)))
 }
 
 fn events(finding: &Finding) -> (&[StackFrame], &[StackFrame]) {

@@ -1,6 +1,6 @@
 //! Two reports of the same command as one: what was seen in either.
 
-use crate::identity::{BugKey, Ids, bug_key};
+use crate::identity::{BugKey, Ids, bug_key, is_damage_of};
 use crate::model::{Certainty, Figure, Finding, Report, Summary};
 use std::collections::HashMap;
 
@@ -32,7 +32,9 @@ pub fn merge(mut first: Report, second: Report) -> Report {
     first
 }
 
-fn findings(first: &mut Vec<Finding>, second: Vec<Finding>) {
+fn findings(first: &mut Vec<Finding>, mut second: Vec<Finding>) {
+    drop_damage(first, &mut second);
+    drop_damage(&mut second, first);
     let mut ids = Ids::default();
     let mut at: HashMap<BugKey, usize> = HashMap::new();
     for (index, finding) in first.iter().enumerate() {
@@ -53,6 +55,17 @@ fn findings(first: &mut Vec<Finding>, second: Vec<Finding>) {
             }
         }
     }
+}
+
+/// Of damage whose access was seen in the other run only the access is told.
+fn drop_damage(from: &mut Vec<Finding>, other: &mut [Finding]) {
+    from.retain(|damage| match other.iter_mut().find(|seen| is_damage_of(damage, seen)) {
+        Some(seen) => {
+            seen.repeats += damage.repeats;
+            false
+        }
+        None => true,
+    });
 }
 
 fn summary(first: &Summary, second: &Summary, findings: usize) -> Summary {
@@ -86,11 +99,31 @@ fn both(first: Option<Figure>, second: Option<Figure>) -> Option<Figure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::StackFrame;
+    use crate::model::{Access, Address, Block, StackFrame};
 
     fn finding(id: &str, function: &str, line: u32) -> Finding {
         let frame = StackFrame { function: Some(function.into()), line: Some(line), ..StackFrame::default() };
         Finding { id: id.into(), repeats: 1, process_count: 1, stack: vec![frame], ..Finding::default() }
+    }
+
+    fn write_before(evidence: &str, offset: i64, line: u32) -> Finding {
+        let block = Block { start: Address(0x1000), bytes: 29, offset };
+        let access = Access { kind: "write".into(), bytes: Some(4), instruction: None };
+        Finding {
+            kind: "underrun-write".into(),
+            evidence: evidence.into(),
+            block: Some(block),
+            access: Some(access),
+            ..finding(&format!("HK-UW-{line}"), evidence, line)
+        }
+    }
+
+    #[test]
+    fn damage_whose_access_was_seen_in_the_other_run_is_no_finding_of_its_own() {
+        let mut all = vec![write_before("canary", -4, 1), write_before("canary", -40, 2)];
+        findings(&mut all, vec![write_before("trap", -4, 3)]);
+        let told: Vec<(&str, u64)> = all.iter().map(|f| (f.id.as_str(), f.repeats)).collect();
+        assert_eq!(told, [("HK-UW-2", 1), ("HK-UW-3", 2)]);
     }
 
     #[test]

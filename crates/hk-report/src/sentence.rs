@@ -94,6 +94,10 @@ fn accessed(finding: &Finding) -> String {
         format!("{} past the end of {noun}", units::count((offset - bytes) as u64, "byte"))
     };
     match finding.life.as_ref().and_then(|life| life.freed.as_ref()) {
+        // When the bytes were overwritten nobody saw.
+        Some(freed) if finding.evidence == "canary" => {
+            format!("{place} that {} had freed", culprit(&freed.stack))
+        }
         Some(freed) if finding.kind == "use-after-free" => {
             let before = units::duration(finding.time_ns.saturating_sub(freed.time_ns));
             format!("{place} that {} had freed {before} earlier", culprit(&freed.stack))

@@ -125,6 +125,10 @@ impl Choices {
             (Guard::Sites, Some(sites)) => format!("blocks allocated below {} are guarded", sites.text()),
             (Guard::Sites, None) => "blocks of certain sites are guarded".into(),
         };
+        let what = match self.settings.guard_batch {
+            0 => what,
+            batch => format!("{what}, what was freed {batch} blocks at a time"),
+        };
         match os::has_guard_pages() {
             true => what,
             false => format!(

@@ -93,6 +93,7 @@ fn row(process: &Process) -> String {
     let guarded = match (process.guarded_blocks, process.guard_every) {
         (0, _) => "none".into(),
         (blocks, 0) => blocks.to_string(),
+        (blocks, 1) => format!("{blocks} (every one)"),
         (blocks, every) => format!("{blocks} (1 in {every})"),
     };
     let figures = &process.figures;

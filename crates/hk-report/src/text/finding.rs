@@ -93,12 +93,15 @@ fn raw(lines: &mut Lines, finding: &Finding, view: View<'_>) {
         lines.push(&format!("  instruction  {}", clean(instruction)));
     }
     if let Some(life) = &finding.life {
+        let aligned = match life.align_bytes {
+            0 | 1 => String::new(),
+            align => format!(" aligned to {align}"),
+        };
         lines.push(&format!(
-            "  pages {:#x}-{:#x}, asked for {} aligned to {}",
+            "  pages {:#x}-{:#x}, asked for {}{aligned}",
             life.pages_start.0,
             life.pages_end.0,
             count(life.requested_bytes, "byte"),
-            life.align_bytes
         ));
     }
     let events = finding.life.iter().flat_map(|life| life.freed.iter().chain([&life.allocated]));

@@ -131,8 +131,10 @@ fn process_lines(lines: &mut Lines, report: &Report, process: &Process) {
         Some(resident) => format!(", {} resident at most", bytes(resident.value)),
         None => String::new(),
     };
+    // Guarded blocks have pages of their own.
+    let beside = if process.guarded_blocks > 0 { " beside guarded blocks" } else { "" };
     lines.push(&format!(
-        "{name} at its peak: {}, {} of heap (exact){resident}",
+        "{name} at its peak: {}, {} of heap{beside} (exact){resident}",
         live(peak),
         bytes(heap_peak),
     ));

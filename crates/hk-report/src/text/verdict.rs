@@ -1,7 +1,9 @@
 //! What happened in the end, what would have happened on another heap, what to do, and how sure all of it is.
 
 use super::{Lines, View, clean};
+use crate::culprit::bytes_missed;
 use crate::model::{Access, Block, Finding, Life};
+use crate::units;
 use std::fmt::Write;
 
 /// Blocks above this size may be mappings of their own in glibc (M_MMAP_THRESHOLD is 128 KiB at first).
@@ -111,5 +113,11 @@ fn how_sure(finding: &Finding) -> String {
         (None, Some(_)) => "; the fix is inference",
         (Some(_), Some(_)) => "; culprit and fix are inference",
     };
-    format!("certain: {fact}{inference}")
+    let meant = bytes_missed(finding).map_or_else(String::new, |bytes| {
+        format!(
+            "; that this block was meant is inference: it is the nearest, {} away",
+            units::count(bytes, "byte")
+        )
+    });
+    format!("certain: {fact}{inference}{meant}")
 }
