@@ -161,6 +161,7 @@ const HOSTILE: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -190,6 +191,25 @@ int main(int argc, char **argv) {
         dlclose(library);
     } else if (strcmp(argv[1], "damaged") == 0) {
         damaged(stale());
+    } else if (strcmp(argv[1], "masked") == 0) {
+        sigset_t all;
+        sigfillset(&all);
+        touch((sigblock(-1), stale()));
+        touch((sigsetmask(0), sigsetmask(-1), stale()));
+        touch((sigsetmask(0), sighold(SIGSEGV), stale()));
+        touch((sigprocmask(SIG_SETMASK, &all, NULL), stale()));
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setsigmask_np(&attributes, &all);
+        pthread_t id;
+        pthread_create(&id, &attributes, thread, NULL);
+        pthread_join(id, NULL);
+        // In a handler that runs while the wait has a mask of its own.
+        sigdelset(&all, SIGUSR1);
+        signal(SIGUSR1, on_user);
+        raise(SIGUSR1);
+        int queue = epoll_create1(0);
+        epoll_pwait2(queue, &(struct epoll_event){0}, 1, NULL, &all);
     } else if (strcmp(argv[1], "small-stack") == 0) {
         // Two frames of signals have to fit: some 4 KiB each with AVX-512.
         sigaltstack(&(stack_t){.ss_sp = malloc(16384), .ss_size = 16384}, NULL);
@@ -225,6 +245,7 @@ fn findings_in_hostile_places_are_told_and_the_program_goes_on() {
         ("fork", 4..=4),
         ("dlopen", 1..=1),
         ("damaged", 1..=1),
+        ("masked", 25..=25),
         ("small-stack", 1..=1),
         ("threads", 160..=160),
     ] {

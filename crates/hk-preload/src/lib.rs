@@ -29,6 +29,7 @@ mod operators;
 mod panic;
 mod sandbox;
 mod shell;
+mod signal_masks;
 mod signals;
 mod streams;
 mod system_calls;

@@ -4,11 +4,12 @@
 //! one ([`hk_heap::Heap::expect_signals`]), so the functions that install handlers are looked at here, and passed on unchanged.
 //! Handlers installed by a bare system call go unseen.
 //!
-//! While blocks are guarded SIGSEGV is ours ([`heapkeeper::guarding::trap`]): what the program does with it is kept and answered there, and it
-//! is never blocked, as the kernel would end the process at a trap.
+//! While blocks are guarded SIGSEGV is ours ([`heapkeeper::guarding::trap`]): what the program does with it is kept and answered there; see
+//! [`crate::signal_masks`], too.
 
 use crate::host::PROCESS;
 use crate::next::Next;
+use crate::signal_masks;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 use heapkeeper::guarding::trap::{self, Action};
@@ -28,17 +29,8 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// At the start.
 pub fn begin() {
     // Later they may be wanted where a look-up may not be made.
-    for next in [
-        &NEXT_SIGACTION,
-        &NEXT_SIGPROCMASK,
-        &NEXT_PTHREAD_SIGMASK,
-        &NEXT_SIGSUSPEND,
-        &NEXT_PPOLL,
-        &NEXT_PSELECT,
-        &NEXT_EPOLL_PWAIT,
-    ] {
-        next.look_up();
-    }
+    NEXT_SIGACTION.look_up();
+    signal_masks::look_up();
     PROCESS.expect_signals(INSTALLED.load(Ordering::Relaxed));
 }
 
@@ -120,39 +112,9 @@ fn set_first_word(set: &mut sigset_t, word: u64) {
 }
 
 /// Takes SIGSEGV out of a set.
-fn take_out(set: &mut sigset_t) {
+pub(crate) fn take_out(set: &mut sigset_t) {
     let word = first_word(set);
     set_first_word(set, word & !(1 << (SIGSEGV - 1)));
-}
-
-type Mask = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
-static NEXT_SIGPROCMASK: Next = Next::new(c"sigprocmask");
-static NEXT_PTHREAD_SIGMASK: Next = Next::new(c"pthread_sigmask");
-
-fn set_mask(next: &Next, how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
-    // SAFETY: the address of libc's function of that name, which has this type.
-    let next: Mask = unsafe { core::mem::transmute(next.get()) };
-    // SAFETY: null, or the caller's set.
-    match unsafe { set.as_ref() } {
-        Some(set) if how != libc::SIG_UNBLOCK && trap::is_installed() => {
-            let mut set = *set;
-            take_out(&mut set);
-            // SAFETY: the caller's arguments, but for SIGSEGV.
-            unsafe { next(how, &raw const set, old) }
-        }
-        // SAFETY: the caller's arguments.
-        _ => unsafe { next(how, set, old) },
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sigprocmask(how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
-    set_mask(&NEXT_SIGPROCMASK, how, set, old)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn pthread_sigmask(how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
-    set_mask(&NEXT_PTHREAD_SIGMASK, how, set, old)
 }
 
 /// The same under a name that glibc exports too.
@@ -213,91 +175,4 @@ extern "C" fn __sysv_signal(signal: c_int, handler: sighandler_t) -> sighandler_
 #[unsafe(no_mangle)]
 extern "C" fn sigset(signal: c_int, handler: sighandler_t) -> sighandler_t {
     install(&NEXT_SIGSET, signal, handler, 0)
-}
-
-type Suspend = unsafe extern "C" fn(*const sigset_t) -> c_int;
-static NEXT_SIGSUSPEND: Next = Next::new(c"sigsuspend");
-static NEXT_PPOLL: Next = Next::new(c"ppoll");
-static NEXT_PSELECT: Next = Next::new(c"pselect");
-static NEXT_EPOLL_PWAIT: Next = Next::new(c"epoll_pwait");
-
-/// A set without SIGSEGV, for a call that sets the mask while it waits, in which handlers run.
-fn without_segv(set: *const sigset_t, call: impl FnOnce(*const sigset_t) -> c_int) -> c_int {
-    if !trap::is_installed() {
-        return call(set);
-    }
-    // SAFETY: null, or the caller's set.
-    match unsafe { set.as_ref() } {
-        Some(set) => {
-            let mut set = *set;
-            take_out(&mut set);
-            call(&raw const set)
-        }
-        None => call(set),
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn sigsuspend(set: *const sigset_t) -> c_int {
-    // SAFETY: the address of libc's function of that name, which has this type.
-    let next: Suspend = unsafe { core::mem::transmute(NEXT_SIGSUSPEND.get()) };
-    // SAFETY: the caller's arguments, but for SIGSEGV.
-    without_segv(set, |set| unsafe { next(set) })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn ppoll(
-    files: *mut libc::pollfd,
-    count: libc::nfds_t,
-    timeout: *const libc::timespec,
-    set: *const sigset_t,
-) -> c_int {
-    type Poll = unsafe extern "C" fn(
-        *mut libc::pollfd,
-        libc::nfds_t,
-        *const libc::timespec,
-        *const sigset_t,
-    ) -> c_int;
-    // SAFETY: as above.
-    let next: Poll = unsafe { core::mem::transmute(NEXT_PPOLL.get()) };
-    // SAFETY: as above.
-    without_segv(set, |set| unsafe { next(files, count, timeout, set) })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn pselect(
-    count: c_int,
-    read: *mut libc::fd_set,
-    write: *mut libc::fd_set,
-    except: *mut libc::fd_set,
-    timeout: *const libc::timespec,
-    set: *const sigset_t,
-) -> c_int {
-    type Select = unsafe extern "C" fn(
-        c_int,
-        *mut libc::fd_set,
-        *mut libc::fd_set,
-        *mut libc::fd_set,
-        *const libc::timespec,
-        *const sigset_t,
-    ) -> c_int;
-    // SAFETY: as above.
-    let next: Select = unsafe { core::mem::transmute(NEXT_PSELECT.get()) };
-    // SAFETY: as above.
-    without_segv(set, |set| unsafe { next(count, read, write, except, timeout, set) })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn epoll_pwait(
-    epoll: c_int,
-    events: *mut libc::epoll_event,
-    count: c_int,
-    timeout: c_int,
-    set: *const sigset_t,
-) -> c_int {
-    type Wait = unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int, *const sigset_t) -> c_int;
-    // SAFETY: as above.
-    let next: Wait = unsafe { core::mem::transmute(NEXT_EPOLL_PWAIT.get()) };
-    // SAFETY: as above.
-    without_segv(set, |set| unsafe { next(epoll, events, count, timeout, set) })
 }

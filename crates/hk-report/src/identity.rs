@@ -1,8 +1,10 @@
 //! When two findings are the same bug, and what a bug is called in every run.
 //!
 //! Within a run two findings are the same bug if the same lines of the program's own code made them: those of the innermost own
-//! frames of the bad call, of the allocation and of the first free. Deeper callers do not tell bugs apart. Across runs a bug has an id made of the
-//! names of these functions alone, so that it outlives a rebuild and edits elsewhere in the file.
+//! frames of the bad call, of the allocation and of the first free. Deeper callers do not tell bugs apart. Only of guarded blocks are the latter two
+//! known; a finding of another block is the same bug if the bad call is the same. Across runs a bug has an id made of the names of these functions
+//! alone, so that it outlives a rebuild and edits elsewhere in the file; bad frees, which are found of all blocks, have an id of the bad call's
+//! alone, so that it does not depend on how many blocks are guarded.
 
 use crate::fold::{file_name, is_library};
 use crate::model::{Address, Finding, StackFrame};
@@ -25,6 +27,47 @@ pub struct BugKey {
     allocated: Vec<StackFrame>,
     freed: Vec<StackFrame>,
     without_stack: Option<(Address, u32, u32)>,
+}
+
+impl BugKey {
+    /// The same of a finding whose block was not guarded.
+    fn without_life(&self) -> BugKey {
+        BugKey { allocated: Vec::new(), freed: Vec::new(), ..self.clone() }
+    }
+}
+
+/// Bugs, and something of each.
+#[derive(Debug)]
+pub struct Bugs<T> {
+    by_key: HashMap<BugKey, T>,
+    /// The first key that is so without a life.
+    with_life: HashMap<BugKey, BugKey>,
+}
+
+impl<T> Default for Bugs<T> {
+    fn default() -> Self {
+        Bugs { by_key: HashMap::new(), with_life: HashMap::new() }
+    }
+}
+
+impl<T> Bugs<T> {
+    /// What there is of the bug with this key, or of one that is the same as far as either is known.
+    pub fn get(&self, key: &BugKey) -> Option<&T> {
+        let or_alike = || {
+            let bare = key.without_life();
+            match *key == bare {
+                true => self.by_key.get(self.with_life.get(&bare)?),
+                false => self.by_key.get(&bare),
+            }
+        };
+        self.by_key.get(key).or_else(or_alike)
+    }
+
+    /// One more bug.
+    pub fn insert(&mut self, key: BugKey, value: T) {
+        self.with_life.entry(key.without_life()).or_insert_with(|| key.clone());
+        self.by_key.insert(key, value);
+    }
 }
 
 /// The key of a finding.
@@ -97,8 +140,10 @@ pub(crate) fn id(finding: &Finding) -> String {
     let mut hash = Hash::new();
     hash.add(&finding.kind);
     hash.names(&finding.stack, OWN_FRAMES);
-    hash.names(allocated, EVENT_OWN_FRAMES);
-    hash.names(freed, EVENT_OWN_FRAMES);
+    let is_found_of_all = matches!(finding.kind.as_str(), "double-free" | "not-of-heap" | "not-block-start");
+    for event in [allocated, freed] {
+        hash.names(if is_found_of_all { &[] } else { event }, EVENT_OWN_FRAMES);
+    }
     format!("HK-{}-{:08x}", letters(&finding.kind), hash.0 as u32 ^ (hash.0 >> 32) as u32)
 }
 
@@ -152,7 +197,7 @@ impl Hash {
 pub(crate) struct Merged {
     pub(crate) list: Vec<Finding>,
     pids: Vec<HashSet<u32>>,
-    by_key: HashMap<BugKey, usize>,
+    bugs: Bugs<usize>,
     ids: Ids,
 }
 
@@ -179,9 +224,9 @@ impl Ids {
 impl Merged {
     pub(crate) fn add(&mut self, mut finding: Finding) {
         let key = bug_key(&finding);
-        match self.by_key.get(&key).copied() {
+        match self.bugs.get(&key).copied() {
             None => {
-                self.by_key.insert(key, self.list.len());
+                self.bugs.insert(key, self.list.len());
                 self.pids.push(HashSet::from([finding.process.pid]));
                 finding.id = self.ids.distinct(finding.id);
                 self.list.push(finding);
@@ -189,10 +234,80 @@ impl Merged {
             Some(at) => {
                 self.pids[at].insert(finding.process.pid);
                 let first = &mut self.list[at];
-                first.repeats += finding.repeats;
-                first.aborted |= finding.aborted;
+                count_in(first, finding);
                 first.process_count = self.pids[at].len() as u64;
             }
         }
+    }
+}
+
+/// One more of a bug that is known. Whichever tells the block's life is shown.
+pub(crate) fn count_in(known: &mut Finding, mut finding: Finding) {
+    let counts = (known.repeats + finding.repeats, known.process_count + finding.process_count);
+    let aborted = known.aborted | finding.aborted;
+    if known.life.is_none() && finding.life.is_some() {
+        finding.id = std::mem::take(&mut known.id);
+        *known = finding;
+    }
+    (known.repeats, known.process_count) = counts;
+    known.aborted = aborted;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Event, Life};
+
+    fn frame(function: &str, line: u32) -> StackFrame {
+        StackFrame { function: Some(function.into()), line: Some(line), ..StackFrame::default() }
+    }
+
+    fn event(function: &str) -> Event {
+        Event { stack: vec![frame(function, 7)], ..Event::default() }
+    }
+
+    fn double_free(caller: &str, life: Option<(&str, &str)>) -> Finding {
+        let life = life.map(|(allocated, freed)| Life {
+            allocated: event(allocated),
+            freed: Some(event(freed)),
+            requested_bytes: 16,
+            align_bytes: 1,
+            pages_start: Address(0),
+            pages_end: Address(0),
+            opened: false,
+        });
+        let stack = vec![frame("destroy", 3), frame(caller, 9)];
+        let mut finding =
+            Finding { kind: "double-free".into(), stack, life, repeats: 1, ..Finding::default() };
+        finding.id = id(&finding);
+        finding
+    }
+
+    #[test]
+    fn a_bad_free_of_a_guarded_block_is_the_same_bug_as_one_of_another() {
+        let (bare, told) = (double_free("main", None), double_free("main", Some(("new", "close"))));
+        for findings in [[bare.clone(), told.clone()], [told.clone(), bare.clone()]] {
+            let mut merged = Merged::default();
+            findings.into_iter().for_each(|finding| merged.add(finding));
+            assert_eq!(merged.list.len(), 1);
+            let only = &merged.list[0];
+            assert!(only.life.is_some() && only.repeats == 2 && only.id == bare.id, "{only:?}");
+        }
+    }
+
+    #[test]
+    fn bad_frees_are_told_apart_by_caller_and_as_far_as_it_is_known_by_life() {
+        let mut merged = Merged::default();
+        for finding in [
+            double_free("main", Some(("new", "close"))),
+            double_free("main", Some(("new", "evict"))),
+            double_free("other", None),
+            double_free("main", None),
+        ] {
+            merged.add(finding);
+        }
+        let told: Vec<(&str, u64)> =
+            merged.list.iter().map(|f| (f.life.as_ref().map_or("", |_| "told"), f.repeats)).collect();
+        assert_eq!(told, [("told", 2), ("told", 1), ("", 1)]);
     }
 }

@@ -1,8 +1,7 @@
 //! Two reports of the same command as one: what was seen in either.
 
-use crate::identity::{BugKey, Ids, bug_key, is_damage_of};
+use crate::identity::{Bugs, Ids, bug_key, count_in, is_damage_of};
 use crate::model::{Certainty, Figure, Finding, Report, Summary};
-use std::collections::HashMap;
 
 /// The first report with what the second has beyond it. The end of the command is that of the first that did not end well.
 pub fn merge(mut first: Report, second: Report) -> Report {
@@ -36,19 +35,14 @@ fn findings(first: &mut Vec<Finding>, mut second: Vec<Finding>) {
     drop_damage(first, &mut second);
     drop_damage(&mut second, first);
     let mut ids = Ids::default();
-    let mut at: HashMap<BugKey, usize> = HashMap::new();
+    let mut bugs = Bugs::default();
     for (index, finding) in first.iter().enumerate() {
-        at.insert(bug_key(finding), index);
+        bugs.insert(bug_key(finding), index);
         ids.take(&finding.id);
     }
     for mut finding in second {
-        match at.get(&bug_key(&finding)) {
-            Some(&index) => {
-                let known = &mut first[index];
-                known.repeats += finding.repeats;
-                known.aborted |= finding.aborted;
-                known.process_count += finding.process_count;
-            }
+        match bugs.get(&bug_key(&finding)) {
+            Some(&index) => count_in(&mut first[index], finding),
             None => {
                 finding.id = ids.distinct(finding.id);
                 first.push(finding);

@@ -102,7 +102,7 @@ fn a_double_free_tells_the_life_of_its_block() {
         text,
         "\
 heapkeeper: double free (CWE-415): session_close() frees a 42-byte block that cache_evict() had freed 1.8 ms earlier
-heapkeeper:   HK-DF-e0a5b1fa, thread orders (4711), process leaky (42)
+heapkeeper:   HK-DF-a6406d8c, thread orders (4711), process leaky (42)
 heapkeeper:   likely culprit: cache_evict  leaky.c:4  (confidence high; inference: see WHY)
 heapkeeper:   LIFE OF THE BLOCK at 0x7f0000001fd0: 42 bytes, from malloc, allocated 12 ms after the program's start
 heapkeeper:     allocated         +0  session_open leaky.c:3 ← main leaky.c:7  thread orders (4711)
@@ -117,7 +117,7 @@ heapkeeper:     session_close did what it does with every block of this site
 heapkeeper:   WHAT HAPPENED  the call was ignored, the program goes on; with glibc it aborts at best; at worst the next owner's block is freed unnoticed
 heapkeeper:   FIX  either cache_evict at leaky.c:4 does not own the block and must not free it, or all pointers to the block are to be set to NULL there
 heapkeeper:   HOW SURE  certain: the heap knows the state of each of its blocks; culprit and fix are inference
-heapkeeper:   NEXT  heapkeeper report kept.hkrec --id HK-DF-e0a5b1fa
+heapkeeper:   NEXT  heapkeeper report kept.hkrec --id HK-DF-a6406d8c
 "
     );
 }
@@ -318,7 +318,7 @@ fn known_and_suppressed_findings_say_so() {
     finding.status = "known".into();
     assert_eq!(
         line(&finding),
-        "heapkeeper:   HK-DF-e0a5b1fa, seen 3 times in 2 processes, known, thread orders (4711), process leaky (42)"
+        "heapkeeper:   HK-DF-a6406d8c, seen 3 times in 2 processes, known, thread orders (4711), process leaky (42)"
     );
     finding.status = "suppressed".into();
     finding.suppressed_by = Some("x (s.txt:1)".into());

@@ -3,8 +3,7 @@
 use super::session::is_told;
 use crate::lines::Sink;
 use crate::words::typed;
-use hk_report::{BugKey, Finding, Ids, Judge, Report, View, bug_key, finding_text};
-use std::collections::{HashMap, HashSet};
+use hk_report::{BugKey, Bugs, Finding, Ids, Judge, Report, View, bug_key, finding_text};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,8 +20,9 @@ pub struct Teller {
     recording: Option<String>,
     ids: Ids,
     /// The ids of all bugs that were seen.
-    seen: HashMap<BugKey, String>,
-    told: HashSet<BugKey>,
+    seen: Bugs<String>,
+    told: Bugs<()>,
+    told_count: usize,
 }
 
 impl Teller {
@@ -35,8 +35,9 @@ impl Teller {
             check,
             recording: None,
             ids: Ids::default(),
-            seen: HashMap::new(),
-            told: HashSet::new(),
+            seen: Bugs::default(),
+            told: Bugs::default(),
+            told_count: 0,
         }
     }
 
@@ -66,16 +67,18 @@ impl Teller {
     }
 
     fn tell_once(&mut self, key: BugKey, found: &Finding) {
-        if !is_told(&found.status, self.new_only) || !self.told.insert(key) {
+        if !is_told(&found.status, self.new_only) || self.told.get(&key).is_some() {
             return;
         }
+        self.told.insert(key, ());
+        self.told_count += 1;
         let view = View {
             style: self.sink.style(),
             check: self.check.as_deref(),
             recording: self.recording.as_deref(),
             ..View::default()
         };
-        match self.told.len() {
+        match self.told_count {
             ..=TOLD_MAX => self.sink.text(&finding_text(found, view)),
             // The first one too many.
             n if n == TOLD_MAX + 1 => self.sink.line(&format!(
