@@ -260,6 +260,29 @@ fn findings_in_hostile_places_are_told_and_the_program_goes_on() {
     }
 }
 
+const SYSTEM_ARGUMENTS: &str = include_str!("guards/system_arguments.c");
+
+#[test]
+fn what_is_handed_to_the_system_is_looked_at_and_the_call_works() {
+    let case = Case::new(SYSTEM_ARGUMENTS);
+    let sound = case.run(&["check"], &[]);
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stderr));
+    let calls: u64 = text(&sound.stdout).split(' ').next().unwrap().parse().unwrap();
+    assert!(calls > 40, "{calls}");
+    let output = case.run(&["check"], &["freed"]);
+    assert_eq!(output.status.code(), Some(97), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), format!("{calls} calls, 0 failed\n"));
+    let report = case.report();
+    let findings = report["findings"].as_array().unwrap();
+    let by_the_system = |finding: &Value| {
+        finding["kind"] == "use-after-free"
+            && finding["call"] == "system-call"
+            && functions(&finding["stack"])[0] == "main"
+    };
+    let told = findings.iter().filter(|finding| by_the_system(finding)).count() as u64;
+    assert_eq!(told, calls, "{}", text(&output.stderr));
+}
+
 /// Bugs of one site again and again; few blocks are guarded until one of them is met.
 const AGAIN: &str = r#"
 #include <stdlib.h>

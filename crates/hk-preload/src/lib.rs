@@ -7,7 +7,7 @@
 //! - [`exec`]: programs that this one starts get the heap too, also with a cleared environment.
 //! - [`target`]: but not one that the library would disturb.
 //! - [`limits`]: a program that limits its address space finds room below the limit.
-//! - [`system_calls`], [`streams`]: buffers that system calls are given. [`loading`]: libraries that come and go.
+//! - [`system_calls`], [`streams`]: buffers that system calls are given; [`arguments`]: what else they are given. [`loading`]: libraries that come and go.
 //! - [`lifecycle`]: what is done when the program starts and ends.
 //!
 //! It links to libc alone, is built without std, and writes to no descriptor of the program: see `xtask tidy`
@@ -15,6 +15,7 @@
 #![no_std]
 #![allow(unsafe_code, reason = "the C interface")]
 
+mod arguments;
 mod exec;
 mod exec_environment;
 mod family;

@@ -2,7 +2,7 @@
 
 use crate::host::PROCESS;
 use crate::next::Next;
-use crate::{exec, foreign, loading, operators, signals, streams, system_calls};
+use crate::{arguments, exec, foreign, loading, operators, signals, streams, system_calls};
 use core::ffi::c_void;
 use hk_format::{NoteKind, ProcessState};
 use libc::c_int;
@@ -15,6 +15,7 @@ static CONSTRUCTOR: extern "C" fn() = {
         let _errno = hk_os::Errno::keep();
         signals::begin();
         system_calls::begin();
+        arguments::begin();
         streams::begin();
         operators::begin();
         loading::begin();

@@ -68,17 +68,32 @@ fn each_part(vector: *const iovec, count: usize, mut bytes: usize, look: impl Fn
     }
 }
 
-/// A call with several buffers that go out: looked at beforehand if there is anything to see.
-fn vector_goes_out(vector: *const iovec, count: usize, call: impl FnOnce() -> ssize_t) -> ssize_t {
+/// Looks at several buffers that go out, and at the vector that tells them.
+pub fn parts_go_out(vector: *const iovec, count: usize) {
+    goes_out(vector.cast(), count.saturating_mul(size_of::<iovec>()));
     if PROCESS.is_guarding() && is_readable(vector, count) {
         each_part(vector, count, usize::MAX, |part, len| _ = PROCESS.check_outgoing(part, len));
     }
+}
+
+/// Looks, before a call, at several buffers of which it fills as much as comes.
+pub fn parts_come_in(vector: *const iovec, count: usize) {
+    goes_out(vector.cast(), count.saturating_mul(size_of::<iovec>()));
+    if PROCESS.is_guarding() && is_readable(vector, count) {
+        each_part(vector, count, usize::MAX, |part, len| PROCESS.check_room(part, len));
+    }
+}
+
+/// A call with several buffers that go out: looked at beforehand if there is anything to see.
+fn vector_goes_out(vector: *const iovec, count: usize, call: impl FnOnce() -> ssize_t) -> ssize_t {
+    parts_go_out(vector, count);
     call()
 }
 
 /// A call with several buffers that are filled: what is no block's own is looked at for as much as came. Where guards kept it from working it
 /// is not made again, as a message may be lost already.
 fn vector_comes_in(vector: *const iovec, count: usize, call: impl FnOnce() -> ssize_t) -> ssize_t {
+    goes_out(vector.cast(), count.saturating_mul(size_of::<iovec>()));
     let came = call();
     if !PROCESS.is_guarding() {
         return came;

@@ -7,6 +7,7 @@ use super::findings::{Told, kind_of, place_of};
 use crate::process::{Host, ProcessHeap};
 use hk_format::{AccessKind, Call, Evidence};
 use hk_guard::{Fault, Life};
+use hk_heap::REQUEST_BYTES_MAX;
 use hk_recorder::{Access, Registers};
 
 /// A buffer that something is about to come into.
@@ -32,10 +33,59 @@ impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
     pub fn check_outgoing(&self, buffer: *const u8, bytes: usize) -> bool {
-        let (address, end) = (buffer.addr(), buffer.addr().saturating_add(bytes));
-        let Some((own, Some(fault))) = self.guarding.guards.buffer_at(address, bytes) else { return false };
-        self.report_buffer(&fault, address + own, bytes - own, AccessKind::Read, &Registers::capture());
-        self.guarding.guards.open_pages(address + own, end)
+        self.check_buffer(buffer.addr(), bytes, AccessKind::Read)
+    }
+
+    /// The same of what the call fills as a whole.
+    #[cold]
+    #[inline(never)]
+    pub fn check_filled(&self, buffer: *const u8, bytes: usize) -> bool {
+        self.check_buffer(buffer.addr(), bytes, AccessKind::Write)
+    }
+
+    #[inline(always)]
+    fn check_buffer(&self, address: usize, bytes: usize, access: AccessKind) -> bool {
+        let guards = &self.guarding.guards;
+        let Some((own, Some(fault))) = guards.buffer_at(address, bytes) else { return false };
+        self.report_buffer(&fault, address + own, bytes - own, access, &Registers::capture());
+        guards.open_pages(address + own, address.saturating_add(bytes))
+    }
+
+    /// The same of a buffer of which the call fills as much as comes, which is not known yet: that it is larger than its block is no mistake.
+    #[cold]
+    #[inline(never)]
+    pub fn check_room(&self, buffer: *const u8, bytes: usize) {
+        let guards = &self.guarding.guards;
+        let address = buffer.addr();
+        if let Some((0, Some(fault))) = guards.buffer_at(address, bytes) {
+            self.report_buffer(&fault, address, 0, AccessKind::Write, &Registers::capture());
+            guards.open_pages(address, address.saturating_add(bytes));
+        }
+    }
+
+    /// The same of a text that ends with a NUL.
+    #[cold]
+    #[inline(never)]
+    pub fn check_text(&self, text: *const u8) {
+        let guards = &self.guarding.guards;
+        let address = text.addr();
+        let (fault, from, end) = match guards.buffer_at(address, REQUEST_BYTES_MAX) {
+            Some((own, Some(fault))) if own > 0 => {
+                // SAFETY: so many bytes are a live block's own.
+                let found = unsafe { libc::memchr(text.cast(), 0, own) };
+                if !found.is_null() {
+                    return;
+                }
+                (fault, address + own, address + own + 1)
+            }
+            // How far a freed text went nobody knows any more.
+            Some((_, Some(fault))) => {
+                (fault, address, (fault.life.start + fault.life.requested_bytes).max(address + 1))
+            }
+            _ => return,
+        };
+        self.report_buffer(&fault, from, 0, AccessKind::Read, &Registers::capture());
+        guards.open_pages(from, end);
     }
 
     /// Before something comes into a buffer. One of a freed block is reported at once.

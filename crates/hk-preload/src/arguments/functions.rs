@@ -1,0 +1,200 @@
+//! Which argument of which function leads to what. From the system's manual, sections 2 and 3, and glibc 2.36's headers. Not here are functions
+//! that copy what they are given, so that the processor sees it (as sigaction, time, readdir), those of [`crate::system_calls`], and those that
+//! start programs ([`crate::exec`]); nor those that this library calls itself (syscall, getrlimit, sysinfo).
+
+use super::Count::{Int, Size};
+use super::Kind::{
+    Any, Fills, FillsEach, FillsParts, OfFcntl, OfIoctl, Reads, ReadsEach, ReadsParts, Room, Text,
+};
+use super::{ARGUMENTS_MAX, Argument, common, stubs, table_row};
+
+const INT: usize = size_of::<libc::c_int>();
+const STAT: usize = size_of::<libc::stat>();
+const STATFS: usize = size_of::<libc::statfs>();
+const STATX: usize = size_of::<libc::statx>();
+const TIMESPEC: usize = size_of::<libc::timespec>();
+const TIMEVAL: usize = size_of::<libc::timeval>();
+const ITIMERVAL: usize = size_of::<libc::itimerval>();
+const ITIMERSPEC: usize = size_of::<libc::itimerspec>();
+const RUSAGE: usize = size_of::<libc::rusage>();
+const EPOLL_EVENT: usize = size_of::<libc::epoll_event>();
+const POLLFD: usize = size_of::<libc::pollfd>();
+
+/// Commands of fcntl whose argument is an address (fcntl(2)); others leave in its register what was there.
+pub(super) fn is_fcntl_of_memory(command: usize) -> bool {
+    let commands = [
+        libc::F_GETLK,
+        libc::F_SETLK,
+        libc::F_SETLKW,
+        libc::F_OFD_GETLK,
+        libc::F_OFD_SETLK,
+        libc::F_OFD_SETLKW,
+    ];
+    commands.contains(&(command as i32))
+}
+
+/// The same of ioctl: those that say how large what they are given is (Linux, asm-generic/ioctl.h), and old ones that are common.
+pub(super) fn is_ioctl_of_memory(request: usize) -> bool {
+    let old = [libc::TCGETS, libc::TCSETS, libc::TIOCGWINSZ, libc::TIOCSWINSZ, libc::FIONREAD, libc::FIONBIO];
+    let says_size = request >> 30 & 3 != 0 && request >> 16 & 0x3fff != 0;
+    says_size || old.contains(&(request as libc::Ioctl))
+}
+
+stubs! {
+    // Files by path
+    open(0: Text);
+    open64(0: Text);
+    __open_2(0: Text);
+    __open64_2(0: Text);
+    openat(1: Text);
+    openat64(1: Text);
+    __openat_2(1: Text);
+    __openat64_2(1: Text);
+    creat(0: Text);
+    creat64(0: Text);
+    fopen(0: Text);
+    fopen64(0: Text);
+    freopen(0: Text);
+    freopen64(0: Text);
+    opendir(0: Text);
+    access(0: Text);
+    faccessat(1: Text);
+    unlink(0: Text);
+    unlinkat(1: Text);
+    remove(0: Text);
+    rmdir(0: Text);
+    mkdir(0: Text);
+    mkdirat(1: Text);
+    mknod(0: Text);
+    mknodat(1: Text);
+    mkfifo(0: Text);
+    mkfifoat(1: Text);
+    rename(0: Text, 1: Text);
+    renameat(1: Text, 3: Text);
+    renameat2(1: Text, 3: Text);
+    link(0: Text, 1: Text);
+    linkat(1: Text, 3: Text);
+    symlink(0: Text, 1: Text);
+    symlinkat(0: Text, 2: Text);
+    readlink(0: Text, 1: Room(1, Size(2)));
+    __readlink_chk(0: Text, 1: Room(1, Size(2)));
+    readlinkat(1: Text, 2: Room(1, Size(3)));
+    __readlinkat_chk(1: Text, 2: Room(1, Size(3)));
+    chdir(0: Text);
+    chroot(0: Text);
+    getcwd(0: Room(1, Size(1)));
+    __getcwd_chk(0: Room(1, Size(1)));
+    chmod(0: Text);
+    fchmodat(1: Text);
+    chown(0: Text);
+    lchown(0: Text);
+    fchownat(1: Text);
+    truncate(0: Text);
+    truncate64(0: Text);
+    utimensat(1: Text, 2: Reads(2 * TIMESPEC));
+    futimens(1: Reads(2 * TIMESPEC));
+    utimes(0: Text, 1: Reads(2 * TIMEVAL));
+    stat(0: Text, 1: Fills(STAT));
+    stat64(0: Text, 1: Fills(STAT));
+    lstat(0: Text, 1: Fills(STAT));
+    lstat64(0: Text, 1: Fills(STAT));
+    fstat(1: Fills(STAT));
+    fstat64(1: Fills(STAT));
+    fstatat(1: Text, 2: Fills(STAT));
+    fstatat64(1: Text, 2: Fills(STAT));
+    statx(1: Text, 4: Fills(STATX));
+    // What programs call that were built with a glibc before 2.33.
+    __xstat(1: Text, 2: Fills(STAT));
+    __xstat64(1: Text, 2: Fills(STAT));
+    __lxstat(1: Text, 2: Fills(STAT));
+    __lxstat64(1: Text, 2: Fills(STAT));
+    __fxstat(2: Fills(STAT));
+    __fxstat64(2: Fills(STAT));
+    __fxstatat(2: Text, 3: Fills(STAT));
+    __fxstatat64(2: Text, 3: Fills(STAT));
+    statfs(0: Text, 1: Fills(STATFS));
+    statfs64(0: Text, 1: Fills(STATFS));
+    fstatfs(1: Fills(STATFS));
+    fstatfs64(1: Fills(STATFS));
+    statvfs(0: Text);
+    statvfs64(0: Text);
+    getxattr(0: Text, 1: Text, 2: Room(1, Size(3)));
+    lgetxattr(0: Text, 1: Text, 2: Room(1, Size(3)));
+    fgetxattr(1: Text, 2: Room(1, Size(3)));
+    setxattr(0: Text, 1: Text, 2: ReadsEach(1, Size(3)));
+    lsetxattr(0: Text, 1: Text, 2: ReadsEach(1, Size(3)));
+    fsetxattr(1: Text, 2: ReadsEach(1, Size(3)));
+    listxattr(0: Text, 1: Room(1, Size(2)));
+    removexattr(0: Text, 1: Text);
+    inotify_add_watch(1: Text);
+    mount(0: Text, 1: Text, 2: Text);
+    umount(0: Text);
+    umount2(0: Text);
+    memfd_create(0: Text);
+
+    // Open files
+    preadv(1: FillsParts(Int(2)));
+    preadv64(1: FillsParts(Int(2)));
+    pwritev(1: ReadsParts(Int(2)));
+    pwritev64(1: ReadsParts(Int(2)));
+    getdents64(1: Room(1, Size(2)));
+    sendfile(2: Reads(8));
+    sendfile64(2: Reads(8));
+    splice(1: Reads(8), 3: Reads(8));
+    copy_file_range(1: Reads(8), 3: Reads(8));
+    fcntl(2: OfFcntl);
+    fcntl64(2: OfFcntl);
+    ioctl(2: OfIoctl);
+    pipe(0: Fills(2 * INT));
+    pipe2(0: Fills(2 * INT));
+    poll(0: ReadsEach(POLLFD, Size(1)));
+    __poll_chk(0: ReadsEach(POLLFD, Size(1)));
+    select(1: Any, 2: Any, 3: Any, 4: Reads(TIMEVAL));
+    epoll_ctl(3: Reads(EPOLL_EVENT));
+    epoll_wait(1: Room(EPOLL_EVENT, Int(2)));
+
+    // Sockets
+    bind(1: ReadsEach(1, Int(2)));
+    connect(1: ReadsEach(1, Int(2)));
+    accept(1: Any, 2: Reads(INT));
+    accept4(1: Any, 2: Reads(INT));
+    getsockname(1: Any, 2: Reads(INT));
+    getpeername(1: Any, 2: Reads(INT));
+    getsockopt(3: Any, 4: Reads(INT));
+    setsockopt(3: ReadsEach(1, Int(4)));
+    socketpair(3: Fills(2 * INT));
+    sendmmsg(1: ReadsEach(64, Int(2)));
+    recvmmsg(1: ReadsEach(64, Int(2)));
+
+    // Time
+    nanosleep(0: Reads(TIMESPEC), 1: Any);
+    clock_nanosleep(2: Reads(TIMESPEC), 3: Any);
+    clock_settime(1: Reads(TIMESPEC));
+    getitimer(1: Fills(ITIMERVAL));
+    setitimer(1: Reads(ITIMERVAL), 2: Fills(ITIMERVAL));
+    timerfd_settime(2: Reads(ITIMERSPEC), 3: Fills(ITIMERSPEC));
+    timerfd_gettime(1: Fills(ITIMERSPEC));
+    timer_settime(2: Reads(ITIMERSPEC), 3: Fills(ITIMERSPEC));
+
+    // Processes and the system
+    wait(0: Fills(INT));
+    waitpid(1: Fills(INT));
+    wait3(0: Fills(INT), 2: Fills(RUSAGE));
+    wait4(1: Fills(INT), 3: Fills(RUSAGE));
+    waitid(2: Fills(size_of::<libc::siginfo_t>()));
+    getrusage(1: Fills(RUSAGE));
+    getrlimit64(1: Fills(size_of::<libc::rlimit>()));
+    times(0: Fills(size_of::<libc::tms>()));
+    uname(0: Fills(size_of::<libc::utsname>()));
+    getrandom(0: FillsEach(1, Size(1)));
+    getentropy(0: FillsEach(1, Size(1)));
+    getgroups(1: Any);
+    setgroups(1: ReadsEach(4, Size(0)));
+    sched_setaffinity(2: ReadsEach(1, Size(1)));
+    sched_getaffinity(2: Room(1, Size(1)));
+    mq_send(1: ReadsEach(1, Size(2)));
+    mq_receive(1: Room(1, Size(2)));
+    msgsnd(1: Any);
+    msgrcv(1: Any);
+    semop(1: ReadsEach(6, Size(2)));
+}

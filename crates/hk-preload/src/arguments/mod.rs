@@ -1,0 +1,223 @@
+//! What other functions hand to the system than buffers: paths, structures, arrays. At a guard the kernel answers EFAULT, and no trap tells; so
+//! arguments of guarded blocks are looked at here before the call.
+//!
+//! [`functions`] says which argument of which function leads to what. Each has a stub that lays down its arguments, looks, and goes on to libc's
+//! function as if that had been called: arguments beyond six, cancellation, and who called stay as they are.
+
+mod functions;
+
+use crate::host::PROCESS;
+use crate::system_calls;
+use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use functions::{ARGUMENTS, FUNCTION_COUNT, NAMES};
+
+/// Which argument, from 0, says how many.
+#[derive(Clone, Copy)]
+enum Count {
+    /// One of 32 bits; the rest of its register may be anything (System V ABI, AMD64, 3.2.3).
+    Int(u8),
+    /// One of 64 bits.
+    Size(u8),
+}
+
+/// What a pointer leads to.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A text that ends with a NUL, which is read.
+    Text,
+    /// So many bytes, which are read.
+    Reads(usize),
+    /// So many bytes, which are filled.
+    Fills(usize),
+    /// An array of which so many bytes are read for each of as many as that argument says.
+    ReadsEach(usize, Count),
+    /// The same, filled.
+    FillsEach(usize, Count),
+    /// Bytes for each of as many as that argument says, of which the call fills as many as come.
+    Room(usize, Count),
+    /// So many buffers as that argument says, which are read.
+    ReadsParts(Count),
+    /// The same, of which the call fills as much as comes.
+    FillsParts(Count),
+    /// Something whose size depends on other arguments.
+    Any,
+    /// The same, if fcntl's command says that it is an address at all.
+    OfFcntl,
+    /// The same of ioctl's request.
+    OfIoctl,
+}
+
+/// Which argument of a function, from 0, is what.
+type Argument = (u8, Kind);
+/// So many arguments are looked at, at most.
+const ARGUMENTS_MAX: usize = 4;
+
+/// The arguments of a function, for a table without pointers: those would have to be relocated at each start.
+const fn table_row(arguments: &[Argument]) -> [Option<Argument>; ARGUMENTS_MAX] {
+    let mut row = [None; ARGUMENTS_MAX];
+    let mut nth = 0;
+    while nth < arguments.len() {
+        row[nth] = Some(arguments[nth]);
+        nth += 1;
+    }
+    row
+}
+
+/// libc's functions, in the order of [`functions`].
+static NEXT: [AtomicPtr<c_void>; FUNCTION_COUNT] = [const { AtomicPtr::new(null_mut()) }; FUNCTION_COUNT];
+
+/// At the start: a look-up may allocate, and these functions may be called in signal handlers and in children.
+pub fn begin() {
+    for (next, name) in NEXT.iter().zip(NAMES.split_inclusive(|&byte| byte == 0)) {
+        // Relaxed: whoever calls these functions in other threads was started later.
+        next.store(look_up(name), Ordering::Relaxed);
+    }
+}
+
+fn look_up(name: &[u8]) -> *mut c_void {
+    // SAFETY: a NUL-terminated name.
+    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr().cast()) }
+}
+
+/// What a stub goes on to.
+fn next(nth: usize) -> *mut c_void {
+    // Relaxed: as above.
+    let mut next = NEXT[nth].load(Ordering::Relaxed);
+    if next.is_null() {
+        // Before the start.
+        let name = NAMES.split_inclusive(|&byte| byte == 0).nth(nth);
+        next = name.map_or(null_mut(), look_up);
+    }
+    if next.is_null() { absent as extern "C" fn() -> c_int as *mut c_void } else { next }
+}
+
+/// As a stub lays them down.
+#[repr(C)]
+struct Saved {
+    vector_count: usize,
+    last_first: [usize; 6],
+}
+
+/// Looks at the arguments of the function of that number; gives what to go on to.
+extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
+    if PROCESS.is_guarding() {
+        for (argument, kind) in ARGUMENTS[nth].into_iter().flatten() {
+            look_at(saved, argument.into(), kind);
+        }
+    }
+    next(nth)
+}
+
+#[inline]
+fn look_at(saved: &Saved, nth: usize, kind: Kind) {
+    let argument = |nth: usize| saved.last_first[5 - nth];
+    let count_of = |count: Count| match count {
+        Count::Int(nth) => argument(nth.into()) as u32 as usize,
+        Count::Size(nth) => argument(nth.into()),
+    };
+    let address: *const u8 = core::ptr::with_exposed_provenance(argument(nth));
+    match kind {
+        Kind::ReadsParts(count) => return system_calls::parts_go_out(address.cast(), count_of(count)),
+        Kind::FillsParts(count) => return system_calls::parts_come_in(address.cast(), count_of(count)),
+        _ if !PROCESS.may_be_guarded(address) => return,
+        _ => {}
+    }
+    let bytes_of = |bytes: usize, count: Count| count_of(count).saturating_mul(bytes);
+    match kind {
+        Kind::Text => PROCESS.check_text(address),
+        Kind::Reads(bytes) => _ = PROCESS.check_outgoing(address, bytes),
+        Kind::Fills(bytes) => _ = PROCESS.check_filled(address, bytes),
+        Kind::ReadsEach(bytes, count) => _ = PROCESS.check_outgoing(address, bytes_of(bytes, count)),
+        Kind::FillsEach(bytes, count) => _ = PROCESS.check_filled(address, bytes_of(bytes, count)),
+        Kind::Room(bytes, count) => PROCESS.check_room(address, bytes_of(bytes, count)),
+        Kind::ReadsParts(_) | Kind::FillsParts(_) => {}
+        Kind::OfFcntl if !functions::is_fcntl_of_memory(argument(1)) => {}
+        Kind::OfIoctl if !functions::is_ioctl_of_memory(argument(1)) => {}
+        Kind::Any | Kind::OfFcntl | Kind::OfIoctl => PROCESS.check_room(address, 1),
+    }
+}
+
+/// In place of a function that this libc does not have.
+extern "C" fn absent() -> c_int {
+    hk_os::Errno::set(libc::ENOSYS);
+    -1
+}
+
+/// Where all stubs go on, with their number in r11.
+#[unsafe(naked)]
+extern "C" fn common() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rsi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rdx",
+        ".cfi_adjust_cfa_offset 8",
+        "push rcx",
+        ".cfi_adjust_cfa_offset 8",
+        "push r8",
+        ".cfi_adjust_cfa_offset 8",
+        "push r9",
+        ".cfi_adjust_cfa_offset 8",
+        // How many vector registers a variadic call uses (System V ABI, AMD64, 3.5.7).
+        "push rax",
+        ".cfi_adjust_cfa_offset 8",
+        "mov rdi, rsp",
+        "mov rsi, r11",
+        "call {look}",
+        "mov r11, rax",
+        "pop rax",
+        ".cfi_adjust_cfa_offset -8",
+        "pop r9",
+        ".cfi_adjust_cfa_offset -8",
+        "pop r8",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rcx",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rdx",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rsi",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp r11",
+        ".cfi_endproc",
+        look = sym look,
+    )
+}
+
+/// Defines the stubs and their tables: `name(argument: kind, …);`.
+macro_rules! stubs {
+    ($($name:ident($($nth:literal: $kind:expr),+);)+) => {
+        /// The names, each with a NUL behind it.
+        pub(super) const NAMES: &[u8] = concat!($(stringify!($name), "\0"),+).as_bytes();
+        /// What the functions are given.
+        pub(super) static ARGUMENTS: [[Option<Argument>; ARGUMENTS_MAX]; FUNCTION_COUNT] =
+            [$(table_row(&[$(($nth, $kind)),+])),+];
+        /// How many there are.
+        pub(super) const FUNCTION_COUNT: usize = [$(stringify!($name)),+].len();
+
+        #[expect(non_camel_case_types, reason = "the functions' own names")]
+        #[repr(u32)]
+        enum Number { $($name),+ }
+
+        $(
+            #[unsafe(naked)]
+            #[unsafe(no_mangle)]
+            extern "C" fn $name() {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "mov r11d, {number}",
+                    "jmp {common}",
+                    ".cfi_endproc",
+                    number = const Number::$name as u32,
+                    common = sym common,
+                )
+            }
+        )+
+    };
+}
+use stubs;
