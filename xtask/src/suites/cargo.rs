@@ -76,19 +76,23 @@ pub fn sanitizers(context: &mut Context) {
     let options = format!("suppressions={}", suppressions.display());
     for sanitizer in ["thread", "address"] {
         let target = context.target.join("sanitizers").join(sanitizer);
-        // The fork test's threads share a std Mutex, whose slow path is std's own and so looks like a race.
-        // What is not here touches no memory in other ways; the long run has it too.
-        let (heap, guard): (&[&str], &[&str]) = match sanitizer {
-            "thread" => (
-                &["--test=model", "--test=operations", "--test=shrink", "--test=threads"],
-                &["--test=threads"],
+        // The fork test's threads share a std Mutex, whose slow path is std's own and so looks like a race. The short run has what
+        // runs in several threads, and what touches memory in ways of its own.
+        let (heap, guard): (&[&str], &[&str]) = match (sanitizer, context.soak) {
+            ("thread", true) => (
+                &["--lib", "--test=model", "--test=operations", "--test=shrink", "--test=threads"],
+                &["--lib", "--test=threads"],
             ),
-            _ if context.soak => (&["--tests"], &["--tests"]),
-            _ => (&["--test=model", "--test=operations", "--test=fork", "--test=threads"], &["--tests"]),
+            ("thread", false) => (&["--test=operations", "--test=threads"], &["--test=threads"]),
+            (_, true) => (&["--lib", "--tests"], &["--lib", "--tests"]),
+            (_, false) => (
+                &["--lib", "--test=model", "--test=operations", "--test=fork", "--test=threads"],
+                &["--lib", "--tests"],
+            ),
         };
         for (package, tests) in [("hk-heap", heap), ("hk-guard", guard)] {
             count_tests(context, &format!("{sanitizer} {package}"), |run| {
-                run.args(["+nightly", "test", "--package", package, "--lib"])
+                run.args(["+nightly", "test", "--package", package])
                     .args(tests)
                     .args(["--target", "x86_64-unknown-linux-gnu"])
                     .env(

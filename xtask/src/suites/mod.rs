@@ -47,7 +47,7 @@ pub const TEST: &[Suite] = &[
     suite("unit", 120, cargo::unit, "unit and model tests of all crates"),
     suite("loom", 40, cargo::loom, "every order of the heap's racing steps"),
     suite("miri", 60, cargo::miri, "undefined behaviour, over the fake operating system"),
-    suite("sanitizers", 130, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
+    suite("sanitizers", 90, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
     suite("build", 110, build::suite, "the command with the library inside, and what the library imports"),
     suite("victims", 120, victims::suite, "every bug is reported as promised, and its twin is not"),
     suite("known-bugs", 60, known_bugs::suite, "bugs of every class, and what other tools make of them"),
@@ -67,6 +67,12 @@ pub const TEST: &[Suite] = &[
 pub const SOAK: &[Suite] = &[
     suite("build", 600, build::suite, "the command with the library inside"),
     suite("loom", 3600, cargo::loom, "every order of the heap's racing steps, with more preemptions"),
+    suite(
+        "sanitizers",
+        900,
+        cargo::sanitizers,
+        "data races and bad accesses in all tests of the heap and of guarded blocks",
+    ),
     suite("victims", 1800, victims::suite, "every victim ten times over"),
     suite(
         "known-bugs",

@@ -4,6 +4,7 @@ extern crate std;
 
 use super::tests_of_walking::difference;
 use super::*;
+use crate::STACK_FRAMES_MAX;
 use crate::unwind::tests::*;
 use std::collections::HashSet;
 use std::sync::Barrier;

@@ -3,6 +3,7 @@
 extern crate std;
 
 use super::*;
+use crate::STACK_FRAMES_MAX;
 use crate::unwind::tests::*;
 use crate::unwind::{EXACT_STEPS, Walk};
 use std::ffi::{c_int, c_void};
