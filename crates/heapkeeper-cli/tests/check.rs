@@ -339,6 +339,7 @@ fn a_site_travels_as_addresses() {
     assert!(said.contains("heapkeeper: HEAPKEEPER: ignored: guard site:tell: there is no such"), "{said}");
     assert!(said.contains("; every block is guarded\n"), "{said}");
     for (site, expected) in [
+        ("site:tell_nobody", "and its libraries"),
         ("site:tel", "guard site:tel: there is none in "),
         ("site:tell.c:1", "there is: tell.c:4, tell.c:5"),
         ("site:tll.c:1", "there is: tell.c\n"),

@@ -335,6 +335,40 @@ int main(void) {
 }
 "#;
 
+/// A library with allocation sites, which another one is loaded beside later.
+const LIBRARY: &str = r#"
+#include <stdlib.h>
+__attribute__((noinline)) char *order_new(void) { char *volatile block = malloc(24); return block; }
+__attribute__((noinline)) char *other_new(void) { char *volatile block = malloc(24); return block; }
+"#;
+const LIBRARY_USER: &str = r#"
+char *order_new(void);
+char *other_new(void);
+void free(void *);
+int main(void) {
+    for (int i = 0; i < 1000; i++) { free(order_new()); free(other_new()); }
+    return 0;
+}
+"#;
+
+#[test]
+fn a_named_site_may_be_in_a_library() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("orders.c"), LIBRARY).unwrap();
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-g", "-O1", "-shared", "-fPIC", "-o", "liborders+1.so", "orders.c"]);
+    succeed(compiler.current_dir(folder.path()));
+    let here = folder.path().to_str().unwrap();
+    let flags = ["-O1", "-L", here, "-l:liborders+1.so", &format!("-Wl,-rpath,{here}")];
+    let program = compile(folder.path(), "case.c", LIBRARY_USER, &flags);
+    let case = Case { folder, program };
+    for site in ["site:order_new", "site:orders.c:3"] {
+        let output = case.run(&["check", "--guard", site], &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(case.report()["processes"][0]["guarded_blocks"], 1000, "{}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn one_block_in_so_many_is_guarded() {
     let case = Case::new(SAMPLED);

@@ -3,8 +3,8 @@
 use crate::process::{Host, ProcessHeap};
 use core::ffi::{CStr, c_char};
 use hk_format::{
-    Guard, NoteKind, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range,
-    parse_settings,
+    Guard, GuardRange, NoteKind, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path,
+    guard_range, parse_settings,
 };
 use hk_recorder::print_bad_setting;
 
@@ -14,6 +14,8 @@ unsafe extern "C" {
 }
 
 const PATH_BYTES_MAX: usize = 4096;
+/// NAME_MAX of linux/limits.h.
+const FILE_NAME_BYTES_MAX: usize = 255;
 
 /// Whether libc has set the environment up.
 pub fn is_ready() -> bool {
@@ -56,14 +58,22 @@ impl<H: Host> ProcessHeap<H> {
         settings
     }
 
-    /// Has the code watched that `guard-sites` names: addresses in the program's file.
+    /// Has the code watched that `guard-sites` names: addresses in the program's file, or in that of a library, which may come later.
     pub(crate) fn name_sites(&self) {
         let bias = hk_os::program_bias() as u64;
         for setting in parse_settings(value()).flatten() {
             let Setting::GuardSites(ranges) = setting else { continue };
             for range in ranges.split(|&byte| byte == b'+') {
-                if let Some((start, end)) = guard_range(range) {
-                    self.guarding.sites.name(start.wrapping_add(bias), end.wrapping_add(bias));
+                let mut name = [0; FILE_NAME_BYTES_MAX];
+                match guard_range(range) {
+                    Some(GuardRange { start, end, library: None }) => {
+                        self.guarding.sites.name(start.wrapping_add(bias), end.wrapping_add(bias));
+                    }
+                    Some(GuardRange { start, end, library: Some(encoded) }) => {
+                        let len = decode_path(encoded, &mut name).unwrap_or(0);
+                        self.guarding.sites.name_in_library(start, end, &name[..len]);
+                    }
+                    None => {}
                 }
             }
         }

@@ -38,8 +38,8 @@ pub use record::{
     RecordHeader, RecordKind, RecordState,
 };
 pub use settings::{
-    GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardSide, HugePages, Mode, OnFinding, SETTINGS_VARIABLE,
-    Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
+    GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardRange, GuardSide, HugePages, Mode, OnFinding,
+    SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
 };
 
 /// Makes a plain enum with a stable number for each name, and the way back from the number.

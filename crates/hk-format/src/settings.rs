@@ -128,8 +128,8 @@ pub enum Setting<'a> {
     GuardSide(GuardSide),
     /// `guard-batch=N`: so many freed blocks may wait for their guards.
     GuardBatch(u32),
-    /// `guard-sites=START-END+...`: where the code of those sites lies, as addresses in the program's file, in hexadecimal. The command
-    /// writes it, as it can read debug information.
+    /// `guard-sites=START-END[@LIBRARY]+...`: where the code of those sites lies, as addresses in the file of the program or of a library, in
+    /// hexadecimal. The command writes it, as it can read debug information.
     GuardSites(&'a [u8]),
     /// `lib=PATH`: the library itself, so that it can be put under children whose environment was cleared; still percent-encoded.
     Library(&'a [u8]),
@@ -251,7 +251,7 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
         b"guard-sites" if value.split(|&b| b == b'+').all(|range| guard_range(range).is_some()) => {
             Ok(Setting::GuardSites(value))
         }
-        b"guard-sites" => Err(error("guard-sites is START-END+START-END..., in hexadecimal")),
+        b"guard-sites" => Err(error("guard-sites is START-END+START-END@LIBRARY..., in hexadecimal")),
         b"recorder" | b"lib" if value.is_empty() => Err(error("a path is missing")),
         b"recorder" | b"lib" if !is_encoded(value) => {
             Err(error("in a path, % stands before two hexadecimal digits (a comma is %2C)"))
@@ -273,12 +273,29 @@ fn guard(value: &[u8]) -> Option<Setting<'_>> {
     (every > 0).then_some(Setting::Guard(Guard::OneIn(every)))
 }
 
-/// One range of `guard-sites`: start and end, in hexadecimal. None if it is malformed.
-pub fn guard_range(range: &[u8]) -> Option<(u64, u64)> {
+/// One range of `guard-sites`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardRange<'a> {
+    /// The first address, as the file has it.
+    pub start: u64,
+    /// The end.
+    pub end: u64,
+    /// The file name of a library, percent-encoded; None: the program.
+    pub library: Option<&'a [u8]>,
+}
+
+/// Reads one range of `guard-sites`. None if it is malformed.
+pub fn guard_range(range: &[u8]) -> Option<GuardRange<'_>> {
     let text = core::str::from_utf8(range).ok()?;
-    let (start, end) = text.split_once('-')?;
+    let (addresses, library) = match text.split_once('@') {
+        Some((addresses, library)) => (addresses, Some(library)),
+        None => (text, None),
+    };
+    let (start, end) = addresses.split_once('-')?;
     let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    (start < end).then_some((start, end))
+    let library = library.map(str::as_bytes);
+    let is_named = library.is_none_or(|name| !name.is_empty() && is_encoded(name));
+    (start < end && is_named).then_some(GuardRange { start, end, library })
 }
 
 fn is_encoded(path: &[u8]) -> bool {

@@ -18,8 +18,8 @@ const FEATURES: &[Feature] = &[
         name: "guard pages (MADV_GUARD_INSTALL)",
         since: "6.13",
         probe: probe::guard_pages,
-        present: "guarded blocks, of a later version, will be cheap here; not needed yet",
-        absent: "guarded blocks, of a later version, will be fewer here; not needed yet",
+        present: "guarded blocks are cheap here, and as many as memory allows",
+        absent: "blocks are guarded by mprotect here, some thousands at a time",
     },
     Feature {
         name: "asynchronous write protection (userfaultfd WP_ASYNC)",

@@ -25,7 +25,7 @@ use elf::{Elf, Ident};
 use hk_report::Style;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use target::Target;
 
@@ -49,6 +49,12 @@ pub fn run(args: &Args) -> VerbResult {
     out.write_all(diagnosis.render(colour).as_bytes())
         .map_err(|error| Failure::new(format!("doctor: standard output cannot be written: {error}")))?;
     Ok(ExitCode::from(diagnosis.verdict().exit_status()))
+}
+
+/// The files of the libraries that a program is linked to, and those of theirs.
+pub fn library_files(program: &Path) -> Vec<PathBuf> {
+    let Ok(elf) = Elf::read(program) else { return Vec::new() };
+    libraries::all(program, &elf).into_iter().filter_map(|library| library.path).collect()
 }
 
 /// Looks at everything that a run of this command would meet.

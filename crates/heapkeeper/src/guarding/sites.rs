@@ -4,7 +4,7 @@
 //! found are known by their innermost frames; they are watched for a number of blocks, as each malloc then has its stack taken.
 
 use super::population::site_of_frames;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hk_recorder::{STACK_FRAMES_MAX, StackId, Stacks};
 
 const RANGES_MAX: usize = 64;
@@ -21,11 +21,26 @@ struct Found {
     blocks_left: AtomicU32,
 }
 
+/// A range of a library's code, as addresses in its file.
+struct InLibrary {
+    start: AtomicU64,
+    end: AtomicU64,
+    /// A hash of the library's file name.
+    name: AtomicU64,
+}
+
+/// Stacks that were looked through for libraries: each is looked through once, unless another takes its place.
+const LOOKED_THROUGH: usize = 4096;
+
 /// See the module head.
 pub(crate) struct Sites {
     /// Starts and ends.
     ranges: [(AtomicU64, AtomicU64); RANGES_MAX],
     range_count: AtomicUsize,
+    in_libraries: [InLibrary; RANGES_MAX],
+    in_library_count: AtomicUsize,
+    looked_through: [AtomicU32; LOOKED_THROUGH],
+    is_adding: AtomicBool,
     found: [Found; FOUND_MAX],
     /// Found sites that are watched.
     watched: AtomicU32,
@@ -37,6 +52,12 @@ impl Sites {
         Sites {
             ranges: [const { (AtomicU64::new(0), AtomicU64::new(0)) }; RANGES_MAX],
             range_count: AtomicUsize::new(0),
+            in_libraries: [const {
+                InLibrary { start: AtomicU64::new(0), end: AtomicU64::new(0), name: AtomicU64::new(0) }
+            }; RANGES_MAX],
+            in_library_count: AtomicUsize::new(0),
+            looked_through: [const { AtomicU32::new(0) }; LOOKED_THROUGH],
+            is_adding: AtomicBool::new(false),
             found: [const { Found { site: AtomicU64::new(0), blocks_left: AtomicU32::new(0) } }; FOUND_MAX],
             watched: AtomicU32::new(0),
             looks: AtomicU32::new(0),
@@ -46,10 +67,12 @@ impl Sites {
     /// Whether there are any, so that each malloc has to be looked at.
     #[inline]
     pub(crate) fn are_watched(&self) -> bool {
-        self.range_count.load(Ordering::Relaxed) > 0 || self.watched.load(Ordering::Relaxed) > 0
+        self.range_count.load(Ordering::Relaxed) > 0
+            || self.watched.load(Ordering::Relaxed) > 0
+            || self.in_library_count.load(Ordering::Relaxed) > 0
     }
 
-    /// Has the code from `start` to `end` watched. At the start, by one thread.
+    /// Has the code from `start` to `end` watched. By one thread at a time.
     pub(crate) fn name(&self, start: u64, end: u64) {
         let count = self.range_count.load(Ordering::Relaxed);
         if let Some(range) = self.ranges.get(count) {
@@ -58,6 +81,50 @@ impl Sites {
             // Release: who sees the count sees the range.
             self.range_count.store(count + 1, Ordering::Release);
         }
+    }
+
+    /// Has code of a library watched, once it is met: from `start` to `end` in its file. At the start, by one thread.
+    pub(crate) fn name_in_library(&self, start: u64, end: u64, file_name: &[u8]) {
+        let count = self.in_library_count.load(Ordering::Relaxed);
+        if let Some(range) = self.in_libraries.get(count) {
+            range.start.store(start, Ordering::Relaxed);
+            range.end.store(end, Ordering::Relaxed);
+            range.name.store(hash_of(file_name), Ordering::Relaxed);
+            // Release: as above.
+            self.in_library_count.store(count + 1, Ordering::Release);
+        }
+    }
+
+    /// Looks for libraries of named code in a stack; true if there is one that was not known to lie there.
+    #[cold]
+    fn find_libraries(&self, stacks: &Stacks, stack: StackId) -> bool {
+        let looked_through = &self.looked_through[stack.get() as usize % LOOKED_THROUGH];
+        // Whoever comes at the same time sees what is added with its next block.
+        if looked_through.load(Ordering::Relaxed) == stack.get()
+            || self.is_adding.swap(true, Ordering::Acquire)
+        {
+            return false;
+        }
+        looked_through.store(stack.get(), Ordering::Relaxed);
+        let mut has_found = false;
+        stacks.for_each_module_of(stack, |module| {
+            let name = hash_of(module.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
+            for range in &self.in_libraries[..self.in_library_count.load(Ordering::Acquire)] {
+                let place =
+                    |address: &AtomicU64| address.load(Ordering::Relaxed).wrapping_add(module.header.bias);
+                if range.name.load(Ordering::Relaxed) == name && !self.is_known(place(&range.start)) {
+                    self.name(place(&range.start), place(&range.end));
+                    has_found = true;
+                }
+            }
+        });
+        self.is_adding.store(false, Ordering::Release);
+        has_found
+    }
+
+    fn is_known(&self, start: u64) -> bool {
+        let known = &self.ranges[..self.range_count.load(Ordering::Acquire)];
+        known.iter().any(|range| range.0.load(Ordering::Relaxed) == start)
     }
 
     /// A block of this site led to a finding. True if it is watched from now on and was not before.
@@ -82,7 +149,12 @@ impl Sites {
         let mut frames = [0; STACK_FRAMES_MAX];
         let (count, _) = stacks.frames(stack, &mut frames);
         let frames = &frames[..count];
-        self.is_named(frames) || self.is_found(site_of_frames(frames))
+        let is_in_library = || {
+            self.in_library_count.load(Ordering::Relaxed) > 0
+                && self.find_libraries(stacks, stack)
+                && self.is_named(frames)
+        };
+        self.is_named(frames) || self.is_found(site_of_frames(frames)) || is_in_library()
     }
 
     fn is_named(&self, frames: &[u64]) -> bool {
@@ -116,4 +188,11 @@ impl Sites {
         }
         taken.is_ok()
     }
+}
+
+/// FNV-1a.
+fn hash_of(name: &[u8]) -> u64 {
+    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
