@@ -130,7 +130,12 @@ impl Search {
             Place::MappedFile
         } else if !mapping.readable && !mapping.writable {
             Place::Unmapped
-        } else if behind_file && self.file.executable && self.file.writable {
+        } else if behind_file
+            && self.file.executable
+            && self.file.writable
+            // Of a module that the loader tells of it is known where it ends; what stands behind that is somebody else's.
+            && !is_in_module(self.file.start)
+        {
             Place::StaticData
         } else if mapping.contains(self.own_sp) || self.is_behind_guard(mapping) {
             Place::Stack
