@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(1200);
 
 /// All of them.
 pub fn suite(context: &mut Context) {
+    context.test("pairs", pairs);
     context.say("program       plain s   guarded s   ratio   blocks/s   left out, as memory ran short");
     for real in REAL {
         context.test_or_skip(real.name, |c| match packages::require(real.needs) {
@@ -25,6 +26,18 @@ pub fn suite(context: &mut Context) {
             Ok(()) => guarded(c, real).into(),
         });
     }
+}
+
+/// What guarding a block costs. Told, not judged: the machine may be busy.
+fn pairs(context: &Context) -> Verdict {
+    let source = context.root.join("xtask/src/suites/guarded/pairs.c");
+    let program = context.scratch.join("pairs");
+    Run::new("gcc", Duration::from_secs(60)).args(["-O2", "-o"]).arg(&program).arg(&source).succeeds()?;
+    for settings in ["guard=off", "guard=1/5000", "guard=1/1", "guard=1/1,guard-batch=64"] {
+        let ended = context.artefacts()?.preloaded(settings, &program, LIMIT).succeeds()?;
+        context.say(&format!("{settings:24} {}", ended.stdout.trim_end()));
+    }
+    Ok(())
 }
 
 fn guarded(context: &Context, real: &Real) -> Verdict {
