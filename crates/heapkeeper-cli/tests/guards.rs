@@ -359,7 +359,7 @@ fn a_named_site_may_be_in_a_library() {
     compiler.args(["-g", "-O1", "-shared", "-fPIC", "-o", "liborders+1.so", "orders.c"]);
     succeed(compiler.current_dir(folder.path()));
     let here = folder.path().to_str().unwrap();
-    let flags = ["-O1", "-L", here, "-l:liborders+1.so", &format!("-Wl,-rpath,{here}")];
+    let flags = ["-O1", "-Wl,--no-as-needed", "-L", here, "-l:liborders+1.so", &format!("-Wl,-rpath,{here}")];
     let program = compile(folder.path(), "case.c", LIBRARY_USER, &flags);
     let case = Case { folder, program };
     for site in ["site:order_new", "site:orders.c:3"] {
