@@ -101,6 +101,7 @@ mod runtime {
     pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
     pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::live::BlockPlace;
     pub use crate::misuse::{At, Misuse};
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;

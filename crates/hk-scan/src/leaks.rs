@@ -61,7 +61,7 @@ pub unsafe fn find_leaks<B: Blocks>(
     note_pointed_at(blocks, &sets, filter);
     let mut marker = Marker::new(blocks, sets.reached, stack, filter);
     blocks.for_each(&mut |block| {
-        if !sets.pointed_at.contains(block.start) {
+        if !sets.pointed_at.contains(block.number) {
             // SAFETY: the caller's word.
             unsafe { tell(&mut marker, LeakKind::Direct, block, &mut found) };
         }
@@ -69,13 +69,13 @@ pub unsafe fn find_leaks<B: Blocks>(
     let mut search = Marker::new(blocks, sets.visited, stack, filter);
     blocks.for_each(&mut |block| {
         // SAFETY: as above.
-        if !sets.reached.contains(block.start) && unsafe { search.mark_block(block) } {
-            sets.begun.insert(block.start);
+        if !sets.reached.contains(block.number) && unsafe { search.mark_block(block) } {
+            sets.begun.insert(block.number);
         }
     });
     let mut marker = Marker::new(blocks, sets.reached, stack, filter);
     blocks.for_each_backwards(&mut |block| {
-        if sets.begun.contains(block.start) {
+        if sets.begun.contains(block.number) {
             // SAFETY: as above.
             unsafe { tell(&mut marker, LeakKind::Cycle, block, &mut found) };
         }
@@ -105,13 +105,13 @@ unsafe fn tell<B: Blocks>(
 fn note_pointed_at<B: Blocks>(blocks: &B, sets: &LeakSets<'_>, filter: Filter) {
     let range = blocks.range();
     blocks.for_each(&mut |block| {
-        if sets.reached.contains(block.start) {
+        if sets.reached.contains(block.number) {
             return;
         }
         let note = |words: &[usize]| {
             for other in words.iter().filter_map(|&word| blocks.block_at(word)) {
                 if other.start != block.start {
-                    sets.pointed_at.insert(other.start);
+                    sets.pointed_at.insert(other.number);
                 }
             }
         };

@@ -18,8 +18,8 @@ pub mod leaks;
 pub mod marker;
 pub mod marks;
 
-pub use blocks::{Block, Blocks};
+pub use blocks::{Block, Blocks, Place};
 pub use filter::{AddressRange, Filter};
 pub use leaks::{Leak, LeakKind, LeakSets, find_leaks};
-pub use marker::{Marker, Pending};
+pub use marker::{Marker, Pending, mark_shallowly};
 pub use marks::Marks;

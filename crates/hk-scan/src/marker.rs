@@ -4,9 +4,10 @@
 //! addresses of all that were left are noted as one range; once the stack is empty, all marked blocks of that range are read again. That ends, as
 //! each such round has marked blocks that were not before, and costs no memory however deep or wide the graph is.
 
-use crate::blocks::{Block, Blocks};
+use crate::blocks::{Block, Blocks, Place};
 use crate::filter::{BATCH, Filter, GROUP};
 use crate::marks::Marks;
+use core::mem::MaybeUninit;
 
 /// Memory that is still to be read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +21,44 @@ pub struct Pending {
 struct LeftOut {
     first: usize,
     last: usize,
+}
+
+/// Marks what words lead to, and calls `new` with each block that was not marked before. What each step reads is asked for a step before, for
+/// all words.
+#[inline(always)]
+fn reach<B: Blocks>(blocks: &B, marks: &Marks<'_>, words: &[usize], mut new: impl FnMut(Block)) {
+    let mut places = [const { MaybeUninit::uninit() }; BATCH + GROUP];
+    let mut count = 0;
+    words.iter().for_each(|&word| blocks.prefetch(word));
+    for place in words.iter().filter_map(|&word| blocks.locate(word)) {
+        place.prefetch();
+        marks.prefetch(place.block().number);
+        places[count].write(place);
+        count += 1;
+    }
+    for place in &places[..count] {
+        // SAFETY: so many were written.
+        let place: B::Place = unsafe { place.assume_init() };
+        let block = place.block();
+        if place.is_live() && marks.insert(block.number) {
+            new(block);
+        }
+    }
+}
+
+/// Marks the blocks that the words of a piece of memory lead to, and does not follow them: for sweeps in which every live block is a root.
+///
+/// # Safety
+/// The memory can be read.
+pub unsafe fn mark_shallowly<B: Blocks>(
+    blocks: &B,
+    marks: &Marks<'_>,
+    filter: Filter,
+    start: usize,
+    bytes: usize,
+) {
+    // SAFETY: the caller's word.
+    unsafe { filter.find(start, bytes, blocks.range(), |words| reach(blocks, marks, words, |_| {})) };
 }
 
 /// See the module head.
@@ -65,7 +104,7 @@ impl<'a, B: Blocks> Marker<'a, B> {
     /// # Safety
     /// All live blocks can be read.
     pub unsafe fn mark_block(&mut self, block: Block) -> bool {
-        if !self.marks.insert(block.start) {
+        if !self.marks.insert(block.number) {
             return false;
         }
         self.note(block);
@@ -77,25 +116,12 @@ impl<'a, B: Blocks> Marker<'a, B> {
     /// # Safety
     /// The memory can be read.
     unsafe fn read(&mut self, start: usize, bytes: usize) {
-        let (filter, range) = (self.filter, self.blocks.range());
+        let (filter, blocks, marks) = (self.filter, self.blocks, self.marks);
         // SAFETY: the caller's word.
-        unsafe { filter.find(start, bytes, range, |words| self.reach(words)) };
-    }
-
-    /// What each step reads is asked for a step before, for all words.
-    fn reach(&mut self, words: &[usize]) {
-        let mut found = [Block { start: 0, bytes: 0 }; BATCH + GROUP];
-        let mut count = 0;
-        words.iter().for_each(|&word| self.blocks.prefetch(word));
-        for block in words.iter().filter_map(|&word| self.blocks.block_at(word)) {
-            self.marks.prefetch(block.start);
-            found[count] = block;
-            count += 1;
-        }
-        for &block in &found[..count] {
-            if self.marks.insert(block.start) {
-                self.note(block);
-            }
+        unsafe {
+            filter.find(start, bytes, blocks.range(), |words| {
+                reach(blocks, &marks, words, |block| self.note(block));
+            });
         }
     }
 
@@ -126,7 +152,7 @@ impl<'a, B: Blocks> Marker<'a, B> {
             let Some(LeftOut { first, last }) = self.left_out.take() else { return };
             let blocks = self.blocks;
             blocks.for_each(&mut |block| {
-                if (first..=last).contains(&block.start) && self.marks.contains(block.start) {
+                if (first..=last).contains(&block.start) && self.marks.contains(block.number) {
                     // SAFETY: as above.
                     unsafe { self.read(block.start, block.bytes) };
                 }

@@ -42,7 +42,7 @@ impl Graph {
         let bytes = self.heap.usable_bytes(block).unwrap();
         // SAFETY: a block of so many bytes.
         unsafe { block.write_bytes(0, bytes) };
-        self.blocks.push(Block { start: block.expose_provenance(), bytes });
+        self.blocks.push(self.heap.block_at(block.expose_provenance()).unwrap());
         self.edges.push(BTreeSet::new());
         self.blocks.len() - 1
     }
@@ -81,13 +81,12 @@ struct Memory([Vec<AtomicU64>; 4]);
 
 impl Memory {
     fn of(heap: &Heap<Fake>) -> Memory {
-        let words = Marks::words_needed(heap.range());
+        let words = Marks::words_needed(heap.number_limit());
         Memory(std::array::from_fn(|_| (0..words).map(|_| AtomicU64::new(0)).collect()))
     }
 
-    fn sets(&self, heap: &Heap<Fake>) -> LeakSets<'_> {
-        let [reached, pointed_at, visited, begun] =
-            std::array::from_fn(|nth| Marks::new(heap.range(), &self.0[nth]));
+    fn sets(&self) -> LeakSets<'_> {
+        let [reached, pointed_at, visited, begun] = std::array::from_fn(|nth| Marks::new(&self.0[nth]));
         LeakSets { reached, pointed_at, visited, begun }
     }
 }
@@ -95,14 +94,14 @@ impl Memory {
 /// Marks from the roots, and gives the leaks.
 fn leaks_of(graph: &Graph, stack: &mut [Pending], filter: Filter) -> Vec<Leak> {
     let memory = Memory::of(graph.heap);
-    let sets = memory.sets(graph.heap);
+    let sets = memory.sets();
     let mut marker = Marker::new(graph.heap, sets.reached, stack, filter);
     // SAFETY: a list of ours, and blocks of a heap at rest.
     unsafe { marker.mark_from(graph.roots.as_ptr().addr(), size_of_val(&graph.roots[..])) };
     let mut leaks = Vec::new();
     // SAFETY: as above.
     unsafe { find_leaks(graph.heap, sets, stack, |leak| leaks.push(leak)) };
-    graph.heap.for_each(&mut |block| assert!(sets.reached.contains(block.start)));
+    graph.heap.for_each(&mut |block| assert!(sets.reached.contains(block.number)));
     leaks
 }
 
@@ -239,7 +238,7 @@ fn a_chain_and_a_star_need_no_stack() {
         }
         let memory = Memory::of(graph.heap);
         let mut stack = vec![Pending::default(); room];
-        let mut marker = Marker::new(graph.heap, memory.sets(graph.heap).reached, &mut stack, Filter::best());
+        let mut marker = Marker::new(graph.heap, memory.sets().reached, &mut stack, Filter::best());
         // SAFETY: a list of ours, and blocks of a heap at rest.
         unsafe { marker.mark_from(graph.roots.as_ptr().addr(), size_of_val(&graph.roots[..])) };
         let expected = count + usize::from(roots[0] == star);

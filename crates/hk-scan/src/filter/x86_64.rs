@@ -46,34 +46,39 @@ pub(super) unsafe fn find(
     // start <= word < start + bytes, as (word - start - 2^63) < (bytes - 2^63), signed.
     let start = _mm256_set1_epi64x((range.start ^ SIGN) as i64);
     let limit = _mm256_set1_epi64x((range.bytes ^ SIGN) as i64);
-    let is_in = |at: *const usize| {
-        // SAFETY: within the words that the caller gives. That others may write at the same time is no matter of the processor's; a torn read
-        // of an aligned word there is not.
-        let four = unsafe { _mm256_loadu_si256(at.cast::<__m256i>()) };
-        _mm256_cmpgt_epi64(limit, _mm256_sub_epi64(four, start))
-    };
     let mut nth = 0;
     while nth + GROUP <= count {
         let group = words.wrapping_add(nth);
-        let hits = [0, 4, 8, 12].map(|four| is_in(group.wrapping_add(four)));
+        let hits = [0, 4, 8, 12].map(|four| {
+            // SAFETY: within the words that the caller gives. That others may write at the same time is no matter of the processor's; a torn read
+            // of an aligned word there is not.
+            let four = unsafe { _mm256_loadu_si256(group.wrapping_add(four).cast::<__m256i>()) };
+            _mm256_cmpgt_epi64(limit, _mm256_sub_epi64(four, start))
+        });
         let any = _mm256_or_si256(_mm256_or_si256(hits[0], hits[1]), _mm256_or_si256(hits[2], hits[3]));
         if _mm256_testz_si256(any, any) == 0 {
-            let bits = |four: usize| _mm256_movemask_pd(_mm256_castsi256_pd(hits[four])) << (4 * four);
-            let mut mask = bits(0) | bits(1) | bits(2) | bits(3);
-            while mask != 0 {
-                let word = group.wrapping_add(mask.trailing_zeros() as usize);
-                // SAFETY: one of the sixteen.
-                let value = unsafe { word.read_volatile() };
-                // Somebody may have written meanwhile.
-                if range.contains(value) {
-                    found.push(value);
-                }
-                mask &= mask - 1;
-            }
+            take(group, hits, range, found);
             found.give_if_full(give);
         }
         nth += GROUP;
     }
     // SAFETY: the caller's word, for what is left.
     unsafe { portable::find(words.wrapping_add(nth), count - nth, range, found, give) };
+}
+
+/// The words of a group that lie in the range.
+#[target_feature(enable = "avx2")]
+fn take(group: *const usize, hits: [__m256i; 4], range: AddressRange, found: &mut Found) {
+    let bits = |four: usize| _mm256_movemask_pd(_mm256_castsi256_pd(hits[four])) << (4 * four);
+    let mut mask = bits(0) | bits(1) | bits(2) | bits(3);
+    while mask != 0 {
+        let word = group.wrapping_add(mask.trailing_zeros() as usize);
+        mask &= mask - 1;
+        // SAFETY: one of the sixteen, which were read just now.
+        let value = unsafe { word.read_volatile() };
+        // Somebody may have written meanwhile.
+        if range.contains(value) {
+            found.push(value);
+        }
+    }
 }
