@@ -2,8 +2,9 @@
 
 use super::{AddressRange, Found, GROUP, portable};
 use core::arch::x86_64::{
-    __cpuid, __cpuid_count, __m256i, _mm256_castsi256_pd, _mm256_cmpgt_epi64, _mm256_loadu_si256,
-    _mm256_movemask_pd, _mm256_or_si256, _mm256_set1_epi64x, _mm256_sub_epi64, _mm256_testz_si256, _xgetbv,
+    __cpuid, __cpuid_count, __m256i, _MM_HINT_T0, _mm_prefetch, _mm256_castsi256_pd, _mm256_cmpgt_epi64,
+    _mm256_loadu_si256, _mm256_movemask_pd, _mm256_or_si256, _mm256_set1_epi64x, _mm256_sub_epi64,
+    _mm256_testz_si256, _xgetbv,
 };
 
 /// Comparisons are signed: this makes an order of unsigned numbers one of signed ones.
@@ -14,6 +15,11 @@ const OSXSAVE_AND_AVX: u32 = 1 << 27 | 1 << 28;
 const AVX2: u32 = 1 << 5;
 /// XCR0: registers of 128 and of 256 bits.
 const XMM_AND_YMM: u64 = 6;
+
+/// A cache line.
+const LINE_WORDS: usize = 8;
+/// So far ahead memory is asked for: the processor's own streams end with each page.
+const AHEAD_WORDS: usize = 256;
 
 /// Whether the processor has AVX2 and the system saves its registers.
 pub(super) fn has_avx2() -> bool {
@@ -49,6 +55,9 @@ pub(super) unsafe fn find(
     let mut nth = 0;
     while nth + GROUP <= count {
         let group = words.wrapping_add(nth);
+        for line in [0, LINE_WORDS] {
+            _mm_prefetch::<_MM_HINT_T0>(group.wrapping_add(AHEAD_WORDS + line).cast());
+        }
         let hits = [0, 4, 8, 12].map(|four| {
             // SAFETY: within the words that the caller gives. That others may write at the same time is no matter of the processor's; a torn read
             // of an aligned word there is not.
