@@ -17,7 +17,7 @@
 //! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
 //! - [`heap`], [`fast`]: the heap as a value, and the fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
 //! - [`sampling`]: every so many-th malloc is told of.
-//! - [`walk`]: exact counts, and `verify`.
+//! - [`walk`]: exact counts, and `verify`. `live`: the live blocks, for scans.
 //!
 //! A [`Heap`] is a value made from an [`hk_os::Os`]; nothing in this crate is global but constant tables,
 //! a word without blocks, and whether the processor can count bits. [`word`], [`mailbox`] and
@@ -57,6 +57,8 @@ mod idle;
 mod idle_pages;
 #[cfg(not(hk_loom))]
 mod large;
+#[cfg(not(hk_loom))]
+mod live;
 #[cfg(not(hk_loom))]
 pub mod lock;
 #[cfg(not(hk_loom))]
@@ -99,6 +101,7 @@ mod runtime {
     pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
     pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::live::BlockPlace;
     pub use crate::misuse::{At, Misuse};
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The crates inside the program, top first: each may depend on those below it.
 const INSIDE: &[&str] =
-    &["hk-preload", "heapkeeper", "hk-recorder", "hk-guard", "hk-heap", "hk-os", "hk-format"];
+    &["hk-preload", "heapkeeper", "hk-recorder", "hk-scan", "hk-guard", "hk-heap", "hk-os", "hk-format"];
 /// The crates of the command, top first.
 const OUTSIDE: &[&str] = &["heapkeeper-cli", "hk-report", "hk-symbols", "hk-format"];
 /// What the two sides share.

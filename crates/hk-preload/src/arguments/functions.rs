@@ -4,7 +4,7 @@
 
 use super::Count::{Int, Size};
 use super::Kind::{
-    Any, Fills, FillsEach, FillsParts, OfFcntl, OfIoctl, Reads, ReadsEach, ReadsParts, Room, Text,
+    Any, Fills, FillsEach, FillsParts, OfEpollCtl, OfFcntl, OfIoctl, Reads, ReadsEach, ReadsParts, Room, Text,
 };
 use super::{ARGUMENTS_MAX, Argument, common, stubs, table_row};
 
@@ -150,7 +150,7 @@ stubs! {
     poll(0: ReadsEach(POLLFD, Size(1)));
     __poll_chk(0: ReadsEach(POLLFD, Size(1)));
     select(1: Any, 2: Any, 3: Any, 4: Reads(TIMEVAL));
-    epoll_ctl(3: Reads(EPOLL_EVENT));
+    epoll_ctl(3: OfEpollCtl);
     epoll_wait(1: Room(EPOLL_EVENT, Int(2)));
 
     // Sockets

@@ -47,6 +47,8 @@ enum Kind {
     OfFcntl,
     /// The same of ioctl's request.
     OfIoctl,
+    /// epoll_ctl's event, which it does not look at if it is to forget a file (epoll_ctl(2)).
+    OfEpollCtl,
 }
 
 /// Which argument of a function, from 0, is what.
@@ -135,6 +137,8 @@ fn look_at(saved: &Saved, nth: usize, kind: Kind) {
         Kind::ReadsParts(_) | Kind::FillsParts(_) => {}
         Kind::OfFcntl if !functions::is_fcntl_of_memory(argument(1)) => {}
         Kind::OfIoctl if !functions::is_ioctl_of_memory(argument(1)) => {}
+        Kind::OfEpollCtl if argument(1) as c_int == libc::EPOLL_CTL_DEL => {}
+        Kind::OfEpollCtl => _ = PROCESS.check_outgoing(address, size_of::<libc::epoll_event>()),
         Kind::Any | Kind::OfFcntl | Kind::OfIoctl => PROCESS.check_room(address, 1),
     }
 }

@@ -1,0 +1,167 @@
+//! The live blocks: which one an address lies in, and each in turn. For scans, while no span is made, retired or changed.
+
+use crate::heap::Heap;
+use crate::size_class::SLICE_BYTES;
+use crate::span::{SliceState, SpanHeader, SpanShape};
+use crate::word::{BLOCKS_PER_WORD, Word};
+use core::sync::atomic::Ordering;
+use hk_os::Os;
+
+/// Blocks up to this size lie in spans of a slice, so that a multiplication tells the block that any address in it is of.
+const BY_INVERSE_BYTES_MAX: usize = 1024;
+
+/// Which block an address lies in; it may be free.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockPlace {
+    /// Its first byte.
+    pub start: usize,
+    /// Its size.
+    pub bytes: usize,
+    /// Its number among all that there may be: that of its bit.
+    pub number: usize,
+    word: *const Word,
+}
+
+impl BlockPlace {
+    /// Asks the processor for what [`BlockPlace::is_live`] is going to read.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        prefetch(self.word.cast());
+    }
+
+    /// Whether the block is live.
+    #[inline(always)]
+    pub fn is_live(&self) -> bool {
+        // SAFETY: a word of a span, which are never unmapped, and are only accessed as atomics.
+        let word = unsafe { &*self.word };
+        word.live() >> (self.number % BLOCKS_PER_WORD) & 1 != 0
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// Where blocks lie: the first address, and how many bytes from there on. Guarded blocks lie elsewhere.
+    pub fn block_range(&self) -> (usize, usize) {
+        if !self.is_started() {
+            return (0, 0);
+        }
+        (self.tables().slice_start(0).addr().get(), self.slices.top() * SLICE_BYTES)
+    }
+
+    /// Asks the processor for the header that tells which block an address lies in.
+    #[inline]
+    pub fn prefetch_header(&self, address: usize) {
+        if let Some(offset) = self.offset_of(address) {
+            let headers = self.tables().header_table();
+            prefetch(headers.wrapping_add(offset / SLICE_BYTES).cast());
+        }
+    }
+
+    /// The block in which an address lies, its start or inside.
+    #[inline(always)]
+    pub fn locate_block(&self, address: usize) -> Option<BlockPlace> {
+        let slice = self.offset_of(address)? / SLICE_BYTES;
+        let mut header = self.header(slice);
+        if header.state() == SliceState::Interior {
+            header = self.header(slice.checked_sub(header.slices.load(Ordering::Relaxed) as usize)?);
+        }
+        // Relaxed: nothing changes meanwhile.
+        let (start, bytes) =
+            (header.start.load(Ordering::Relaxed), header.block_bytes.load(Ordering::Relaxed));
+        let distance = address.wrapping_sub(start);
+        let index = match header.state() {
+            SliceState::Small => index_of(header, distance, bytes)?,
+            SliceState::Large if distance < bytes => 0,
+            _ => return None,
+        };
+        let words = header.words.load(Ordering::Relaxed);
+        Some(self.place(start, bytes, words, index))
+    }
+
+    /// All numbers of blocks are below this.
+    pub fn block_number_limit(&self) -> usize {
+        if !self.is_started() {
+            return 0;
+        }
+        self.tables().words.committed() / size_of::<Word>() * BLOCKS_PER_WORD
+    }
+
+    #[inline(always)]
+    fn place(&self, start: usize, bytes: usize, words: *const Word, index: usize) -> BlockPlace {
+        let word = words.wrapping_add(index / BLOCKS_PER_WORD);
+        let word_number = (word.addr() - self.tables().word_place(0).addr()) / size_of::<Word>();
+        let number = word_number * BLOCKS_PER_WORD + index % BLOCKS_PER_WORD;
+        BlockPlace { start: start + index * bytes, bytes, number, word }
+    }
+
+    /// Calls `found` with each live block, in the order of addresses.
+    pub fn for_each_live(&self, mut found: impl FnMut(BlockPlace)) {
+        let mut slice = 0;
+        while slice < self.block_range().1 / SLICE_BYTES {
+            let header = self.tables().header(slice);
+            match header.shape() {
+                Some(shape) if matches!(shape.state, SliceState::Small | SliceState::Large) => {
+                    for nth in 0..word_count(&shape) {
+                        let mut live = live_of(&shape, nth);
+                        while live != 0 {
+                            let index = nth * BLOCKS_PER_WORD + live.trailing_zeros() as usize;
+                            live &= live - 1;
+                            found(self.place(shape.start, shape.block_bytes, shape.words, index));
+                        }
+                    }
+                    slice += header.slices.load(Ordering::Relaxed).max(1) as usize;
+                }
+                _ => slice += 1,
+            }
+        }
+    }
+
+    /// The same in the opposite order.
+    pub fn for_each_live_backwards(&self, mut found: impl FnMut(BlockPlace)) {
+        for slice in (0..self.block_range().1 / SLICE_BYTES).rev() {
+            let shape = self.tables().header(slice).shape();
+            let is_span = |shape: &SpanShape| matches!(shape.state, SliceState::Small | SliceState::Large);
+            let Some(shape) = shape.filter(is_span) else { continue };
+            for nth in (0..word_count(&shape)).rev() {
+                let mut live = live_of(&shape, nth);
+                while live != 0 {
+                    let bit = u64::BITS - 1 - live.leading_zeros();
+                    live &= !(1 << bit);
+                    let index = nth * BLOCKS_PER_WORD + bit as usize;
+                    found(self.place(shape.start, shape.block_bytes, shape.words, index));
+                }
+            }
+        }
+    }
+}
+
+/// Which block of a small span lies at a distance from its start.
+#[inline(always)]
+fn index_of(header: &SpanHeader, distance: usize, bytes: usize) -> Option<usize> {
+    let index = if bytes <= BY_INVERSE_BYTES_MAX {
+        // Rounded up, by less than 2^-32 for each byte of a distance below 2^16: never up to the next block, of which 2^-10 is missing at least.
+        (distance as u64).wrapping_mul(header.inverse.load(Ordering::Relaxed)) as usize >> 32
+    } else {
+        distance / bytes
+    };
+    (index < header.block_count.load(Ordering::Relaxed) as usize).then_some(index)
+}
+
+fn word_count(shape: &SpanShape) -> usize {
+    shape.block_count.div_ceil(BLOCKS_PER_WORD)
+}
+
+fn live_of(shape: &SpanShape, nth: usize) -> u64 {
+    // SAFETY: nth is below the word count of the shape, whose state is one that has words.
+    unsafe { shape.word_of(nth * BLOCKS_PER_WORD) }.live()
+}
+
+#[inline(always)]
+fn prefetch(place: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+    }
+    let _ = place;
+}
