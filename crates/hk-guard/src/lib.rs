@@ -9,6 +9,7 @@
 //! - [`placement`]: where in its pages a block stands.
 //! - [`canary`]: what stands beside it.
 //! - [`pool`]: which slots are free; they rotate. `slot_stack`: those that were freed since. [`pages`]: opening and closing pages, by guard pages or by protection.
+//! - `live`: the live blocks, for scans.
 //! - [`guards`]: allocate and free; `batch`: closing pages some at a time. [`fault`]: what a bad address is about.
 //!
 //! An operation costs two system calls and a page fault, so all this is for a sample of a program's blocks, or for all of them where speed
@@ -25,6 +26,7 @@ mod runtime {
     pub use crate::canary::Damage;
     pub use crate::fault::{Fault, FaultKind};
     pub use crate::guards::{Freed, Guards, Method, Options, Refused, Request, Side};
+    pub use crate::live::LiveBlock;
     pub use crate::slot::{Event, Life, SlotId};
 }
 #[cfg(not(hk_loom))]
@@ -40,6 +42,8 @@ pub mod fault;
 pub mod guards;
 #[cfg(not(hk_loom))]
 pub mod layout;
+#[cfg(not(hk_loom))]
+mod live;
 #[cfg(all(test, hk_loom))]
 mod loom_models;
 #[cfg(not(hk_loom))]

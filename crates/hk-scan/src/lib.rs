@@ -4,7 +4,7 @@
 //! collection in an uncooperative environment", 1988). What no pointer leads to, from registers, stacks and static data on, is lost.
 //!
 //! - [`filter`]: finds the words of a piece of memory that lie in a range of addresses.
-//! - [`blocks`]: what the marker needs to know of a heap. [`marks`]: a bit for each place where a block may begin.
+//! - [`blocks`]: what the marker needs to know of a heap; [`both`]: of one with guarded blocks. [`marks`]: a bit for each place where a block may begin.
 //! - [`marker`]: reaches blocks from words, with a stack of bounded size.
 //! - [`leaks`]: what follows for blocks that were not reached: which of them were lost, and which only with those.
 //!
@@ -13,12 +13,14 @@
 #![allow(unsafe_code, reason = "this crate reads memory of whatever kind")]
 
 pub mod blocks;
+pub mod both;
 pub mod filter;
 pub mod leaks;
 pub mod marker;
 pub mod marks;
 
 pub use blocks::{Block, Blocks, Place};
+pub use both::HeapAndGuards;
 pub use filter::{AddressRange, Filter};
 pub use leaks::{Leak, LeakKind, LeakSets, find_leaks};
 pub use marker::{Marker, Pending, mark_shallowly};

@@ -1,9 +1,12 @@
 //! Graphs of blocks in a real heap over the fake operating system, against what is known of their edges.
 #![allow(unsafe_code, reason = "writes pointers into blocks")]
 
+use hk_guard::{Event, Freed, Guards, Request, Side};
 use hk_heap::{Heap, Options, ThreadHeap};
 use hk_os::Fake;
-use hk_scan::{Block, Blocks, Filter, Leak, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks};
+use hk_scan::{
+    Block, Blocks, Filter, HeapAndGuards, Leak, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 
@@ -21,9 +24,10 @@ impl Random {
     }
 }
 
-/// A heap, its blocks and their edges.
+/// A heap, its blocks and their edges. Some blocks are guarded.
 struct Graph {
     heap: &'static Heap<Fake>,
+    guards: &'static Guards<Fake>,
     blocks: Vec<Block>,
     edges: Vec<BTreeSet<usize>>,
     roots: Vec<usize>,
@@ -32,19 +36,40 @@ struct Graph {
 impl Graph {
     fn new(heap_bytes: usize) -> Graph {
         let heap: &Heap<Fake> = Box::leak(Box::new(Heap::new(Fake::new(heap_bytes))));
-        heap.start(&Options::default()).unwrap();
-        Graph { heap, blocks: Vec::new(), edges: Vec::new(), roots: Vec::new() }
+        heap.start(&Options { guards: true, ..Options::default() }).unwrap();
+        let guards: &Guards<Fake> = Box::leak(Box::new(Guards::new(Fake::new(0))));
+        let (area, area_bytes) = heap.guard_area().unwrap();
+        let options = hk_guard::Options { rest_pages: 64, bytes_max: 64 * MIB, commit: |_| true };
+        guards.start(area, area_bytes, &options).unwrap();
+        Graph { heap, guards, blocks: Vec::new(), edges: Vec::new(), roots: Vec::new() }
     }
 
     fn allocate(&mut self, owner: &ThreadHeap, bytes: usize) -> usize {
         let block = self.heap.allocate(owner, bytes);
         assert!(!block.is_null());
         let bytes = self.heap.usable_bytes(block).unwrap();
+        self.add(block, bytes)
+    }
+
+    fn allocate_guarded(&mut self, bytes: usize, side: Side) -> usize {
+        let allocated = Event { stack: 1, thread: 1, time_ns: 1 };
+        let request = Request { bytes, align: 16, side, zeroed: false, family: 1, allocated };
+        let block = self.guards.allocate(&request).unwrap().as_ptr();
+        self.add(block, bytes)
+    }
+
+    fn add(&mut self, block: *mut u8, bytes: usize) -> usize {
         // SAFETY: a block of so many bytes.
         unsafe { block.write_bytes(0, bytes) };
-        self.blocks.push(self.heap.block_at(block.expose_provenance()).unwrap());
+        let block = self.all().block_at(block.expose_provenance()).unwrap();
+        assert_eq!(block.bytes, bytes);
+        self.blocks.push(block);
         self.edges.push(BTreeSet::new());
         self.blocks.len() - 1
+    }
+
+    fn all(&self) -> HeapAndGuards<'static, Fake, Fake> {
+        HeapAndGuards::new(self.heap, self.guards)
     }
 
     /// Writes a pointer to `to`, or into it, at a word of `from`.
@@ -58,7 +83,12 @@ impl Graph {
     /// Frees all blocks.
     fn clear(&mut self, owner: &ThreadHeap) {
         for block in self.blocks.drain(..) {
-            self.heap.free(owner, std::ptr::with_exposed_provenance_mut(block.start)).unwrap();
+            let event = Event { stack: 2, thread: 1, time_ns: 2 };
+            if self.guards.contains(block.start) {
+                assert!(matches!(self.guards.free(block.start, event), Freed::Done(_, None)));
+            } else {
+                self.heap.free(owner, std::ptr::with_exposed_provenance_mut(block.start)).unwrap();
+            }
         }
         self.edges.clear();
         self.roots.clear();
@@ -80,8 +110,8 @@ impl Graph {
 struct Memory([Vec<AtomicU64>; 4]);
 
 impl Memory {
-    fn of(heap: &Heap<Fake>) -> Memory {
-        let words = Marks::words_needed(heap.number_limit());
+    fn of(graph: &Graph) -> Memory {
+        let words = Marks::words_needed(graph.all().number_limit());
         Memory(std::array::from_fn(|_| (0..words).map(|_| AtomicU64::new(0)).collect()))
     }
 
@@ -93,15 +123,15 @@ impl Memory {
 
 /// Marks from the roots, and gives the leaks.
 fn leaks_of(graph: &Graph, stack: &mut [Pending], filter: Filter) -> Vec<Leak> {
-    let memory = Memory::of(graph.heap);
-    let sets = memory.sets();
-    let mut marker = Marker::new(graph.heap, sets.reached, stack, filter);
+    let memory = Memory::of(graph);
+    let (all, sets) = (graph.all(), memory.sets());
+    let mut marker = Marker::new(&all, sets.reached, stack, filter);
     // SAFETY: a list of ours, and blocks of a heap at rest.
     unsafe { marker.mark_from(graph.roots.as_ptr().addr(), size_of_val(&graph.roots[..])) };
     let mut leaks = Vec::new();
     // SAFETY: as above.
-    unsafe { find_leaks(graph.heap, sets, stack, |leak| leaks.push(leak)) };
-    graph.heap.for_each(&mut |block| assert!(sets.reached.contains(block.number)));
+    unsafe { find_leaks(&all, sets, stack, |leak| leaks.push(leak)) };
+    all.for_each(&mut |block| assert!(sets.reached.contains(block.number)));
     leaks
 }
 
@@ -114,7 +144,11 @@ fn fill_randomly(graph: &mut Graph, owner: &ThreadHeap, seed: u64) {
             1..4 => 600 + random.below(5000),
             _ => 8 + random.below(200),
         };
-        graph.allocate(owner, bytes);
+        match random.below(4) {
+            0 => graph.allocate_guarded(bytes, Side::Start),
+            1 => graph.allocate_guarded(bytes, Side::End),
+            _ => graph.allocate(owner, bytes),
+        };
     }
     // Of some of the words that pointed somewhere another pointer takes the place: edges are what is there in the end.
     let mut words: BTreeMap<(usize, usize), usize> = BTreeMap::new();
@@ -187,7 +221,7 @@ fn check(graph: &Graph, leaks: &[Leak]) {
 #[test]
 fn leaks_are_exactly_those_of_the_edges() {
     let (mut direct, mut cycles) = (0, 0);
-    let mut graph = Graph::new(64 * MIB);
+    let mut graph = Graph::new(1024 * MIB);
     let owner = graph.heap.attach().unwrap();
     for seed in 0..if cfg!(miri) { 3 } else { 400 } {
         graph.clear(owner);
@@ -204,7 +238,7 @@ fn leaks_are_exactly_those_of_the_edges() {
 
 #[test]
 fn freed_blocks_are_neither_lost_nor_followed() {
-    let mut graph = Graph::new(16 * MIB);
+    let mut graph = Graph::new(256 * MIB);
     let owner = graph.heap.attach().unwrap();
     let nodes: Vec<usize> = (0..3).map(|_| graph.allocate(owner, 64)).collect();
     graph.point(nodes[0], 0, nodes[1], 0);
@@ -236,9 +270,9 @@ fn a_chain_and_a_star_need_no_stack() {
         if roots[0] == star {
             (0..count).for_each(|nth| graph.point(star, nth, star + 1 + nth, 0));
         }
-        let memory = Memory::of(graph.heap);
+        let (memory, all) = (Memory::of(&graph), graph.all());
         let mut stack = vec![Pending::default(); room];
-        let mut marker = Marker::new(graph.heap, memory.sets().reached, &mut stack, Filter::best());
+        let mut marker = Marker::new(&all, memory.sets().reached, &mut stack, Filter::best());
         // SAFETY: a list of ours, and blocks of a heap at rest.
         unsafe { marker.mark_from(graph.roots.as_ptr().addr(), size_of_val(&graph.roots[..])) };
         let expected = count + usize::from(roots[0] == star);
