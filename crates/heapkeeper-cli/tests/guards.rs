@@ -283,6 +283,25 @@ fn what_is_handed_to_the_system_is_looked_at_and_the_call_works() {
     assert_eq!(told, calls, "{}", text(&output.stderr));
 }
 
+#[test]
+fn arguments_that_the_system_does_not_look_at_may_be_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("own.c"), include_str!("guards/own_functions.c")).unwrap();
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-O1", "-fno-builtin", "-shared", "-fPIC", "-o", "libown.so", "own.c"]);
+    succeed(compiler.current_dir(folder.path()));
+    let here = folder.path().to_str().unwrap();
+    let flags = ["-O1", "-w", "-Wl,--no-as-needed", "-L", here, "-lown", &format!("-Wl,-rpath,{here}")];
+    let source = include_str!("guards/unused_arguments.c");
+    let program = compile(folder.path(), "case.c", source, &flags);
+    let plain = Command::new(&program).output().unwrap();
+    let case = Case { folder, program };
+    let output = case.run(&["check"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), text(&plain.stdout));
+    assert_eq!(text(&output.stdout), "20.5\n");
+}
+
 /// Bugs of one site again and again; few blocks are guarded until one of them is met.
 const AGAIN: &str = r#"
 #include <stdlib.h>

@@ -16,8 +16,8 @@ mod linux;
 #[cfg(feature = "fake")]
 pub use fake::Fake;
 pub use linux::{
-    Errno, Linux, mapped_bytes, may_open_files, monotonic_ns, now_ns, open_no_files, program_bias,
-    resident_bytes, single_thread_flag,
+    Errno, Linux, data_bytes_max, mapped_bytes, may_open_files, monotonic_ns, now_ns, open_no_files,
+    program_bias, resident_bytes, single_thread_flag,
 };
 
 use core::ptr::NonNull;

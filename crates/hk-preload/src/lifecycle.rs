@@ -1,8 +1,8 @@
 //! The program's start and end.
 
 use crate::host::PROCESS;
-use crate::next::Next;
-use crate::{arguments, exec, foreign, loading, operators, signals, streams, system_calls};
+use crate::next::{self, Next};
+use crate::{arguments, exec, foreign, loading, operators, sandbox, signals, streams, system_calls};
 use core::ffi::c_void;
 use hk_format::{NoteKind, ProcessState};
 use libc::c_int;
@@ -13,12 +13,14 @@ use libc::c_int;
 static CONSTRUCTOR: extern "C" fn() = {
     extern "C" fn constructor() {
         let _errno = hk_os::Errno::keep();
+        next::begin();
         signals::begin();
         system_calls::begin();
         arguments::begin();
         streams::begin();
         operators::begin();
         loading::begin();
+        sandbox::begin();
         PROCESS.start();
         PROCESS.configure();
         foreign::find_next();

@@ -6,16 +6,35 @@
 //! and a free of an address that is not of the heap still reads which mapping that is, to find its owner, and an exec what it is to start.
 
 use crate::host::PROCESS;
+use crate::next::{Next, unless_foreign};
+use crate::system_calls::text_goes_out;
 use libc::{c_int, c_ulong};
 
-#[unsafe(no_mangle)]
-extern "C" fn prctl(
+type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
+static NEXT_PRCTL: Next = Next::new(c"prctl");
+
+unless_foreign! {
+    prctl => our_prctl, NEXT_PRCTL;
+}
+
+/// At the start.
+pub fn begin() {
+    NEXT_PRCTL.look_up();
+}
+
+extern "C" fn our_prctl(
     option: c_int,
     second: c_ulong,
     third: c_ulong,
     fourth: c_ulong,
     fifth: c_ulong,
 ) -> c_int {
+    let name = core::ptr::with_exposed_provenance(second as usize);
+    match option {
+        libc::PR_SET_NAME => text_goes_out(name),
+        libc::PR_GET_NAME if PROCESS.may_be_guarded(name.cast()) => _ = PROCESS.check_filled(name.cast(), 16),
+        _ => {}
+    }
     let is_sandbox = option == libc::PR_SET_NO_NEW_PRIVS || option == libc::PR_SET_SECCOMP;
     let heap = PROCESS.heap();
     if is_sandbox {
@@ -25,6 +44,8 @@ extern "C" fn prctl(
     if is_sandbox && heap.is_own() {
         hk_os::open_no_files();
     }
-    // SAFETY: the caller's arguments, as many as libc's own function passes on.
-    unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int }
+    // SAFETY: the address of libc's function of that name, which takes as many.
+    let next: Prctl = unsafe { core::mem::transmute(NEXT_PRCTL.get()) };
+    // SAFETY: the caller's arguments.
+    unsafe { next(option, second, third, fourth, fifth) }
 }

@@ -6,6 +6,7 @@
 
 use crate::exec_environment::{Entries, current, set_current, with_environment};
 use crate::next::Next;
+use crate::system_calls::text_goes_out;
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::null_mut;
@@ -94,6 +95,7 @@ fn with_variables(start: &dyn Fn()) {
 
 #[unsafe(no_mangle)]
 extern "C" fn system(command: *const c_char) -> c_int {
+    text_goes_out(command);
     let result = Cell::new(-1);
     with_variables(&|| {
         // SAFETY: the address of libc's system.
@@ -106,6 +108,7 @@ extern "C" fn system(command: *const c_char) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void {
+    text_goes_out(command);
     let result = Cell::new(null_mut());
     with_variables(&|| {
         // SAFETY: the address of libc's popen.

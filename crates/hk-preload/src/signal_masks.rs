@@ -1,10 +1,15 @@
 //! SIGSEGV is never blocked while blocks are guarded, as the kernel would end the process at a trap: it is taken out of the sets that the
 //! program blocks, for good or while it waits. Sets of bare system calls go unseen.
 
-use crate::next::Next;
+use crate::host::PROCESS;
+use crate::next::{Next, unless_foreign};
 use crate::signals::take_out;
+use crate::system_calls::{goes_out, room_for};
 use heapkeeper::guarding::trap;
 use libc::{SIGSEGV, c_int, sigset_t};
+
+/// The bytes of a set that the kernel knows.
+const SET_BYTES: usize = 8;
 
 static NEXT_SIGPROCMASK: Next = Next::new(c"sigprocmask");
 static NEXT_PTHREAD_SIGMASK: Next = Next::new(c"pthread_sigmask");
@@ -17,6 +22,14 @@ static NEXT_PPOLL: Next = Next::new(c"ppoll");
 static NEXT_PSELECT: Next = Next::new(c"pselect");
 static NEXT_EPOLL_PWAIT: Next = Next::new(c"epoll_pwait");
 static NEXT_EPOLL_PWAIT2: Next = Next::new(c"epoll_pwait2");
+
+unless_foreign! {
+    sigsuspend => our_sigsuspend, NEXT_SIGSUSPEND;
+    ppoll => our_ppoll, NEXT_PPOLL;
+    pselect => our_pselect, NEXT_PSELECT;
+    epoll_pwait => our_epoll_pwait, NEXT_EPOLL_PWAIT;
+    epoll_pwait2 => our_epoll_pwait2, NEXT_EPOLL_PWAIT2;
+}
 
 /// At the start: later they may be wanted where a look-up may not be made.
 pub fn look_up() {
@@ -39,6 +52,9 @@ pub fn look_up() {
 
 type Mask = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
 fn set_mask(next: &Next, how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
+    if PROCESS.may_be_guarded(old.cast()) {
+        PROCESS.check_filled(old.cast(), SET_BYTES);
+    }
     // SAFETY: the address of libc's function of that name, which has this type.
     let next: Mask = unsafe { core::mem::transmute(next.get()) };
     // SAFETY: null, or the caller's set.
@@ -127,16 +143,14 @@ fn without_segv(set: *const sigset_t, call: impl FnOnce(*const sigset_t) -> c_in
     }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn sigsuspend(set: *const sigset_t) -> c_int {
+extern "C" fn our_sigsuspend(set: *const sigset_t) -> c_int {
     // SAFETY: the address of libc's function of that name, which has this type.
     let next: Suspend = unsafe { core::mem::transmute(NEXT_SIGSUSPEND.get()) };
     // SAFETY: the caller's arguments, but for SIGSEGV.
     without_segv(set, |set| unsafe { next(set) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn ppoll(
+extern "C" fn our_ppoll(
     files: *mut libc::pollfd,
     count: libc::nfds_t,
     timeout: *const libc::timespec,
@@ -148,14 +162,14 @@ extern "C" fn ppoll(
         *const libc::timespec,
         *const sigset_t,
     ) -> c_int;
+    goes_out(files.cast(), (count as usize).saturating_mul(size_of::<libc::pollfd>()));
     // SAFETY: as above.
     let next: Poll = unsafe { core::mem::transmute(NEXT_PPOLL.get()) };
     // SAFETY: as above.
     without_segv(set, |set| unsafe { next(files, count, timeout, set) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn pselect(
+extern "C" fn our_pselect(
     count: c_int,
     read: *mut libc::fd_set,
     write: *mut libc::fd_set,
@@ -171,14 +185,16 @@ extern "C" fn pselect(
         *const libc::timespec,
         *const sigset_t,
     ) -> c_int;
+    for set in [read, write, except] {
+        goes_out(set.cast(), (count.max(0) as usize).div_ceil(64) * 8);
+    }
     // SAFETY: as above.
     let next: Select = unsafe { core::mem::transmute(NEXT_PSELECT.get()) };
     // SAFETY: as above.
     without_segv(set, |set| unsafe { next(count, read, write, except, timeout, set) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn epoll_pwait(
+extern "C" fn our_epoll_pwait(
     epoll: c_int,
     events: *mut libc::epoll_event,
     count: c_int,
@@ -186,6 +202,7 @@ extern "C" fn epoll_pwait(
     set: *const sigset_t,
 ) -> c_int {
     type Wait = unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int, *const sigset_t) -> c_int;
+    room_for(events.cast(), (count.max(0) as usize).saturating_mul(size_of::<libc::epoll_event>()));
     // SAFETY: as above.
     let next: Wait = unsafe { core::mem::transmute(NEXT_EPOLL_PWAIT.get()) };
     // SAFETY: as above.
@@ -193,8 +210,7 @@ extern "C" fn epoll_pwait(
 }
 
 /// With a deadline in nanoseconds (Linux 5.11, glibc 2.35).
-#[unsafe(no_mangle)]
-extern "C" fn epoll_pwait2(
+extern "C" fn our_epoll_pwait2(
     epoll: c_int,
     events: *mut libc::epoll_event,
     count: c_int,
@@ -208,6 +224,7 @@ extern "C" fn epoll_pwait2(
         *const libc::timespec,
         *const sigset_t,
     ) -> c_int;
+    room_for(events.cast(), (count.max(0) as usize).saturating_mul(size_of::<libc::epoll_event>()));
     let next = NEXT_EPOLL_PWAIT2.find();
     if next.is_null() {
         hk_os::Errno::set(libc::ENOSYS);

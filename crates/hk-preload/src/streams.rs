@@ -2,7 +2,7 @@
 //! other functions of streams copy, so that the processor sees it.
 
 use crate::host::PROCESS;
-use crate::next::Next;
+use crate::next::{Next, unless_foreign};
 use core::ffi::c_void;
 use libc::{FILE, size_t};
 
@@ -12,6 +12,15 @@ static NEXT_FREAD: Next = Next::new(c"fread");
 static NEXT_FREAD_UNLOCKED: Next = Next::new(c"fread_unlocked");
 static NEXT_FWRITE: Next = Next::new(c"fwrite");
 static NEXT_FWRITE_UNLOCKED: Next = Next::new(c"fwrite_unlocked");
+
+unless_foreign! {
+    fread => our_fread, NEXT_FREAD;
+    fread_unlocked => our_fread_unlocked, NEXT_FREAD_UNLOCKED;
+    fwrite => our_fwrite, NEXT_FWRITE;
+    fwrite_unlocked => our_fwrite_unlocked, NEXT_FWRITE_UNLOCKED;
+    __fread_chk => our_fread_chk, NEXT_FREAD_CHK;
+    __fread_unlocked_chk => our_fread_unlocked_chk, NEXT_FREAD_UNLOCKED_CHK;
+}
 
 /// At the start, as [`crate::system_calls::begin`].
 pub fn begin() {
@@ -47,23 +56,24 @@ fn write(next: &Next, buffer: *mut c_void, bytes: size_t, count: size_t, stream:
     transfer(next, buffer, bytes, count, stream)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn fread(buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
+extern "C" fn our_fread(buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
     read(&NEXT_FREAD, buffer, bytes, count, stream)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn fread_unlocked(buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
+extern "C" fn our_fread_unlocked(
+    buffer: *mut c_void,
+    bytes: size_t,
+    count: size_t,
+    stream: *mut FILE,
+) -> size_t {
     read(&NEXT_FREAD_UNLOCKED, buffer, bytes, count, stream)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn fwrite(buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
+extern "C" fn our_fwrite(buffer: *mut c_void, bytes: size_t, count: size_t, stream: *mut FILE) -> size_t {
     write(&NEXT_FWRITE, buffer, bytes, count, stream)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn fwrite_unlocked(
+extern "C" fn our_fwrite_unlocked(
     buffer: *mut c_void,
     bytes: size_t,
     count: size_t,
@@ -73,8 +83,7 @@ extern "C" fn fwrite_unlocked(
 }
 
 /// The same for programs that were compiled with checks (_FORTIFY_SOURCE): `room` is what the compiler knows of the buffer.
-#[unsafe(no_mangle)]
-extern "C" fn __fread_chk(
+extern "C" fn our_fread_chk(
     buffer: *mut c_void,
     room: size_t,
     bytes: size_t,
@@ -85,8 +94,7 @@ extern "C" fn __fread_chk(
 }
 
 /// As above.
-#[unsafe(no_mangle)]
-extern "C" fn __fread_unlocked_chk(
+extern "C" fn our_fread_unlocked_chk(
     buffer: *mut c_void,
     room: size_t,
     bytes: size_t,

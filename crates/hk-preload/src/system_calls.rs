@@ -5,18 +5,15 @@
 //! All other calls, and all calls while nothing is guarded, are passed on unchanged. The functions stay cancellation points, as those behind them are.
 
 use crate::host::PROCESS;
-use crate::next::Next;
+use crate::next::{Next, unless_foreign};
 use hk_os::Errno;
-use libc::{EFAULT, c_int, c_void, iovec, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t};
+use libc::{EFAULT, c_char, c_int, c_void, iovec, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t};
 
-unsafe extern "C" {
-    fn __read(file: c_int, buffer: *mut c_void, bytes: size_t) -> ssize_t;
-    fn __write(file: c_int, buffer: *const c_void, bytes: size_t) -> ssize_t;
-    fn __pread64(file: c_int, buffer: *mut c_void, bytes: size_t, offset: off_t) -> ssize_t;
-    fn __pwrite64(file: c_int, buffer: *const c_void, bytes: size_t, offset: off_t) -> ssize_t;
-    fn __send(file: c_int, buffer: *const c_void, bytes: size_t, flags: c_int) -> ssize_t;
-}
-
+static NEXT_READ: Next = Next::new(c"read");
+static NEXT_WRITE: Next = Next::new(c"write");
+static NEXT_PREAD: Next = Next::new(c"pread64");
+static NEXT_PWRITE: Next = Next::new(c"pwrite64");
+static NEXT_SEND: Next = Next::new(c"send");
 static NEXT_RECV: Next = Next::new(c"recv");
 static NEXT_RECVFROM: Next = Next::new(c"recvfrom");
 static NEXT_SENDTO: Next = Next::new(c"sendto");
@@ -25,18 +22,46 @@ static NEXT_WRITEV: Next = Next::new(c"writev");
 static NEXT_RECVMSG: Next = Next::new(c"recvmsg");
 static NEXT_SENDMSG: Next = Next::new(c"sendmsg");
 
+unless_foreign! {
+    read => our_read, NEXT_READ;
+    pread64 => our_pread64, NEXT_PREAD;
+    pread => our_pread, NEXT_PREAD;
+    write => our_write, NEXT_WRITE;
+    pwrite64 => our_pwrite64, NEXT_PWRITE;
+    pwrite => our_pwrite, NEXT_PWRITE;
+    send => our_send, NEXT_SEND;
+    recv => our_recv, NEXT_RECV;
+    recvfrom => our_recvfrom, NEXT_RECVFROM;
+    sendto => our_sendto, NEXT_SENDTO;
+    readv => our_readv, NEXT_READV;
+    writev => our_writev, NEXT_WRITEV;
+    recvmsg => our_recvmsg, NEXT_RECVMSG;
+    sendmsg => our_sendmsg, NEXT_SENDMSG;
+}
+
 /// At the start: a look-up may allocate, and these functions may be called in signal handlers.
 pub fn begin() {
-    for next in
-        [&NEXT_RECV, &NEXT_RECVFROM, &NEXT_SENDTO, &NEXT_READV, &NEXT_WRITEV, &NEXT_RECVMSG, &NEXT_SENDMSG]
-    {
+    for next in [
+        &NEXT_READ,
+        &NEXT_WRITE,
+        &NEXT_PREAD,
+        &NEXT_PWRITE,
+        &NEXT_SEND,
+        &NEXT_RECV,
+        &NEXT_RECVFROM,
+        &NEXT_SENDTO,
+        &NEXT_READV,
+        &NEXT_WRITEV,
+        &NEXT_RECVMSG,
+        &NEXT_SENDMSG,
+    ] {
         next.look_up();
     }
 }
 
 /// Looks at what is about to be read from a buffer.
 #[inline]
-fn goes_out(buffer: *const c_void, bytes: size_t) {
+pub fn goes_out(buffer: *const c_void, bytes: size_t) {
     if PROCESS.may_be_guarded(buffer.cast()) {
         PROCESS.check_outgoing(buffer.cast(), bytes);
     }
@@ -119,51 +144,59 @@ fn is_readable(vector: *const iovec, count: usize) -> bool {
     count <= libc::UIO_MAXIOV as usize && (0..count).all(readable)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn read(file: c_int, buffer: *mut c_void, bytes: size_t) -> ssize_t {
+type Read = unsafe extern "C" fn(c_int, *mut c_void, size_t) -> ssize_t;
+type ReadAt = unsafe extern "C" fn(c_int, *mut c_void, size_t, off_t) -> ssize_t;
+type Write = unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t;
+type WriteAt = unsafe extern "C" fn(c_int, *const c_void, size_t, off_t) -> ssize_t;
+type Send = unsafe extern "C" fn(c_int, *const c_void, size_t, c_int) -> ssize_t;
+
+extern "C" fn our_read(file: c_int, buffer: *mut c_void, bytes: size_t) -> ssize_t {
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: Read = unsafe { core::mem::transmute(NEXT_READ.get()) };
     // SAFETY: the caller's arguments.
-    comes_in(buffer, bytes, || unsafe { __read(file, buffer, bytes) })
+    comes_in(buffer, bytes, || unsafe { next(file, buffer, bytes) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn pread64(file: c_int, buffer: *mut c_void, bytes: size_t, offset: off_t) -> ssize_t {
+extern "C" fn our_pread64(file: c_int, buffer: *mut c_void, bytes: size_t, offset: off_t) -> ssize_t {
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: ReadAt = unsafe { core::mem::transmute(NEXT_PREAD.get()) };
     // SAFETY: the caller's arguments.
-    comes_in(buffer, bytes, || unsafe { __pread64(file, buffer, bytes, offset) })
+    comes_in(buffer, bytes, || unsafe { next(file, buffer, bytes, offset) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn pread(file: c_int, buffer: *mut c_void, bytes: size_t, offset: off_t) -> ssize_t {
-    pread64(file, buffer, bytes, offset)
+extern "C" fn our_pread(file: c_int, buffer: *mut c_void, bytes: size_t, offset: off_t) -> ssize_t {
+    our_pread64(file, buffer, bytes, offset)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn write(file: c_int, buffer: *const c_void, bytes: size_t) -> ssize_t {
+extern "C" fn our_write(file: c_int, buffer: *const c_void, bytes: size_t) -> ssize_t {
     goes_out(buffer, bytes);
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: Write = unsafe { core::mem::transmute(NEXT_WRITE.get()) };
     // SAFETY: the caller's arguments.
-    unsafe { __write(file, buffer, bytes) }
+    unsafe { next(file, buffer, bytes) }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn pwrite64(file: c_int, buffer: *const c_void, bytes: size_t, offset: off_t) -> ssize_t {
+extern "C" fn our_pwrite64(file: c_int, buffer: *const c_void, bytes: size_t, offset: off_t) -> ssize_t {
     goes_out(buffer, bytes);
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: WriteAt = unsafe { core::mem::transmute(NEXT_PWRITE.get()) };
     // SAFETY: the caller's arguments.
-    unsafe { __pwrite64(file, buffer, bytes, offset) }
+    unsafe { next(file, buffer, bytes, offset) }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn pwrite(file: c_int, buffer: *const c_void, bytes: size_t, offset: off_t) -> ssize_t {
-    pwrite64(file, buffer, bytes, offset)
+extern "C" fn our_pwrite(file: c_int, buffer: *const c_void, bytes: size_t, offset: off_t) -> ssize_t {
+    our_pwrite64(file, buffer, bytes, offset)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn send(file: c_int, buffer: *const c_void, bytes: size_t, flags: c_int) -> ssize_t {
+extern "C" fn our_send(file: c_int, buffer: *const c_void, bytes: size_t, flags: c_int) -> ssize_t {
     goes_out(buffer, bytes);
+    // SAFETY: the address of libc's function of that name, which has this type.
+    let next: Send = unsafe { core::mem::transmute(NEXT_SEND.get()) };
     // SAFETY: the caller's arguments.
-    unsafe { __send(file, buffer, bytes, flags) }
+    unsafe { next(file, buffer, bytes, flags) }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn recv(file: c_int, buffer: *mut c_void, bytes: size_t, flags: c_int) -> ssize_t {
+extern "C" fn our_recv(file: c_int, buffer: *mut c_void, bytes: size_t, flags: c_int) -> ssize_t {
     type Recv = unsafe extern "C" fn(c_int, *mut c_void, size_t, c_int) -> ssize_t;
     // SAFETY: the address of libc's function of that name, which has this type.
     let next: Recv = unsafe { core::mem::transmute(NEXT_RECV.get()) };
@@ -171,8 +204,7 @@ extern "C" fn recv(file: c_int, buffer: *mut c_void, bytes: size_t, flags: c_int
     comes_in(buffer, bytes, || unsafe { next(file, buffer, bytes, flags) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn recvfrom(
+extern "C" fn our_recvfrom(
     file: c_int,
     buffer: *mut c_void,
     bytes: size_t,
@@ -188,8 +220,7 @@ extern "C" fn recvfrom(
     comes_in(buffer, bytes, || unsafe { next(file, buffer, bytes, flags, from, from_bytes) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn sendto(
+extern "C" fn our_sendto(
     file: c_int,
     buffer: *const c_void,
     bytes: size_t,
@@ -200,6 +231,7 @@ extern "C" fn sendto(
     type SendTo =
         unsafe extern "C" fn(c_int, *const c_void, size_t, c_int, *const sockaddr, socklen_t) -> ssize_t;
     goes_out(buffer, bytes);
+    goes_out(to.cast(), to_bytes as usize);
     // SAFETY: as in `recv`.
     let next: SendTo = unsafe { core::mem::transmute(NEXT_SENDTO.get()) };
     // SAFETY: the caller's arguments.
@@ -208,50 +240,64 @@ extern "C" fn sendto(
 
 type Vector = unsafe extern "C" fn(c_int, *const iovec, c_int) -> ssize_t;
 
-#[unsafe(no_mangle)]
-extern "C" fn readv(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+extern "C" fn our_readv(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: as in `recv`.
     let next: Vector = unsafe { core::mem::transmute(NEXT_READV.get()) };
     // SAFETY: the caller's arguments.
     vector_comes_in(parts, count.max(0) as usize, || unsafe { next(file, parts, count) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn writev(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
+extern "C" fn our_writev(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: as in `recv`.
     let next: Vector = unsafe { core::mem::transmute(NEXT_WRITEV.get()) };
     // SAFETY: the caller's arguments.
     vector_goes_out(parts, count.max(0) as usize, || unsafe { next(file, parts, count) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn recvmsg(file: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+extern "C" fn our_recvmsg(file: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     type RecvMsg = unsafe extern "C" fn(c_int, *mut msghdr, c_int) -> ssize_t;
     // SAFETY: as in `recv`.
     let next: RecvMsg = unsafe { core::mem::transmute(NEXT_RECVMSG.get()) };
-    let (parts, count) = parts_of(message);
+    let (parts, count) = parts_of(message, room_for);
     // SAFETY: the caller's arguments.
     vector_comes_in(parts, count, || unsafe { next(file, message, flags) })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn sendmsg(file: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+extern "C" fn our_sendmsg(file: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     type SendMsg = unsafe extern "C" fn(c_int, *const msghdr, c_int) -> ssize_t;
     // SAFETY: as in `recv`.
     let next: SendMsg = unsafe { core::mem::transmute(NEXT_SENDMSG.get()) };
-    let (parts, count) = parts_of(message);
+    let (parts, count) = parts_of(message, goes_out);
     // SAFETY: the caller's arguments.
     vector_goes_out(parts, count, || unsafe { next(file, message, flags) })
 }
 
-/// The buffers of a message; none while nothing is guarded, and of one that can't be read.
-fn parts_of(message: *const msghdr) -> (*const iovec, usize) {
+/// Looks at a text that is about to be read.
+pub fn text_goes_out(text: *const c_char) {
+    if PROCESS.may_be_guarded(text.cast()) {
+        PROCESS.check_text(text.cast());
+    }
+}
+
+/// Looks at what of a buffer is there before the call fills as much as comes.
+pub fn room_for(buffer: *const c_void, bytes: size_t) {
+    if PROCESS.may_be_guarded(buffer.cast()) {
+        PROCESS.check_room(buffer.cast(), bytes);
+    }
+}
+
+/// The buffers of a message; none while nothing is guarded, and of one that can't be read. Looks at the message itself, and by `look` at its
+/// address and at what else comes with it.
+fn parts_of(message: *const msghdr, look: impl Fn(*const c_void, size_t)) -> (*const iovec, usize) {
+    goes_out(message.cast(), size_of::<msghdr>());
     let end = message.addr() + size_of::<msghdr>() - size_of::<usize>();
     if !PROCESS.is_guarding() || !hk_recorder::is_readable(message.addr()) || !hk_recorder::is_readable(end) {
         return (core::ptr::null(), 0);
     }
     // SAFETY: the kernel has just read both of its ends.
     let message = unsafe { &*message };
+    look(message.msg_name, message.msg_namelen as usize);
+    look(message.msg_control, message.msg_controllen);
     (message.msg_iov, message.msg_iovlen)
 }
 
@@ -262,7 +308,7 @@ extern "C" fn __read_chk(file: c_int, buffer: *mut c_void, bytes: size_t, room: 
     type Checked = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t) -> ssize_t;
     static NEXT: Next = Next::new(c"__read_chk");
     if bytes <= room {
-        return read(file, buffer, bytes);
+        return our_read(file, buffer, bytes);
     }
     // SAFETY: as in `recv`.
     let next: Checked = unsafe { core::mem::transmute(NEXT.get()) };
@@ -282,7 +328,7 @@ extern "C" fn __pread64_chk(
     type Checked = unsafe extern "C" fn(c_int, *mut c_void, size_t, off_t, size_t) -> ssize_t;
     static NEXT: Next = Next::new(c"__pread64_chk");
     if bytes <= room {
-        return pread64(file, buffer, bytes, offset);
+        return our_pread64(file, buffer, bytes, offset);
     }
     // SAFETY: as in `recv`.
     let next: Checked = unsafe { core::mem::transmute(NEXT.get()) };
@@ -314,7 +360,7 @@ extern "C" fn __recv_chk(
     type Checked = unsafe extern "C" fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t;
     static NEXT: Next = Next::new(c"__recv_chk");
     if bytes <= room {
-        return recv(file, buffer, bytes, flags);
+        return our_recv(file, buffer, bytes, flags);
     }
     // SAFETY: as in `recv`.
     let next: Checked = unsafe { core::mem::transmute(NEXT.get()) };

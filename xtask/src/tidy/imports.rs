@@ -79,10 +79,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "cancellation points that stay such, behind the library's own functions of these names",
-        &["__read", "__write", "__pread64", "__pwrite64", "__send"],
-    ),
-    (
         "signals around a report",
         &[
             "sigaction",

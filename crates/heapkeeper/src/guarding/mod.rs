@@ -18,7 +18,7 @@ pub mod trap;
 pub use blocks::GivenLayout;
 
 use crate::process::{Host, ProcessHeap};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hk_format::{Call, Guard, GuardSide, NoteKind, Settings};
 use hk_guard::{Event, Guards, Method, Options, Refused, Side};
 use hk_heap::REQUEST_BYTES_MAX;
@@ -47,6 +47,8 @@ pub(crate) struct Guarding {
     every: AtomicU32,
     /// The same as memory for guards allows.
     every_now: AtomicU32,
+    /// So much of the area may become accessible, in bytes: that counts as data (RLIMIT_DATA), of which the program needs some too.
+    commit_max: AtomicUsize,
     /// Mallocs are looked at one by one or counted: some blocks are guarded.
     on: AtomicBool,
     /// A [`GuardSide`].
@@ -74,6 +76,7 @@ impl Guarding {
             names: ThreadNames::new(),
             every: AtomicU32::new(0),
             every_now: AtomicU32::new(0),
+            commit_max: AtomicUsize::new(usize::MAX),
             on: AtomicBool::new(false),
             side: AtomicU8::new(GuardSide::Both as u8),
             turns: AtomicU32::new(0),
@@ -141,7 +144,8 @@ impl Guarding {
 }
 
 fn commit_guards<H: Host>(bytes: usize) -> bool {
-    H::process().heap.commit_guards(bytes)
+    let process = H::process();
+    bytes <= process.guarding.commit_max.load(Ordering::Relaxed) && process.heap.commit_guards(bytes)
 }
 
 impl<H: Host> ProcessHeap<H> {
@@ -183,6 +187,7 @@ impl<H: Host> ProcessHeap<H> {
             commit: commit_guards::<H>,
         };
         let Some(method) = guarding.guards.start(area, bytes, &options) else { return false };
+        self.limit_data(hk_os::data_bytes_max());
         guarding.guards.expect_signals(self.heap.expects_handlers());
         guarding.by_protection.store(method != Method::GuardPages, Ordering::Relaxed);
         trap::install::<H>();
@@ -227,6 +232,11 @@ impl<H: Host> ProcessHeap<H> {
             self.report_damage(Call::Exit, &life, damage, &registers);
         });
         guarding.walker.store(0, Ordering::Relaxed);
+    }
+
+    /// The process may have so many bytes of data (RLIMIT_DATA) from now on: guarded blocks take half of them at most.
+    pub fn limit_data(&self, bytes_max: usize) {
+        self.guarding.commit_max.store(bytes_max / 2, Ordering::Relaxed);
     }
 
     /// The reservation became smaller.

@@ -331,12 +331,28 @@ fn mask_as_for(action: &Action, context: *mut c_void) {
 
 /// Sets the default action and returns to the instruction that faulted, so that the process dies of it; a signal that was sent is sent again.
 fn die(signal: c_int, is_fault: bool) {
-    kernel_action(Some(KernelAction::default()));
-    if !is_fault {
+    let send = |signal: c_int| {
         let process = hk_os::Linux.process_id();
         // SAFETY: a signal to the calling thread.
         unsafe { libc::syscall(libc::SYS_tgkill, process, hk_recorder::tid(), signal) };
+    };
+    if !has_default_action() {
+        // A sandbox forbids it: the fault would come back for ever.
+        send(libc::SIGKILL);
+        // SAFETY: ends the process, as a shell tells of one that this signal ended.
+        unsafe { libc::syscall(libc::SYS_exit_group, 128 + signal) };
     }
+    if !is_fault {
+        send(signal);
+    }
+}
+
+/// Sets the default action; false if that is refused.
+fn has_default_action() -> bool {
+    let action = KernelAction::default();
+    let (action, old): (*const KernelAction, *mut KernelAction) = (&raw const action, core::ptr::null_mut());
+    // SAFETY: a valid action, and no place for the old one; sizes as the kernel has them.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, SIGSEGV, action, old, SIGNAL_SET_BYTES) == 0 }
 }
 
 /// Signal stacks are as small as the program's handlers need; a report needs more.

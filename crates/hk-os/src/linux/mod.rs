@@ -216,14 +216,7 @@ unsafe impl Os for Linux {
     }
 
     fn address_space_left(&self) -> Option<usize> {
-        let _errno = Errno::keep();
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is a valid place for the result.
-        let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
-        if failed || limit.rlim_cur == libc::RLIM_INFINITY {
-            return None;
-        }
-        Some((limit.rlim_cur as usize).saturating_sub(mapped_bytes()))
+        limit_of(libc::RLIMIT_AS).map(|limit| limit.saturating_sub(mapped_bytes()))
     }
 
     fn block_signals(&self) -> SignalMask {
@@ -329,6 +322,20 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     // SAFETY: `now` is a valid place for the result.
     unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A limit of the process (getrlimit(2)); None if there is none.
+fn limit_of(resource: libc::__rlimit_resource_t) -> Option<usize> {
+    let _errno = Errno::keep();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the result.
+    let failed = unsafe { libc::getrlimit(resource, &raw mut limit) } != 0;
+    (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+}
+
+/// So much private memory that can be written to the process may have, in bytes (RLIMIT_DATA; since Linux 4.7 that is what it limits).
+pub fn data_bytes_max() -> usize {
+    limit_of(libc::RLIMIT_DATA).unwrap_or(usize::MAX)
 }
 
 /// Bytes of address space in use, reserved ones included. Zero if it can't be read.

@@ -4,7 +4,8 @@
 
 use super::Count::{Int, Size};
 use super::Kind::{
-    Any, Fills, FillsEach, FillsParts, OfEpollCtl, OfFcntl, OfIoctl, Reads, ReadsEach, ReadsParts, Room, Text,
+    Any, Bits, Fills, FillsEach, FillsParts, Message, OfEpollCtl, OfFcntl, OfIoctl, OfSleep, Reads,
+    ReadsEach, ReadsParts, Room, RoomBytes, RoomOf, Text,
 };
 use super::{ARGUMENTS_MAX, Argument, common, stubs, table_row};
 
@@ -20,9 +21,9 @@ const RUSAGE: usize = size_of::<libc::rusage>();
 const EPOLL_EVENT: usize = size_of::<libc::epoll_event>();
 const POLLFD: usize = size_of::<libc::pollfd>();
 
-/// Commands of fcntl whose argument is an address (fcntl(2)); others leave in its register what was there.
-pub(super) fn is_fcntl_of_memory(command: usize) -> bool {
-    let commands = [
+/// What the argument of a command of fcntl leads to, in bytes (fcntl(2)); 0 where it is no address: others leave in its register what was there.
+pub(super) fn fcntl_bytes(command: usize) -> usize {
+    let locks = [
         libc::F_GETLK,
         libc::F_SETLK,
         libc::F_SETLKW,
@@ -30,13 +31,16 @@ pub(super) fn is_fcntl_of_memory(command: usize) -> bool {
         libc::F_OFD_SETLK,
         libc::F_OFD_SETLKW,
     ];
-    commands.contains(&(command as i32))
+    if locks.contains(&(command as i32)) { size_of::<libc::flock>() } else { 0 }
 }
 
 /// The same of ioctl: those that say how large what they are given is (Linux, asm-generic/ioctl.h), and old ones that are common.
 pub(super) fn is_ioctl_of_memory(request: usize) -> bool {
     let old = [libc::TCGETS, libc::TCSETS, libc::TIOCGWINSZ, libc::TIOCSWINSZ, libc::FIONREAD, libc::FIONBIO];
-    let says_size = request >> 30 & 3 != 0 && request >> 16 & 0x3fff != 0;
+    // Of these the number says a size, and there is no argument (linux/fs.h, FIFREEZE and FITHAW).
+    let without = [0xc004_5877, 0xc004_5878];
+    let says_size =
+        request >> 30 & 3 != 0 && request >> 16 & 0x3fff != 0 && !without.contains(&(request as u32));
     says_size || old.contains(&(request as libc::Ioctl))
 }
 
@@ -94,6 +98,7 @@ stubs! {
     utimensat(1: Text, 2: Reads(2 * TIMESPEC));
     futimens(1: Reads(2 * TIMESPEC));
     utimes(0: Text, 1: Reads(2 * TIMEVAL));
+    lutimes(0: Text, 1: Reads(2 * TIMEVAL));
     stat(0: Text, 1: Fills(STAT));
     stat64(0: Text, 1: Fills(STAT));
     lstat(0: Text, 1: Fills(STAT));
@@ -125,6 +130,8 @@ stubs! {
     lsetxattr(0: Text, 1: Text, 2: ReadsEach(1, Size(3)));
     fsetxattr(1: Text, 2: ReadsEach(1, Size(3)));
     listxattr(0: Text, 1: Room(1, Size(2)));
+    llistxattr(0: Text, 1: Room(1, Size(2)));
+    flistxattr(1: Room(1, Size(2)));
     removexattr(0: Text, 1: Text);
     inotify_add_watch(1: Text);
     mount(0: Text, 1: Text, 2: Text);
@@ -137,6 +144,11 @@ stubs! {
     preadv64(1: FillsParts(Int(2)));
     pwritev(1: ReadsParts(Int(2)));
     pwritev64(1: ReadsParts(Int(2)));
+    preadv2(1: FillsParts(Int(2)));
+    preadv64v2(1: FillsParts(Int(2)));
+    pwritev2(1: ReadsParts(Int(2)));
+    pwritev64v2(1: ReadsParts(Int(2)));
+    vmsplice(1: ReadsParts(Size(2)));
     getdents64(1: Room(1, Size(2)));
     sendfile(2: Reads(8));
     sendfile64(2: Reads(8));
@@ -149,18 +161,18 @@ stubs! {
     pipe2(0: Fills(2 * INT));
     poll(0: ReadsEach(POLLFD, Size(1)));
     __poll_chk(0: ReadsEach(POLLFD, Size(1)));
-    select(1: Any, 2: Any, 3: Any, 4: Reads(TIMEVAL));
+    select(1: Bits(Int(0)), 2: Bits(Int(0)), 3: Bits(Int(0)), 4: Reads(TIMEVAL));
     epoll_ctl(3: OfEpollCtl);
     epoll_wait(1: Room(EPOLL_EVENT, Int(2)));
 
     // Sockets
     bind(1: ReadsEach(1, Int(2)));
     connect(1: ReadsEach(1, Int(2)));
-    accept(1: Any, 2: Reads(INT));
-    accept4(1: Any, 2: Reads(INT));
-    getsockname(1: Any, 2: Reads(INT));
-    getpeername(1: Any, 2: Reads(INT));
-    getsockopt(3: Any, 4: Reads(INT));
+    accept(1: RoomOf(2), 2: RoomBytes(1));
+    accept4(1: RoomOf(2), 2: RoomBytes(1));
+    getsockname(1: RoomOf(2), 2: Reads(INT));
+    getpeername(1: RoomOf(2), 2: Reads(INT));
+    getsockopt(3: RoomOf(4), 4: Reads(INT));
     setsockopt(3: ReadsEach(1, Int(4)));
     socketpair(3: Fills(2 * INT));
     sendmmsg(1: ReadsEach(64, Int(2)));
@@ -168,7 +180,7 @@ stubs! {
 
     // Time
     nanosleep(0: Reads(TIMESPEC), 1: Any);
-    clock_nanosleep(2: Reads(TIMESPEC), 3: Any);
+    clock_nanosleep(2: Reads(TIMESPEC), 3: OfSleep);
     clock_settime(1: Reads(TIMESPEC));
     getitimer(1: Fills(ITIMERVAL));
     setitimer(1: Reads(ITIMERVAL), 2: Fills(ITIMERVAL));
@@ -188,13 +200,23 @@ stubs! {
     uname(0: Fills(size_of::<libc::utsname>()));
     getrandom(0: FillsEach(1, Size(1)));
     getentropy(0: FillsEach(1, Size(1)));
-    getgroups(1: Any);
+    getgroups(1: Room(4, Int(0)));
     setgroups(1: ReadsEach(4, Size(0)));
     sched_setaffinity(2: ReadsEach(1, Size(1)));
     sched_getaffinity(2: Room(1, Size(1)));
     mq_send(1: ReadsEach(1, Size(2)));
     mq_receive(1: Room(1, Size(2)));
-    msgsnd(1: Any);
+    msgsnd(1: Message(2));
     msgrcv(1: Any);
     semop(1: ReadsEach(6, Size(2)));
+    semtimedop(1: ReadsEach(6, Size(2)), 3: Reads(TIMESPEC));
+    sigpending(0: Fills(8));
+    sigtimedwait(0: Reads(8), 1: Fills(size_of::<libc::siginfo_t>()), 2: Reads(TIMESPEC));
+    sigaltstack(0: Reads(size_of::<libc::stack_t>()), 1: Fills(size_of::<libc::stack_t>()));
+    signalfd(1: Reads(8));
+    eventfd_read(1: Fills(8));
+    sched_getparam(1: Fills(INT));
+    sched_setparam(1: Reads(INT));
+    sched_setscheduler(2: Reads(INT));
+    sethostname(0: ReadsEach(1, Size(1)));
 }

@@ -7,10 +7,11 @@
 mod functions;
 
 use crate::host::PROCESS;
+use crate::next::{is_of_libc, look_up};
 use crate::system_calls;
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use functions::{ARGUMENTS, FUNCTION_COUNT, NAMES};
 
 /// Which argument, from 0, says how many.
@@ -41,14 +42,24 @@ enum Kind {
     ReadsParts(Count),
     /// The same, of which the call fills as much as comes.
     FillsParts(Count),
+    /// A bit for each of as many as that argument says, in words of 64; read and filled.
+    Bits(Count),
+    /// Room for as many bytes as the number says that this argument leads to.
+    RoomOf(u8),
+    /// The number that such a room has, if there is one at that argument.
+    RoomBytes(u8),
     /// Something whose size depends on other arguments.
     Any,
-    /// The same, if fcntl's command says that it is an address at all.
+    /// What fcntl's command makes of it.
     OfFcntl,
-    /// The same of ioctl's request.
+    /// Something, if ioctl's request says that it is an address at all.
     OfIoctl,
     /// epoll_ctl's event, which it does not look at if it is to forget a file (epoll_ctl(2)).
     OfEpollCtl,
+    /// What is left of a sleep that was not one up to a time (clock_nanosleep(2)).
+    OfSleep,
+    /// A message for a queue, as long as that argument says behind its type (msgsnd(2)).
+    Message(u8),
 }
 
 /// Which argument of a function, from 0, is what.
@@ -69,18 +80,17 @@ const fn table_row(arguments: &[Argument]) -> [Option<Argument>; ARGUMENTS_MAX] 
 
 /// libc's functions, in the order of [`functions`].
 static NEXT: [AtomicPtr<c_void>; FUNCTION_COUNT] = [const { AtomicPtr::new(null_mut()) }; FUNCTION_COUNT];
+/// Whether the next function is libc's. A library may have one of its own under that name, with arguments of whatever kind.
+static IS_LIBC: [AtomicBool; FUNCTION_COUNT] = [const { AtomicBool::new(false) }; FUNCTION_COUNT];
 
 /// At the start: a look-up may allocate, and these functions may be called in signal handlers and in children.
 pub fn begin() {
-    for (next, name) in NEXT.iter().zip(NAMES.split_inclusive(|&byte| byte == 0)) {
+    for (nth, name) in NAMES.split_inclusive(|&byte| byte == 0).enumerate() {
+        let next = CStr::from_bytes_with_nul(name).map_or(null_mut(), look_up);
         // Relaxed: whoever calls these functions in other threads was started later.
-        next.store(look_up(name), Ordering::Relaxed);
+        NEXT[nth].store(next, Ordering::Relaxed);
+        IS_LIBC[nth].store(is_of_libc(next), Ordering::Relaxed);
     }
-}
-
-fn look_up(name: &[u8]) -> *mut c_void {
-    // SAFETY: a NUL-terminated name.
-    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr().cast()) }
 }
 
 /// What a stub goes on to.
@@ -90,7 +100,7 @@ fn next(nth: usize) -> *mut c_void {
     if next.is_null() {
         // Before the start.
         let name = NAMES.split_inclusive(|&byte| byte == 0).nth(nth);
-        next = name.map_or(null_mut(), look_up);
+        next = name.and_then(|name| CStr::from_bytes_with_nul(name).ok()).map_or(null_mut(), look_up);
     }
     if next.is_null() { absent as extern "C" fn() -> c_int as *mut c_void } else { next }
 }
@@ -104,7 +114,7 @@ struct Saved {
 
 /// Looks at the arguments of the function of that number; gives what to go on to.
 extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
-    if PROCESS.is_guarding() {
+    if PROCESS.is_guarding() && IS_LIBC[nth].load(Ordering::Relaxed) {
         for (argument, kind) in ARGUMENTS[nth].into_iter().flatten() {
             look_at(saved, argument.into(), kind);
         }
@@ -116,7 +126,8 @@ extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
 fn look_at(saved: &Saved, nth: usize, kind: Kind) {
     let argument = |nth: usize| saved.last_first[5 - nth];
     let count_of = |count: Count| match count {
-        Count::Int(nth) => argument(nth.into()) as u32 as usize,
+        // A negative one is refused before anything is read.
+        Count::Int(nth) => usize::try_from(argument(nth.into()) as c_int).unwrap_or(0),
         Count::Size(nth) => argument(nth.into()),
     };
     let address: *const u8 = core::ptr::with_exposed_provenance(argument(nth));
@@ -135,12 +146,28 @@ fn look_at(saved: &Saved, nth: usize, kind: Kind) {
         Kind::FillsEach(bytes, count) => _ = PROCESS.check_filled(address, bytes_of(bytes, count)),
         Kind::Room(bytes, count) => PROCESS.check_room(address, bytes_of(bytes, count)),
         Kind::ReadsParts(_) | Kind::FillsParts(_) => {}
-        Kind::OfFcntl if !functions::is_fcntl_of_memory(argument(1)) => {}
+        Kind::Bits(count) => _ = PROCESS.check_outgoing(address, count_of(count).div_ceil(64) * 8),
+        Kind::RoomOf(at) => PROCESS.check_room(address, number_at(argument(at.into()))),
+        Kind::RoomBytes(room) if argument(room.into()) == 0 => {}
+        Kind::RoomBytes(_) => _ = PROCESS.check_outgoing(address, size_of::<libc::socklen_t>()),
+        Kind::OfSleep if argument(1) as c_int & libc::TIMER_ABSTIME != 0 => {}
+        Kind::Message(bytes) => _ = PROCESS.check_outgoing(address, argument(bytes.into()).saturating_add(8)),
+        Kind::OfFcntl => _ = PROCESS.check_outgoing(address, functions::fcntl_bytes(argument(1))),
         Kind::OfIoctl if !functions::is_ioctl_of_memory(argument(1)) => {}
         Kind::OfEpollCtl if argument(1) as c_int == libc::EPOLL_CTL_DEL => {}
         Kind::OfEpollCtl => _ = PROCESS.check_outgoing(address, size_of::<libc::epoll_event>()),
-        Kind::Any | Kind::OfFcntl | Kind::OfIoctl => PROCESS.check_room(address, 1),
+        Kind::Any | Kind::OfIoctl | Kind::OfSleep => PROCESS.check_room(address, 1),
     }
+}
+
+/// The length that a call is told by address; 0 if it can't be read.
+fn number_at(address: usize) -> usize {
+    let place: *const libc::socklen_t = core::ptr::with_exposed_provenance(address);
+    if !place.is_aligned() || !hk_recorder::is_readable(address) {
+        return 0;
+    }
+    // SAFETY: found readable, and within a word.
+    unsafe { place.read() as usize }
 }
 
 /// In place of a function that this libc does not have.
@@ -169,10 +196,31 @@ extern "C" fn common() {
         // How many vector registers a variadic call uses (System V ABI, AMD64, 3.5.7).
         "push rax",
         ".cfi_adjust_cfa_offset 8",
-        "mov rdi, rsp",
+        // The function may be a library's own, with numbers as arguments.
+        "sub rsp, 128",
+        ".cfi_adjust_cfa_offset 128",
+        "movups [rsp], xmm0",
+        "movups [rsp + 16], xmm1",
+        "movups [rsp + 32], xmm2",
+        "movups [rsp + 48], xmm3",
+        "movups [rsp + 64], xmm4",
+        "movups [rsp + 80], xmm5",
+        "movups [rsp + 96], xmm6",
+        "movups [rsp + 112], xmm7",
+        "lea rdi, [rsp + 128]",
         "mov rsi, r11",
         "call {look}",
         "mov r11, rax",
+        "movups xmm0, [rsp]",
+        "movups xmm1, [rsp + 16]",
+        "movups xmm2, [rsp + 32]",
+        "movups xmm3, [rsp + 48]",
+        "movups xmm4, [rsp + 64]",
+        "movups xmm5, [rsp + 80]",
+        "movups xmm6, [rsp + 96]",
+        "movups xmm7, [rsp + 112]",
+        "add rsp, 128",
+        ".cfi_adjust_cfa_offset -128",
         "pop rax",
         ".cfi_adjust_cfa_offset -8",
         "pop r9",

@@ -250,6 +250,11 @@ pub(crate) fn own_range() -> Option<(u64, u64)> {
     Module::own().map(|own| (own.start, own.end))
 }
 
+/// Where the module lies that is mapped over `address`: its start and end.
+pub fn module_range(address: u64) -> Option<(u64, u64)> {
+    Module::find(address).map(|module| (module.start, module.end))
+}
+
 /// Whether a module (the program or a library) is mapped over `address`, as far as the loader tells.
 pub(crate) fn is_in_module(address: u64) -> bool {
     Module::by_loader(address).is_some()

@@ -1,0 +1,37 @@
+// Arguments that the system does not look at, which may be stale or of no bytes; and functions of a library's own under names of libc's.
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+double own_functions(void);
+
+static void *stale(size_t bytes) {
+    void *volatile block = malloc(bytes);
+    free(block);
+    return block;
+}
+
+int main(void) {
+    getgroups(0, malloc(0));
+    int queue = epoll_create1(0), pipes[2];
+    pipe(pipes);
+    struct epoll_event event = {.events = EPOLLIN};
+    epoll_ctl(queue, EPOLL_CTL_ADD, pipes[0], &event);
+    epoll_ctl(queue, EPOLL_CTL_DEL, pipes[0], stale(12));
+    select(0, stale(128), NULL, NULL, &(struct timeval){0, 0});
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &(struct timespec){0, 0}, stale(16));
+    int pair[2];
+    socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    socklen_t none = 0;
+    getsockname(pair[0], malloc(0), &none);
+    accept(pair[0], NULL, stale(4));
+    preadv(pipes[0], stale(16), -1, 0);
+    printf("%.1f\n", own_functions());
+    return 0;
+}
