@@ -122,8 +122,13 @@ fn innermost(stack: &[StackFrame], own: usize) -> impl Iterator<Item = &StackFra
     })
 }
 
-/// What of a frame is the same in every run: the line where there is one, else the place in the module.
+/// What of a frame is the same in every run: the line where there is one, else the place in the module. Of library code only which function it is:
+/// a copy meets a guard now in one of its instructions, now in another.
 fn essence(frame: &StackFrame) -> StackFrame {
+    if is_library(frame) && frame.module.is_some() {
+        let (function, module) = (frame.function.clone(), frame.module.clone());
+        return StackFrame { function, module, ..StackFrame::default() };
+    }
     let has_line = frame.function.is_some() && frame.line.is_some();
     let in_module = frame.module.is_some();
     StackFrame {
@@ -192,9 +197,43 @@ impl Hash {
     }
 }
 
+/// Blocks that were trapped on, so that what the same access left beside them is not told as another bug: a copy that goes on from the slack of a block
+/// to its guard is seen at the guard, and again when the block is freed.
+#[derive(Debug)]
+pub struct Trapped<T>(HashMap<(u32, u64, u64, String), T>);
+
+impl<T> Default for Trapped<T> {
+    fn default() -> Self {
+        Trapped(HashMap::new())
+    }
+}
+
+impl<T> Trapped<T> {
+    /// Which block of which process: by its allocation, as others have its place later.
+    fn key(finding: &Finding) -> Option<(u32, u64, u64, String)> {
+        let (block, life) = (finding.block.as_ref()?, finding.life.as_ref()?);
+        Some((finding.process.pid, block.start.0, life.allocated.time_ns, finding.kind.clone()))
+    }
+
+    /// What was noted of the access that left this damage, if this is damage.
+    pub fn access_of(&self, damage: &Finding) -> Option<&T> {
+        if damage.evidence != "canary" { None } else { self.0.get(&Self::key(damage)?) }
+    }
+
+    /// Notes an access, if it trapped.
+    pub fn note(&mut self, finding: &Finding, value: T) {
+        if finding.evidence == "trap"
+            && let Some(key) = Self::key(finding)
+        {
+            self.0.entry(key).or_insert(value);
+        }
+    }
+}
+
 /// Findings, each bug once.
 #[derive(Default)]
 pub(crate) struct Merged {
+    trapped: Trapped<usize>,
     pub(crate) list: Vec<Finding>,
     pids: Vec<HashSet<u32>>,
     bugs: Bugs<usize>,
@@ -223,8 +262,14 @@ impl Ids {
 
 impl Merged {
     pub(crate) fn add(&mut self, mut finding: Finding) {
+        if let Some(&at) = self.trapped.access_of(&finding) {
+            self.list[at].repeats += finding.repeats - 1;
+            return;
+        }
         let key = bug_key(&finding);
-        match self.bugs.get(&key).copied() {
+        let known = self.bugs.get(&key).copied();
+        self.trapped.note(&finding, known.unwrap_or(self.list.len()));
+        match known {
             None => {
                 self.bugs.insert(key, self.list.len());
                 self.pids.push(HashSet::from([finding.process.pid]));
@@ -293,6 +338,42 @@ mod tests {
             let only = &merged.list[0];
             assert!(only.life.is_some() && only.repeats == 2 && only.id == bare.id, "{only:?}");
         }
+    }
+
+    #[test]
+    fn what_an_access_left_beside_its_block_is_no_other_bug() {
+        let overrun = |evidence: &str, function: &str, allocated_ns: u64| {
+            let mut finding = double_free(function, Some(("new", "close")));
+            finding.kind = "overrun-write".into();
+            finding.evidence = evidence.into();
+            finding.block = Some(crate::model::Block { start: Address(0x1000), bytes: 29, offset: 32 });
+            let life = finding.life.as_mut().unwrap();
+            (life.freed, life.allocated.time_ns) = (None, allocated_ns);
+            finding
+        };
+        let mut merged = Merged::default();
+        merged.add(overrun("trap", "fill", 1));
+        merged.add(overrun("canary", "close", 1));
+        // Another block has the place by now.
+        merged.add(overrun("canary", "close", 2));
+        let told: Vec<(&str, u64)> = merged.list.iter().map(|f| (f.evidence.as_str(), f.repeats)).collect();
+        assert_eq!(told, [("trap", 1), ("canary", 1)]);
+    }
+
+    #[test]
+    fn a_copy_that_meets_guards_in_two_of_its_instructions_is_one_bug() {
+        let mut merged = Merged::default();
+        for offset in [0x10, 0x24] {
+            let mut finding = double_free("main", None);
+            let copy = StackFrame {
+                module: Some("/lib/libc.so.6".into()),
+                offset: Some(Address(offset)),
+                ..StackFrame::default()
+            };
+            finding.stack.insert(0, copy);
+            merged.add(finding);
+        }
+        assert_eq!(merged.list.len(), 1);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub use builds::build_ids;
 pub use finding::finding;
 pub use github::to_github;
 pub use html::to_html;
-pub use identity::{BugKey, Bugs, Ids, bug_key};
+pub use identity::{BugKey, Bugs, Ids, Trapped, bug_key};
 pub use json::{JSON_SCHEMA, from_json, to_json};
 pub use judge::{Judge, Judgement};
 pub use junit::to_junit;

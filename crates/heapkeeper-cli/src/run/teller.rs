@@ -3,7 +3,7 @@
 use super::session::is_told;
 use crate::lines::Sink;
 use crate::words::typed;
-use hk_report::{BugKey, Bugs, Finding, Ids, Judge, Report, View, bug_key, finding_text};
+use hk_report::{BugKey, Bugs, Finding, Ids, Judge, Report, Trapped, View, bug_key, finding_text};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub struct Teller {
     ids: Ids,
     /// The ids of all bugs that were seen.
     seen: Bugs<String>,
+    trapped: Trapped<()>,
     told: Bugs<()>,
     told_count: usize,
 }
@@ -36,6 +37,7 @@ impl Teller {
             recording: None,
             ids: Ids::default(),
             seen: Bugs::default(),
+            trapped: Trapped::default(),
             told: Bugs::default(),
             told_count: 0,
         }
@@ -48,6 +50,10 @@ impl Teller {
 
     /// Tells a finding that was just made. How often it will be seen says the summary.
     pub fn tell(&mut self, mut found: Finding) {
+        if self.trapped.access_of(&found).is_some() {
+            return;
+        }
+        self.trapped.note(&found, ());
         let key = bug_key(&found);
         if let Some(id) = self.seen.get(&key) {
             found.id = id.clone();
