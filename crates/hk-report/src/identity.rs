@@ -77,8 +77,11 @@ pub fn bug_key(finding: &Finding) -> BugKey {
     BugKey {
         kind: finding.kind.clone(),
         call: finding.call.clone(),
-        // Whether a free block's span is still there makes no difference.
-        place: finding.place.replace("retired-block", "free-block"),
+        // Whether a free block's span is still there makes no difference; nor, for an access, which byte of the block it met first.
+        place: match &finding.access {
+            Some(_) => String::new(),
+            None => finding.place.replace("retired-block", "free-block"),
+        },
         stack: innermost(&finding.stack, OWN_FRAMES).map(essence).collect(),
         allocated: innermost(allocated, EVENT_OWN_FRAMES).map(essence).collect(),
         freed: innermost(freed, EVENT_OWN_FRAMES).map(essence).collect(),
