@@ -43,8 +43,8 @@ fn what_happened(finding: &Finding) -> String {
             "canary" => overwritten(finding, access),
             _ => {
                 let (does, accessed) = (does_access(finding, access), accessed(finding));
-                // Two numbers that follow each other are read as one.
-                let follow = access.bytes.is_some() && accessed.starts_with(|c: char| c.is_ascii_digit());
+                // Two numbers that follow each other are read as one, and where the access was, as how much it was.
+                let follow = access.kind != "execute" && accessed.starts_with(|c: char| c.is_ascii_digit());
                 let between = if follow { "," } else { "" };
                 format!("{who} {does}{between} {accessed}")
             }
