@@ -4,7 +4,7 @@
 use crate::host::PROCESS;
 use crate::next::{Next, unless_foreign};
 use crate::signals::take_out;
-use crate::system_calls::{goes_out, room_for};
+use crate::system_calls::{goes_out, room_for, set_bytes};
 use heapkeeper::guarding::trap;
 use libc::{SIGSEGV, c_int, sigset_t};
 
@@ -186,7 +186,7 @@ extern "C" fn our_pselect(
         *const sigset_t,
     ) -> c_int;
     for set in [read, write, except] {
-        goes_out(set.cast(), (count.max(0) as usize).div_ceil(64) * 8);
+        goes_out(set.cast(), set_bytes(count.max(0) as usize));
     }
     // SAFETY: as above.
     let next: Select = unsafe { core::mem::transmute(NEXT_PSELECT.get()) };

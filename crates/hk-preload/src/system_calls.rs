@@ -272,6 +272,12 @@ extern "C" fn our_sendmsg(file: c_int, message: *const msghdr, flags: c_int) -> 
     vector_goes_out(parts, count, || unsafe { next(file, message, flags) })
 }
 
+/// Bytes of a set of files that select(2) looks at: up to the highest that the process has. Programs say how many it could have (getdtablesize(3)), and give
+/// an fd_set all the same.
+pub fn set_bytes(files: usize) -> usize {
+    files.min(libc::FD_SETSIZE).div_ceil(64) * 8
+}
+
 /// Looks at a text that is about to be read.
 pub fn text_goes_out(text: *const c_char) {
     if PROCESS.may_be_guarded(text.cast()) {

@@ -25,6 +25,7 @@ int main(void) {
     epoll_ctl(queue, EPOLL_CTL_ADD, pipes[0], &event);
     epoll_ctl(queue, EPOLL_CTL_DEL, pipes[0], stale(12));
     select(0, stale(128), NULL, NULL, &(struct timeval){0, 0});
+    select(getdtablesize(), calloc(1, sizeof(fd_set)), NULL, NULL, &(struct timeval){0, 0});
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &(struct timespec){0, 0}, stale(16));
     int pair[2];
     socketpair(AF_UNIX, SOCK_STREAM, 0, pair);

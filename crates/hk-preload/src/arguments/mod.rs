@@ -146,7 +146,7 @@ fn look_at(saved: &Saved, nth: usize, kind: Kind) {
         Kind::FillsEach(bytes, count) => _ = PROCESS.check_filled(address, bytes_of(bytes, count)),
         Kind::Room(bytes, count) => PROCESS.check_room(address, bytes_of(bytes, count)),
         Kind::ReadsParts(_) | Kind::FillsParts(_) => {}
-        Kind::Bits(count) => _ = PROCESS.check_outgoing(address, count_of(count).div_ceil(64) * 8),
+        Kind::Bits(count) => _ = PROCESS.check_outgoing(address, system_calls::set_bytes(count_of(count))),
         Kind::RoomOf(at) => PROCESS.check_room(address, number_at(argument(at.into()))),
         Kind::RoomBytes(room) if argument(room.into()) == 0 => {}
         Kind::RoomBytes(_) => _ = PROCESS.check_outgoing(address, size_of::<libc::socklen_t>()),
