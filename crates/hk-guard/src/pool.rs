@@ -7,7 +7,7 @@
 use crate::layout::{
     CHUNK_BYTES, DATA_PAGES, Kind, Layout, SIZE_COUNT, chunks_of_run, size_of_pages, slots_per_chunk,
 };
-use crate::slot::{DIRTY, OPENED, PROTECTED, Slot, SlotId};
+use crate::slot::{DIRTY, OPENED, OWNED, PROTECTED, Slot, SlotId};
 use crate::slot_stack::SlotStack;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -94,10 +94,12 @@ impl Pool {
 
     /// A slot with so many data pages; `rest_pages` of freed ones of its size are to rest.
     pub(crate) fn take(&self, area: &impl Area, pages: usize, rest_pages: usize) -> Option<Taken> {
-        match size_of_pages(pages) {
+        let taken = match size_of_pages(pages) {
             Some(size) => self.take_slot(area, size, rest_pages),
             None => self.take_run(area, pages, rest_pages),
-        }
+        }?;
+        area.slot(taken.id).set_mark(OWNED);
+        Some(taken)
     }
 
     /// The same of one page, from those that are ready; `open` opens the pages of as many as it is given. Slots whose surroundings were opened
@@ -125,6 +127,7 @@ impl Pool {
                 // The last one is served as it is, the others come again.
                 let last = count.checked_sub(1)?;
                 ids[..last].iter().rev().for_each(|&id| push_first(area, &self.lists[0], id));
+                area.slot(ids[last]).set_mark(OWNED);
                 return Some(Taken::new(ids[last], Kind::Slots(0)));
             }
             // The first that was taken is to be the first that is used.
@@ -135,6 +138,7 @@ impl Pool {
         }
         let last = self.ready_count.get().checked_sub(1)?;
         self.ready_count.set(last);
+        area.slot(SlotId(self.ready[last].get())).set_mark(OWNED);
         Some(Taken { is_open: true, ..Taken::new(SlotId(self.ready[last].get()), Kind::Slots(0)) })
     }
 
@@ -228,20 +232,30 @@ impl Pool {
             id = next;
         }
         while reversed != 0 {
-            let next = area.slot(SlotId(reversed)).next.load(Ordering::Relaxed);
+            let slot = area.slot(SlotId(reversed));
+            let next = slot.next.load(Ordering::Relaxed);
+            slot.take_mark(OWNED);
             push(area, list, SlotId(reversed));
             reversed = next;
         }
     }
 
-    /// Makes the lists anew: what they held may be half changed, as a fork left the lock behind. `is_free` tells which slots are free.
+    /// Makes the lists anew: what they held may be half changed, as a fork left the lock behind. `is_free` tells by its state whether a slot is free. One that
+    /// is somebody's all the same is in the hands of the thread that the fork interrupted, which goes on, or of one that is not there.
     pub(crate) fn rebuild(&self, area: &impl Area, is_free: impl Fn(&Slot) -> bool) {
+        for stack in &self.returned {
+            let mut id = stack.take_all();
+            while id != 0 {
+                let slot = area.slot(SlotId(id));
+                slot.take_mark(OWNED);
+                id = slot.next.load(Ordering::Relaxed);
+            }
+        }
         for list in self.lists.iter().chain([&self.runs]) {
             list.first.set(0);
             list.last.set(0);
             list.len.set(0);
         }
-        self.returned.iter().for_each(SlotStack::clear);
         self.cutting.iter().for_each(|cutting| cutting.set((0, 0)));
         // Their pages are open, and may have been written to.
         for ready in &self.ready[..self.ready_count.replace(0)] {
@@ -257,7 +271,7 @@ impl Pool {
                 Kind::Inside(_) => (0, &self.runs, 1),
             };
             for id in (0..slots).map(|index| area.id(chunk, index)) {
-                if is_free(area.slot(id)) {
+                if is_free(area.slot(id)) && !area.slot(id).has_mark(OWNED) {
                     push(area, list, id);
                 }
             }

@@ -109,6 +109,8 @@ pub(crate) const DENIED: u8 = 2;
 pub(crate) const PROTECTED: u8 = 4;
 /// Its pages may hold something.
 pub(crate) const DIRTY: u8 = 8;
+/// It is in no list of the pool: from when it was taken until it is listed again, whatever its state. Under the lock.
+pub(crate) const OWNED: u8 = 16;
 
 // All orders but those of the state and of a free's time are relaxed: the state's step publishes what was written before it.
 impl Slot {

@@ -44,10 +44,4 @@ impl SlotStack {
         // Acquire: see `push`.
         self.head.swap(0, Ordering::Acquire)
     }
-
-    /// Forgets what lies there.
-    #[cfg(not(hk_loom))]
-    pub(crate) fn clear(&self) {
-        self.head.store(0, Ordering::Relaxed);
-    }
 }
