@@ -34,9 +34,6 @@ static void fork_here(int signal) {
 static void *busy(void *seed) {
     uint64_t state = (uintptr_t)seed * 77 + 1;
     void *blocks[32] = {0};
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     for (;;) {
         uint64_t r = random_next(&state);
         free(blocks[r % 32]);
@@ -89,9 +86,14 @@ int main(int argc, char **argv) {
     raw = argc > 2 && strcmp(argv[2], "raw") == 0;
     struct sigaction action = {.sa_handler = fork_here, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &action, NULL);
+    // They are born with all signals blocked: a child of one would be busy for ever.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     pthread_t thread;
     for (long i = 0; i < 2; i++)
         REQUIRE(pthread_create(&thread, NULL, busy, (void *)(i + 1)) == 0, "thread");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (long round = 0; round < rounds; round++) {
         int spans = round % 2;
         allocates = raw && round % 4 >= 2; // In a child of a threaded libc's fork that is libc's own risk.
