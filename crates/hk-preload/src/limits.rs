@@ -6,7 +6,7 @@
 //! what it never used. A limit that another process sets (prlimit(1)) or a bare system call goes unseen.
 
 use crate::host::PROCESS;
-use crate::system_calls::goes_out;
+use crate::system_calls::{gets_filled, goes_out};
 use hk_format::NoteKind;
 use hk_os::Errno;
 use libc::{c_int, pid_t, rlimit64};
@@ -32,9 +32,7 @@ fn make_room(limit_bytes: u64) {
 
 fn limit(process: pid_t, resource: c_int, new: *const rlimit64, old: *mut rlimit64) -> c_int {
     goes_out(new.cast(), size_of::<rlimit64>());
-    if PROCESS.may_be_guarded(old.cast()) {
-        PROCESS.check_filled(old.cast(), size_of::<rlimit64>());
-    }
+    gets_filled(old.cast(), size_of::<rlimit64>());
     // SAFETY: getpid has no arguments; it is not cached, so right in a vfork child.
     let is_own = process == 0 || process == unsafe { libc::getpid() };
     if is_own && resource == libc::RLIMIT_AS as c_int {

@@ -7,7 +7,7 @@
 
 use crate::host::PROCESS;
 use crate::next::{Next, unless_foreign};
-use crate::system_calls::text_goes_out;
+use crate::system_calls::{gets_filled, text_goes_out};
 use libc::{c_int, c_ulong};
 
 type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
@@ -32,7 +32,7 @@ extern "C" fn our_prctl(
     let name = core::ptr::with_exposed_provenance(second as usize);
     match option {
         libc::PR_SET_NAME => text_goes_out(name),
-        libc::PR_GET_NAME if PROCESS.may_be_guarded(name.cast()) => _ = PROCESS.check_filled(name.cast(), 16),
+        libc::PR_GET_NAME => gets_filled(name.cast(), 16),
         _ => {}
     }
     let is_sandbox = option == libc::PR_SET_NO_NEW_PRIVS || option == libc::PR_SET_SECCOMP;

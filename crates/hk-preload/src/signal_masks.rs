@@ -1,10 +1,9 @@
 //! SIGSEGV is never blocked while blocks are guarded, as the kernel would end the process at a trap: it is taken out of the sets that the
 //! program blocks, for good or while it waits. Sets of bare system calls go unseen.
 
-use crate::host::PROCESS;
 use crate::next::{Next, unless_foreign};
 use crate::signals::take_out;
-use crate::system_calls::{goes_out, room_for, set_bytes};
+use crate::system_calls::{gets_filled, goes_out, room_for, set_bytes};
 use heapkeeper::guarding::trap;
 use libc::{SIGSEGV, c_int, sigset_t};
 
@@ -52,9 +51,7 @@ pub fn look_up() {
 
 type Mask = unsafe extern "C" fn(c_int, *const sigset_t, *mut sigset_t) -> c_int;
 fn set_mask(next: &Next, how: c_int, set: *const sigset_t, old: *mut sigset_t) -> c_int {
-    if PROCESS.may_be_guarded(old.cast()) {
-        PROCESS.check_filled(old.cast(), SET_BYTES);
-    }
+    gets_filled(old.cast(), SET_BYTES);
     // SAFETY: the address of libc's function of that name, which has this type.
     let next: Mask = unsafe { core::mem::transmute(next.get()) };
     // SAFETY: null, or the caller's set.

@@ -285,6 +285,13 @@ pub fn text_goes_out(text: *const c_char) {
     }
 }
 
+/// Looks at what the call fills as a whole.
+pub fn gets_filled(buffer: *const c_void, bytes: size_t) {
+    if PROCESS.may_be_guarded(buffer.cast()) {
+        PROCESS.check_filled(buffer.cast(), bytes);
+    }
+}
+
 /// Looks at what of a buffer is there before the call fills as much as comes.
 pub fn room_for(buffer: *const c_void, bytes: size_t) {
     if PROCESS.may_be_guarded(buffer.cast()) {
