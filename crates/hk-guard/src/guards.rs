@@ -282,7 +282,12 @@ impl<O: GuardOs> Guards<O> {
             return false;
         }
         if ids.iter().any(|&id| Area::slot(self, id).has_mark(DENIED)) {
-            return self.permit_ahead(ids);
+            let permitted = self.permit_ahead(ids);
+            if !permitted {
+                // Some may be open, and written to until they are used.
+                ids.iter().for_each(|&id| Area::slot(self, id).set_mark(DIRTY));
+            }
+            return permitted;
         }
         let mut places = [NonNull::dangling(); READY_MAX];
         for (place, &id) in places.iter_mut().zip(ids) {

@@ -17,12 +17,12 @@ pub struct Next {
 pub const IS_FOREIGN: usize = core::mem::offset_of!(Next, is_foreign);
 const _: () = assert!(core::mem::offset_of!(Next, address) == 0);
 
-/// Where libc lies, and its library of threads, which was one of its own before glibc 2.34. Nowhere before the start.
-static LIBC: [(AtomicU64, AtomicU64); 2] = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; 2];
+/// Where libc lies, and its libraries of threads and of queues, which were such before glibc 2.34. Nowhere before the start.
+static LIBC: [(AtomicU64, AtomicU64); 3] = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; 3];
 
 /// At the start.
 pub fn begin() {
-    for (place, name) in LIBC.iter().zip([c"gnu_get_libc_version", c"pthread_create"]) {
+    for (place, name) in LIBC.iter().zip([c"gnu_get_libc_version", c"pthread_create", c"mq_send"]) {
         let (start, end) = hk_recorder::module_range(look_up(name).addr() as u64).unwrap_or_default();
         // Relaxed everywhere here: what other threads read was written before they were started.
         place.0.store(start, Ordering::Relaxed);
@@ -56,7 +56,8 @@ impl Next {
         let address = look_up(self.name);
         self.address.store(address, Ordering::Relaxed);
         let is_started = LIBC[0].1.load(Ordering::Relaxed) != 0;
-        self.is_foreign.store(is_started && !address.is_null() && !is_of_libc(address), Ordering::Relaxed);
+        // Release: who sees it has the address.
+        self.is_foreign.store(is_started && !address.is_null() && !is_of_libc(address), Ordering::Release);
     }
 
     /// Its address; null if there is none.

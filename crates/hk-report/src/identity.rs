@@ -52,15 +52,19 @@ impl<T> Default for Bugs<T> {
 
 impl<T> Bugs<T> {
     /// What there is of the bug with this key, or of one that is the same as far as either is known.
-    pub fn get(&self, key: &BugKey) -> Option<&T> {
-        let or_alike = || {
-            let bare = key.without_life();
-            match *key == bare {
-                true => self.by_key.get(self.with_life.get(&bare)?),
-                false => self.by_key.get(&bare),
-            }
-        };
-        self.by_key.get(key).or_else(or_alike)
+    pub fn get(&mut self, key: &BugKey) -> Option<&T> {
+        let bare = key.without_life();
+        if *key == bare {
+            return self.by_key.get(key).or_else(|| self.by_key.get(self.with_life.get(&bare)?));
+        }
+        // From here on its life is known, and tells it from others.
+        if !self.by_key.contains_key(key)
+            && let Some(value) = self.by_key.remove(&bare)
+        {
+            self.with_life.insert(bare, key.clone());
+            self.by_key.insert(key.clone(), value);
+        }
+        self.by_key.get(key)
     }
 
     /// One more bug.
@@ -266,7 +270,8 @@ impl Ids {
 impl Merged {
     pub(crate) fn add(&mut self, mut finding: Finding) {
         if let Some(&at) = self.trapped.access_of(&finding) {
-            self.list[at].repeats += finding.repeats - 1;
+            self.list[at].repeats += finding.repeats.saturating_sub(1);
+            self.list[at].aborted |= finding.aborted;
             return;
         }
         let key = bug_key(&finding);
@@ -393,5 +398,16 @@ mod tests {
         let told: Vec<(&str, u64)> =
             merged.list.iter().map(|f| (f.life.as_ref().map_or("", |_| "told"), f.repeats)).collect();
         assert_eq!(told, [("told", 2), ("told", 1), ("", 1)]);
+    }
+
+    #[test]
+    fn which_was_seen_first_makes_no_difference() {
+        let of = |life| double_free("main", life);
+        let three = [of(None), of(Some(("new", "close"))), of(Some(("new", "evict")))];
+        for order in [[0, 1, 2], [1, 0, 2], [1, 2, 0]] {
+            let mut merged = Merged::default();
+            order.iter().for_each(|&nth: &usize| merged.add(three[nth].clone()));
+            assert_eq!(merged.list.len(), 2, "{order:?}");
+        }
     }
 }

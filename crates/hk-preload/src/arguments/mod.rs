@@ -196,7 +196,7 @@ extern "C" fn common() {
         // How many vector registers a variadic call uses (System V ABI, AMD64, 3.5.7).
         "push rax",
         ".cfi_adjust_cfa_offset 8",
-        // The function may be a library's own, with numbers as arguments.
+        // The function may be a library's own, with numbers as arguments; vectors of more than 16 bytes are not kept.
         "sub rsp, 128",
         ".cfi_adjust_cfa_offset 128",
         "movups [rsp], xmm0",
