@@ -320,6 +320,41 @@ int main(void) {
 }
 "#;
 
+/// A program in a sandbox makes no call that plain malloc would not make, and is served; what it may not do is left out.
+#[test]
+fn programs_in_sandboxes_of_their_own_go_on() {
+    let case = Case::new(include_str!("guards/sandboxed.c"));
+    let verbs: [&[&str]; 4] =
+        [&["run"], &["run", "--guard", "1/3"], &["check"], &["check", "--guard-batch", "64"]];
+    let sandboxes = [
+        ["kill", "prctl", "nothing"],
+        ["kill", "syscall", "advise"],
+        ["kill", "syscall", "protect"],
+        ["refuse", "syscall", "nothing"],
+        ["refuse", "prctl", "advise"],
+        ["refuse", "prctl", "protect"],
+        ["kill", "prctl", "strict"],
+        ["kill", "syscall", "strict"],
+    ];
+    for sandbox in sandboxes {
+        for verb in verbs {
+            let is_check = verb[0] == "check";
+            let output = case.run(verb, &sandbox);
+            let said = format!("{verb:?} {sandbox:?}: {}", text(&output.stderr));
+            assert_eq!(text(&output.stdout), "well\n", "{said}");
+            // What a check could not guard it says.
+            let expected: &[i32] = if is_check { &[0, 98] } else { &[0] };
+            assert!(expected.contains(&output.status.code().unwrap_or(-1)), "{said}");
+            assert!(case.kinds().is_empty(), "{said}");
+            let with_bug: Vec<&str> = sandbox.iter().copied().chain(["bug"]).collect();
+            let output = case.run(verb, &with_bug);
+            let said = format!("{verb:?} {with_bug:?}: {}", text(&output.stderr));
+            assert_eq!(text(&output.stdout), "well\n", "{said}");
+            assert_eq!(case.kinds(), ["double-free"], "{said}");
+        }
+    }
+}
+
 #[test]
 fn a_first_finding_of_a_sample_has_its_whole_site_guarded() {
     let case = Case::new(AGAIN);

@@ -73,7 +73,7 @@ impl<H: Host> ProcessHeap<H> {
     fn report(&self, call: Call, address: usize, misuse: Misuse, registers: &Registers) {
         self.heap.notice_fork();
         let place = match misuse.at {
-            At::Foreign if hk_os::may_open_files() => Some(describe_place(address as u64)),
+            At::Foreign if hk_os::may(hk_os::Optional::OpenFile) => Some(describe_place(address as u64)),
             _ => None,
         };
         let abort = self.abort_on_finding.load(Ordering::Relaxed);

@@ -620,7 +620,7 @@ impl<O: GuardOs> Guards<O> {
     /// Makes a range accessible again that was denied, with what it holds.
     pub(crate) fn permit(&self, range: Data) -> bool {
         // SAFETY: pages of the area, committed when their chunk was made.
-        unsafe { self.os.commit(self.place_at(range.start), range.end - range.start) }
+        unsafe { self.os.permit(self.place_at(range.start), range.end - range.start) }
     }
 
     /// Makes a range inaccessible, and keeps what it holds.

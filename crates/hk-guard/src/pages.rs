@@ -101,7 +101,7 @@ impl Pages {
             return true;
         }
         // SAFETY: the caller's word.
-        if self.is_by_protection() && !unsafe { os.commit(start, bytes) } {
+        if self.is_by_protection() && !unsafe { os.permit(start, bytes) } {
             return false;
         }
         // SAFETY: as above.

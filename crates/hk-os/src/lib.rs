@@ -3,7 +3,7 @@
 //! [`Os`] is the whole porting surface of the heap: a dozen calls. [`Linux`] makes them for real;
 //! [`Fake`] (feature `fake`) plays them on ordinary memory, so that the heap runs under Miri, in fuzzing, and
 //! a thousand times per process in tests. Nothing here allocates from the heap that is served.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![allow(unsafe_code, reason = "this crate is where system calls are made")]
 
 #[cfg(feature = "fake")]
@@ -16,8 +16,8 @@ mod linux;
 #[cfg(feature = "fake")]
 pub use fake::Fake;
 pub use linux::{
-    Errno, Linux, data_bytes_max, mapped_bytes, may_open_files, monotonic_ns, now_ns, open_no_files,
-    program_bias, resident_bytes, single_thread_flag,
+    Errno, Instruction, Linux, Optional, data_bytes_max, expect_sandbox, mapped_bytes, may, monotonic_ns,
+    note_filter, note_process_id, note_strict, now_ns, program_bias, resident_bytes, single_thread_flag,
 };
 
 use core::ptr::NonNull;
@@ -56,7 +56,7 @@ pub unsafe trait Os: Sync {
     /// refuses (limits, overcommit).
     ///
     /// # Safety
-    /// The range lies inside a reservation of this `Os`.
+    /// The range lies inside a reservation of this `Os`; if parts were committed before, nobody needs what they held.
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool;
 
     /// Gives the memory behind committed pages back; they stay accessible.
@@ -138,7 +138,13 @@ pub unsafe trait GuardOs: Os {
     /// The pages are committed.
     unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool;
 
-    /// Makes committed pages inaccessible until they are committed again; they keep their contents. Splits their mapping. False if the
+    /// Makes pages accessible again that [`GuardOs::deny`] closed, with what they held. False if the system refuses.
+    ///
+    /// # Safety
+    /// The range was committed.
+    unsafe fn permit(&self, start: NonNull<u8>, bytes: usize) -> bool;
+
+    /// Makes committed pages inaccessible until they are permitted or committed again; they keep their contents. Splits their mapping. False if the
     /// system refuses.
     ///
     /// # Safety

@@ -1,17 +1,21 @@
 //! Sandboxes that the program puts itself into.
 //!
-//! A filter of system calls (seccomp(2)) may end the process for opening a file, which a plain malloc never does. Who sets one says first
-//! that it wants no new privileges, through libc: from then on no file is opened, and what would be read there is missing from the
-//! report (resident bytes at exit, which mapping a bad address lies in). Who sets one by bare system calls, or as root, goes unseen;
-//! and a free of an address that is not of the heap still reads which mapping that is, to find its owner, and an exec what it is to start.
+//! A filter of system calls (seccomp(2)) may end the process for what a plain malloc never does. Who sets one through libc, by prctl or
+//! by syscall as libseccomp does, is seen, and the filter is asked what it forbids ([`hk_os::note_filter`]): that is left out from then on.
+//! Who means to set one says first that it wants no new privileges: as the filter itself may go unseen, no file is opened from
+//! then on, and what would be read there is missing from the report (resident bytes at exit, which mapping a bad address lies in).
+//! Who sets one by bare system calls as root goes unseen; and a free of an address that is not of the heap still reads which
+//! mapping that is, to find its owner, and an exec what it is to start.
 
 use crate::host::PROCESS;
-use crate::next::{Next, unless_foreign};
+use crate::next::{IS_FOREIGN, Next, unless_foreign};
 use crate::system_calls::{gets_filled, text_goes_out};
-use libc::{c_int, c_ulong};
+use core::arch::naked_asm;
+use libc::{c_int, c_long, c_ulong};
 
 type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
 static NEXT_PRCTL: Next = Next::new(c"prctl");
+static NEXT_SYSCALL: Next = Next::new(c"syscall");
 
 unless_foreign! {
     prctl => our_prctl, NEXT_PRCTL;
@@ -20,6 +24,7 @@ unless_foreign! {
 /// At the start.
 pub fn begin() {
     NEXT_PRCTL.look_up();
+    NEXT_SYSCALL.look_up();
 }
 
 extern "C" fn our_prctl(
@@ -33,19 +38,138 @@ extern "C" fn our_prctl(
     match option {
         libc::PR_SET_NAME => text_goes_out(name),
         libc::PR_GET_NAME => gets_filled(name.cast(), 16),
+        libc::PR_SET_NO_NEW_PRIVS => expect(),
+        libc::PR_SET_SECCOMP => {
+            expect();
+            let how =
+                if second == c_ulong::from(libc::SECCOMP_MODE_STRICT) { How::Strict } else { How::Filter };
+            let call = [libc::SYS_prctl as c_ulong, option as c_ulong, second, third, fourth, fifth];
+            return enter(how, third, call) as c_int;
+        }
         _ => {}
-    }
-    let is_sandbox = option == libc::PR_SET_NO_NEW_PRIVS || option == libc::PR_SET_SECCOMP;
-    let heap = PROCESS.heap();
-    if is_sandbox {
-        heap.notice_fork();
-    }
-    // What a vfork child does to itself is not its parent's.
-    if is_sandbox && heap.is_own() {
-        hk_os::open_no_files();
     }
     // SAFETY: the address of libc's function of that name, which takes as many.
     let next: Prctl = unsafe { core::mem::transmute(NEXT_PRCTL.get()) };
     // SAFETY: the caller's arguments.
     unsafe { next(option, second, third, fourth, fifth) }
+}
+
+/// syscall(2): all calls are made at once, but the one that enters a sandbox.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn syscall() {
+    naked_asm!(
+        ".cfi_startproc",
+        "cmp byte ptr [rip + {next} + {is_foreign}], 0",
+        "jne 2f",
+        "cmp rdi, {seccomp}",
+        "je {ours}",
+        "jmp {make}",
+        "2:",
+        "jmp qword ptr [rip + {next}]",
+        ".cfi_endproc",
+        next = sym NEXT_SYSCALL,
+        is_foreign = const IS_FOREIGN,
+        seccomp = const libc::SYS_seccomp,
+        ours = sym our_seccomp,
+        make = sym make,
+    )
+}
+
+/// Makes a call as glibc's syscall does (sysdeps/unix/sysv/linux/x86_64/syscall.S).
+#[unsafe(naked)]
+unsafe extern "C" fn make(
+    number: c_ulong,
+    first: c_ulong,
+    second: c_ulong,
+    third: c_ulong,
+    fourth: c_ulong,
+    fifth: c_ulong,
+    sixth: c_ulong,
+) -> c_long {
+    naked_asm!(
+        ".cfi_startproc",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov r10, r8",
+        "mov r8, r9",
+        "mov r9, qword ptr [rsp + 8]",
+        "syscall",
+        "cmp rax, -4095",
+        "jae 2f",
+        "ret",
+        "2:",
+        "mov rdi, rax",
+        "jmp {failed}",
+        ".cfi_endproc",
+        failed = sym failed,
+    )
+}
+
+extern "C" fn failed(result: c_long) -> c_long {
+    hk_os::Errno::set(-result as c_int);
+    -1
+}
+
+extern "C" fn our_seccomp(number: c_long, operation: c_ulong, flags: c_ulong, filter: c_ulong) -> c_long {
+    let call = [number as c_ulong, operation, flags, filter, 0, 0];
+    match operation as u32 {
+        libc::SECCOMP_SET_MODE_STRICT => enter(How::Strict, 0, call),
+        libc::SECCOMP_SET_MODE_FILTER => enter(How::Filter, filter, call),
+        // SAFETY: the caller's call and arguments.
+        _ => unsafe { make(number as c_ulong, operation, flags, filter, 0, 0, 0) },
+    }
+}
+
+/// What a process may do in its sandbox.
+enum How {
+    /// Read, write and exit.
+    Strict,
+    /// What its filter says.
+    Filter,
+}
+
+/// Enters a sandbox by `call`, whose filter lies at `filter`.
+fn enter(how: How, filter: c_ulong, call: [c_ulong; 6]) -> c_long {
+    // Before it, as it may be forbidden to find out afterwards.
+    let is_own = is_own();
+    if is_own {
+        hk_os::note_process_id();
+    }
+    let [number, first, second, third, fourth, fifth] = call;
+    // SAFETY: the caller's call and arguments.
+    let result = unsafe { make(number, first, second, third, fourth, fifth, 0) };
+    if result >= 0 && is_own {
+        match how {
+            How::Strict => hk_os::note_strict(),
+            How::Filter => note_filter(filter),
+        }
+    }
+    result
+}
+
+/// Asks a filter that the kernel has taken.
+fn note_filter(place: c_ulong) {
+    let filter: *const libc::sock_fprog = core::ptr::with_exposed_provenance(place as usize);
+    // SAFETY: the kernel has read it, and the instructions that it names.
+    let libc::sock_fprog { filter: instructions, len: count } = unsafe { filter.read() };
+    // SAFETY: as above; of the same layout.
+    let instructions = unsafe { core::slice::from_raw_parts(instructions.cast(), usize::from(count)) };
+    hk_os::note_filter(instructions);
+}
+
+/// A sandbox is to come.
+fn expect() {
+    if is_own() {
+        hk_os::expect_sandbox();
+    }
+}
+
+/// What a vfork child does to itself is not its parent's.
+fn is_own() -> bool {
+    let heap = PROCESS.heap();
+    heap.notice_fork();
+    heap.is_own()
 }

@@ -47,5 +47,5 @@ pub use recording::{ExecToken, Recording};
 pub use registers::{Innermost, Registers};
 pub use stack_area::{ModuleArea, StackArea};
 pub use stacks::{StackId, StackModule, Stacks};
-pub use sys::{Errno, is_readable, now_ns, thread_name, tid};
+pub use sys::{Errno, is_readable, thread_name, tid};
 pub use unwind::{ModuleList, STACK_FRAMES_MAX, module_range};

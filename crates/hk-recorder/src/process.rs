@@ -56,7 +56,7 @@ impl Recording {
         put(offset_of!(ProcessRecord, ppid), sys::parent_pid());
         put(offset_of!(ProcessRecord, mode), mode);
         put(offset_of!(ProcessRecord, origin), origin as u32);
-        self.put_u64(at + offset_of!(ProcessRecord, start_ns), sys::now_ns());
+        self.put_u64(at + offset_of!(ProcessRecord, start_ns), hk_os::now_ns());
         if origin == ProcessOrigin::Fork && before != NO_PROCESS {
             self.inherit(entry_offset(before), at);
         } else {
@@ -112,7 +112,7 @@ impl Recording {
 
     /// Wall clock for [`Recording::set_process_state`], nanoseconds since 1970.
     pub fn now_ns() -> u64 {
-        sys::now_ns()
+        hk_os::now_ns()
     }
 
     /// Counts a finding, for the process and for the run.

@@ -177,7 +177,7 @@ impl Recording {
         self.put_u32(at + offset_of!(RecordHeader, kind), kind as u32);
         self.put_u32(at + offset_of!(RecordHeader, process), self.process.load(Ordering::Acquire));
         self.put_u32(at + offset_of!(RecordHeader, tid), sys::tid());
-        self.put_u64(at + offset_of!(RecordHeader, time_ns), sys::now_ns());
+        self.put_u64(at + offset_of!(RecordHeader, time_ns), hk_os::now_ns());
         // The magic tells a reader that the length is there.
         if let Some(magic) = self.mapping.u32(at + offset_of!(RecordHeader, magic)) {
             magic.store(RECORD_MAGIC, Ordering::Release);
@@ -224,8 +224,8 @@ impl Default for Recording {
 }
 
 /// Has the kernel back `len` bytes at `offset` of the mapping at `base`. A full disk then is an error here,
-/// where touching a page would be SIGBUS. Kernels before 5.14 do not know the call (EINVAL): there we go on
-/// and take the risk.
+/// where touching a page would be SIGBUS. Kernels before 5.14 do not know the call (EINVAL), and sandboxes may forbid it:
+/// there we go on and take the risk.
 pub(crate) fn make_room(base: usize, offset: usize, len: usize) -> bool {
     let start = offset / PAGE_BYTES * PAGE_BYTES;
     let end = (offset + len).next_multiple_of(PAGE_BYTES);

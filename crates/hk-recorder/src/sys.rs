@@ -7,6 +7,7 @@
 
 use core::arch::asm;
 use core::ffi::CStr;
+use hk_os::{Optional, may};
 
 /// An error number of the system, as in `errno.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,9 @@ pub(crate) fn map_private(len: usize) -> SysResult {
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
     // SAFETY: a new mapping where nothing is mapped yet touches no memory that anyone knows.
     let start = unsafe { call(libc::SYS_mmap, [0, len, protection, flags, usize::MAX, 0]) }?;
+    if !may(Optional::Advise) {
+        return Ok(start);
+    }
     // SAFETY: this advice changes no contents.
     let _ = unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_NOHUGEPAGE as usize, 0, 0, 0]) };
     Ok(start)
@@ -108,8 +112,12 @@ pub(crate) unsafe fn unmap(start: usize, len: usize) {
     let _ = unsafe { call(libc::SYS_munmap, [start, len, 0, 0, 0, 0]) };
 }
 
-/// Makes the kernel back `len` bytes at page `start` for writing, or say that it cannot.
+/// Makes the kernel back `len` bytes at page `start` for writing, or say that it cannot. Where a sandbox forbids the call it is as if the kernel
+/// did not know it.
 pub(crate) fn populate_write(start: usize, len: usize) -> Result<(), Errno> {
+    if !may(Optional::Advise) {
+        return Err(Errno(libc::EINVAL));
+    }
     loop {
         // SAFETY: populating changes no contents.
         match unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_POPULATE_WRITE as usize, 0, 0, 0]) } {
@@ -121,6 +129,9 @@ pub(crate) fn populate_write(start: usize, len: usize) -> Result<(), Errno> {
 
 /// Keeps a range out of core dumps; the recording is a file already.
 pub(crate) fn exclude_from_core_dumps(start: usize, len: usize) {
+    if !may(Optional::Advise) {
+        return;
+    }
     // SAFETY: this advice changes no contents.
     let _ = unsafe { call(libc::SYS_madvise, [start, len, libc::MADV_DONTDUMP as usize, 0, 0, 0]) };
 }
@@ -128,9 +139,12 @@ pub(crate) fn exclude_from_core_dumps(start: usize, len: usize) {
 /// Whether the eight bytes at `address` can be read.
 ///
 /// The kernel copies the new signal mask from `address` before it looks at `how`, which is invalid here: so
-/// nothing changes, and the error tells whether the bytes could be read. This call is allowed in every
-/// sandbox (`process_vm_readv` is not).
+/// nothing changes, and the error tells whether the bytes could be read. This call is allowed in nearly every
+/// sandbox (`process_vm_readv` is not); false where it is not.
 pub fn is_readable(address: usize) -> bool {
+    if !may(Optional::SignalMask) {
+        return false;
+    }
     const NO_SUCH_HOW: usize = usize::MAX;
     // SAFETY: the kernel only reads, fails in any case, and reports an unreadable address as EFAULT.
     let result = unsafe { call(libc::SYS_rt_sigprocmask, [NO_SUCH_HOW, address, 0, 8, 0, 0]) };
@@ -145,25 +159,23 @@ pub(crate) fn read_link(path: &CStr, buffer: &mut [u8]) -> SysResult {
     unsafe { call(libc::SYS_readlinkat, args) }
 }
 
-/// The calling thread's name (comm), zero-filled.
+/// The calling thread's name (comm), zero-filled; zeros where a sandbox forbids to ask for it.
 pub fn thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];
+    if !may(Optional::ThreadName) {
+        return name;
+    }
     let args = [libc::PR_GET_NAME as usize, name.as_mut_ptr() as usize, 0, 0, 0, 0];
     // SAFETY: PR_GET_NAME writes 16 bytes at most.
     let _ = unsafe { call(libc::SYS_prctl, args) };
     name
 }
 
-/// Wall clock, nanoseconds since 1970. By libc, for which it mostly is no system call (vdso(7)): a sandbox may forbid that.
-pub fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a place for a timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
-    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
-}
-
 /// Writes once to standard error; what does not fit there is lost.
 pub(crate) fn write_stderr(bytes: &[u8]) {
+    if !may(Optional::Write) {
+        return;
+    }
     // SAFETY: the kernel only reads the bytes.
     let _ = unsafe { call(libc::SYS_write, [2, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
 }
@@ -178,8 +190,11 @@ pub(crate) fn parent_pid() -> u32 {
     no_arguments(libc::SYS_getppid)
 }
 
-/// Thread id.
+/// Thread id; 0 where a sandbox forbids to ask for it.
 pub fn tid() -> u32 {
+    if !may(Optional::ThreadId) {
+        return 0;
+    }
     no_arguments(libc::SYS_gettid)
 }
 

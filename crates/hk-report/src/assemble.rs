@@ -279,7 +279,7 @@ fn note_text(record: &NoteRecord) -> (String, String) {
         Some(NoteKind::GuardsByProtection) => (
             "guards-by-protection",
             format!(
-                "guards are put up by mprotect, as this kernel has no guard pages (Linux 6.13) or memory is locked: at most {} blocks are guarded at a time",
+                "guards are put up by mprotect, as this kernel has no guard pages (Linux 6.13), memory is locked, or a sandbox forbids them: at most {} blocks are guarded at a time",
                 record.value
             ),
         ),

@@ -26,7 +26,7 @@ pub fn reason(report: &Report, all_guarded: bool) -> Option<String> {
     match note("guards-thinned") {
         Some(note) if all_guarded => Some(clean(&note.message)),
         _ if all_guarded && unguarded > 0 => Some(format!(
-            "{} went unguarded, as there was no memory left for their guards",
+            "{} went unguarded, as there was no memory left for their guards or a sandbox forbids them",
             count(unguarded, "block")
         )),
         _ => None,

@@ -129,7 +129,7 @@ pub(super) fn install<H: Host>() {
     }
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_fault::<H>;
     OURS.store(handler as usize, Ordering::Relaxed);
-    take_over(kernel_action(None));
+    take_over(kernel_action(None).unwrap_or_default());
     unblock();
     set_reads_recover(true);
 }
@@ -169,14 +169,18 @@ fn set_kernel_action(flags: u64) {
     kernel_action(Some(action));
 }
 
-/// rt_sigaction(2), past libc's function, which may be the program's or our own; gives what was there.
-fn kernel_action(new: Option<KernelAction>) -> KernelAction {
+/// rt_sigaction(2), past libc's function, which may be the program's or our own; gives what was there. None where a sandbox forbids it.
+fn kernel_action(new: Option<KernelAction>) -> Option<KernelAction> {
+    if !hk_os::may(hk_os::Optional::SignalAction) {
+        return None;
+    }
     let _errno = hk_os::Errno::keep();
     let new: *const KernelAction = new.as_ref().map_or(core::ptr::null(), |action| action);
     let mut old = KernelAction::default();
     // SAFETY: null or a valid action, and a place for the old one; sizes as the kernel has them.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, SIGSEGV, new, &raw mut old, SIGNAL_SET_BYTES) };
-    old
+    let failed =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, SIGSEGV, new, &raw mut old, SIGNAL_SET_BYTES) };
+    (failed == 0).then_some(old)
 }
 
 extern "C" fn on_fault<H: Host>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -245,7 +249,7 @@ impl<H: Host> ProcessHeap<H> {
     /// Looks now and then whether the handler is still ours. Where nobody sees the program install one (Rust's std does so after its first
     /// allocations), it becomes the one that faults are passed on to.
     pub(crate) fn check_trap(&self) {
-        let present = kernel_action(None);
+        let Some(present) = kernel_action(None) else { return };
         if present.handler == OURS.load(Ordering::Relaxed) {
             return;
         }

@@ -3,12 +3,15 @@
 
 mod huge;
 mod memory;
+mod sandbox;
 mod tls;
+
+pub use sandbox::{Instruction, Optional, expect_sandbox, may, note_filter, note_strict};
 
 use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
 const SLICE_BYTES: usize = 64 << 10;
 /// Of most machines; the kernel rounds up.
@@ -27,6 +30,11 @@ const MADV_GUARD_REMOVE: i32 = 103;
 const PIDFD_SELF: libc::c_long = -10_001;
 /// Ranges of one call.
 const RANGES_MAX: usize = 16;
+
+/// Where the number of this process is noted for when it can't be asked for any more; a fork wipes it.
+static NOTED_PROCESS: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+/// No process has this number: the kernel grants 22 bits (pid_max, proc(5)).
+const UNKNOWN_PROCESS: u32 = u32::MAX;
 
 /// Linux. A value without state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,11 +118,24 @@ unsafe impl Os for Linux {
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> bool {
         let _errno = Errno::keep();
-        // SAFETY: the range is ours by the caller's word.
-        unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        if may(Optional::Protect) {
+            // SAFETY: the range is ours by the caller's word.
+            let done = unsafe { libc::mprotect(start.as_ptr().cast(), bytes, access) == 0 };
+            if done || !matches!(Errno::get(), libc::EPERM | libc::EACCES | libc::ENOSYS) {
+                return done;
+            }
+        }
+        // A sandbox forbids mprotect, which glibc's malloc can do without, but mmap it cannot.
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        // SAFETY: as above, and nothing is lost: what it held is not needed.
+        unsafe { libc::mmap(start.as_ptr().cast(), bytes, access, flags, -1, 0) != libc::MAP_FAILED }
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Purged {
+        if !may(Optional::Advise) {
+            return Purged::Kept;
+        }
         let _errno = Errno::keep();
         let start = start.as_ptr().cast();
         // SAFETY: committed pages whose contents the caller gives up.
@@ -129,7 +150,7 @@ unsafe impl Os for Linux {
     }
 
     unsafe fn populate_huge(&self, start: NonNull<u8>, bytes: usize) {
-        if !huge::are_given() {
+        if !huge::are_given() || !may(Optional::Advise) {
             return;
         }
         let _errno = Errno::keep();
@@ -142,6 +163,9 @@ unsafe impl Os for Linux {
     }
 
     unsafe fn prefer_huge(&self, start: NonNull<u8>, bytes: usize) {
+        if !may(Optional::Advise) {
+            return;
+        }
         let _errno = Errno::keep();
         // SAFETY: committed pages by the caller's word; their contents don't change.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
@@ -150,6 +174,9 @@ unsafe impl Os for Linux {
     /// MADV_COLD, Linux 5.4: of a huge page that is mapped in part it has to deactivate the rest, for which the kernel splits it
     /// (mm/madvise.c, madvise_cold_or_pageout_pte_range).
     unsafe fn split_huge(&self, start: NonNull<u8>, bytes: usize) {
+        if !may(Optional::Advise) {
+            return;
+        }
         let _errno = Errno::keep();
         // SAFETY: committed pages by the caller's word; their contents don't change.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_COLD) };
@@ -157,6 +184,9 @@ unsafe impl Os for Linux {
 
     /// MADV_WIPEONFORK, Linux 4.14.
     fn word_wiped_on_fork(&self) -> Option<&'static AtomicU32> {
+        if !may(Optional::Advise) {
+            return None;
+        }
         let _errno = Errno::keep();
         // SAFETY: a new private mapping at an address of the kernel's choice touches nothing existing.
         let page = unsafe {
@@ -233,28 +263,42 @@ unsafe impl Os for Linux {
     }
 
     fn process_id(&self) -> u32 {
-        // SAFETY: no arguments, cannot fail.
-        unsafe { libc::getpid() as u32 }
+        if may(Optional::ProcessId) {
+            // SAFETY: no arguments, cannot fail.
+            return unsafe { libc::getpid() as u32 };
+        }
+        // SAFETY: null, or from a reference that lasts.
+        let noted = unsafe { NOTED_PROCESS.load(Ordering::Acquire).as_ref() };
+        // Relaxed: written before the filter was set, or wiped by a fork. A fork child in the sandbox has no number.
+        noted.map_or(UNKNOWN_PROCESS, |word| match word.load(Ordering::Relaxed) {
+            0 => UNKNOWN_PROCESS,
+            process => process,
+        })
     }
 }
 
 // SAFETY: as above; pages that are guarded or denied were given up by the caller.
 unsafe impl GuardOs for Linux {
     unsafe fn install_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if !may(Optional::Guard) {
+            return false;
+        }
         let _errno = Errno::keep();
         // SAFETY: committed pages whose contents the caller gives up.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) == 0 }
     }
 
     unsafe fn remove_guard(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if !may(Optional::Guard) {
+            return false;
+        }
         let _errno = Errno::keep();
         // SAFETY: committed pages by the caller's word; pages that are accessible keep their contents.
         unsafe { libc::madvise(start.as_ptr().cast(), bytes, MADV_GUARD_REMOVE) == 0 }
     }
 
     unsafe fn remove_guards(&self, pages: &[NonNull<u8>]) -> bool {
-        // Sandboxes that allow madvise may not allow this call, and end the process by it.
-        if !may_open_files() {
+        if !may(Optional::AdviseMany) {
             return false;
         }
         let _errno = Errno::keep();
@@ -279,7 +323,19 @@ unsafe impl GuardOs for Linux {
         })
     }
 
+    unsafe fn permit(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if !may(Optional::Protect) {
+            return false;
+        }
+        let _errno = Errno::keep();
+        // SAFETY: the range is ours by the caller's word.
+        unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+    }
+
     unsafe fn deny(&self, start: NonNull<u8>, bytes: usize) -> bool {
+        if !may(Optional::Protect) {
+            return false;
+        }
         let _errno = Errno::keep();
         // SAFETY: the range is ours, and nothing uses it, by the caller's word.
         unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_NONE) == 0 }
@@ -290,8 +346,28 @@ unsafe impl GuardOs for Linux {
     }
 }
 
-/// rt_sigprocmask(2) as a system call: libc's wrapper may be the program's own.
+/// Notes the number of this process, as a sandbox may forbid to ask for it.
+pub fn note_process_id() {
+    if NOTED_PROCESS.load(Ordering::Acquire).is_null()
+        && let Some(word) = Linux.word_wiped_on_fork()
+    {
+        let word: *const AtomicU32 = word;
+        NOTED_PROCESS.store(word.cast_mut(), Ordering::Release);
+    }
+    // SAFETY: null, or from a reference that lasts.
+    if let Some(word) = unsafe { NOTED_PROCESS.load(Ordering::Acquire).as_ref() }
+        && may(Optional::ProcessId)
+    {
+        word.store(Linux.process_id(), Ordering::Relaxed);
+    }
+}
+
+/// rt_sigprocmask(2) as a system call: libc's wrapper may be the program's own. Where a sandbox forbids it nothing happens: handlers that
+/// malloc then may not interrupt malloc, as with glibc's.
 fn set_signal_mask(mask: SignalMask) -> SignalMask {
+    if !may(Optional::SignalMask) {
+        return mask;
+    }
     let _errno = Errno::keep();
     let mut old = SignalMask(0);
     // SAFETY: both masks are the eight bytes that the kernel asks for.
@@ -309,15 +385,17 @@ fn set_signal_mask(mask: SignalMask) -> SignalMask {
 
 /// A clock that does not go back, in nanoseconds. No system call where the kernel provides for that (vdso(7)).
 pub fn monotonic_ns() -> u64 {
-    clock_ns(libc::CLOCK_MONOTONIC)
+    clock_ns(libc::CLOCK_MONOTONIC, libc::CLOCK_MONOTONIC_COARSE)
 }
 
 /// Wall clock, nanoseconds since 1970. No system call where the kernel provides for that (vdso(7)).
 pub fn now_ns() -> u64 {
-    clock_ns(libc::CLOCK_REALTIME)
+    clock_ns(libc::CLOCK_REALTIME, libc::CLOCK_REALTIME_COARSE)
 }
 
-fn clock_ns(clock: libc::clockid_t) -> u64 {
+/// The coarse clock (4 ms) is one that the kernel leaves in memory: it takes neither a system call nor the processor's counter.
+fn clock_ns(clock: libc::clockid_t, coarse: libc::clockid_t) -> u64 {
+    let clock = if may(Optional::Clock) { clock } else { coarse };
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid place for the result.
     unsafe { libc::clock_gettime(clock, &raw mut now) };
@@ -366,23 +444,10 @@ pub fn program_bias() -> usize {
     0
 }
 
-static OPENS_NO_FILES: AtomicBool = AtomicBool::new(false);
-
-/// The process is about to forbid that to itself.
-pub fn open_no_files() {
-    // Relaxed: for this thread, and for others as soon as may be.
-    OPENS_NO_FILES.store(true, Ordering::Relaxed);
-}
-
-/// Whether files may be opened, as far as is known.
-pub fn may_open_files() -> bool {
-    !OPENS_NO_FILES.load(Ordering::Relaxed)
-}
-
 /// The begin of a file of the kernel's; empty if it can't be read. By system calls: libc's functions of these names are cancellation
 /// points, which malloc is not, and may be the program's own.
 fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
-    if !may_open_files() {
+    if !may(Optional::OpenFile) {
         return &[];
     }
     let _errno = Errno::keep();
