@@ -11,6 +11,7 @@ use crate::exec_environment::{
 };
 use crate::host::PROCESS;
 use crate::next::Next;
+use crate::system_calls::{text_goes_out, texts_go_out};
 use crate::target::{Target, judge};
 use core::ffi::{CStr, c_char, c_void};
 use hk_format::{ExecState, ProcessState};
@@ -140,8 +141,16 @@ fn replace(program: Program, entries: Entries, exec: &dyn Fn(Entries) -> c_int) 
     result
 }
 
+/// Looks at all texts that a new program is given.
+fn look_at(name: *const c_char, arguments: Entries, entries: Entries) {
+    text_goes_out(name);
+    texts_go_out(arguments.cast());
+    texts_go_out(entries.cast());
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn execve(path: *const c_char, arguments: Entries, entries: Entries) -> c_int {
+    look_at(path, arguments, entries);
     replace(Program::At(AT_FDCWD, path), entries, &|entries| {
         // SAFETY: the caller's arguments, an environment that lives through the call.
         unsafe { libc::syscall(libc::SYS_execve, path, arguments, entries) as c_int }
@@ -155,6 +164,7 @@ extern "C" fn execv(path: *const c_char, arguments: Entries) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn execvpe(name: *const c_char, arguments: Entries, entries: Entries) -> c_int {
+    look_at(name, arguments, entries);
     replace(Program::Named(name), entries, &|entries| {
         // SAFETY: the address of libc's execvpe.
         let next: ExecVpe = unsafe { core::mem::transmute(NEXT_EXECVPE.get()) };
@@ -170,6 +180,7 @@ extern "C" fn execvp(name: *const c_char, arguments: Entries) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn fexecve(fd: c_int, arguments: Entries, entries: Entries) -> c_int {
+    look_at(core::ptr::null(), arguments, entries);
     replace(Program::Open(fd), entries, &|entries| {
         // SAFETY: the address of libc's fexecve.
         let next: FExecVe = unsafe { core::mem::transmute(NEXT_FEXECVE.get()) };
@@ -186,6 +197,7 @@ extern "C" fn execveat(
     entries: Entries,
     flags: c_int,
 ) -> c_int {
+    look_at(path, arguments, entries);
     let is_open = flags & libc::AT_EMPTY_PATH != 0 && bytes_of(path).is_empty();
     let program = if is_open { Program::Open(fd) } else { Program::At(fd, path) };
     replace(program, entries, &|entries| {
@@ -224,6 +236,7 @@ fn spawn(
     entries: Entries,
 ) -> c_int {
     let (name, actions, attributes, arguments) = call;
+    look_at(name, arguments, entries);
     // The child may change its folder first, and find what seems absent from here.
     let attempt = announce(program, entries, true);
     let pid = core::cell::Cell::new(0);

@@ -7,6 +7,7 @@
 //! Who sets one by bare system calls as root goes unseen; and a free of an address that is not of the heap still reads which
 //! mapping that is, to find its owner, and an exec what it is to start.
 
+use crate::arguments;
 use crate::host::PROCESS;
 use crate::next::{IS_FOREIGN, Next, unless_foreign};
 use crate::system_calls::{gets_filled, text_goes_out};
@@ -54,7 +55,7 @@ extern "C" fn our_prctl(
     unsafe { next(option, second, third, fourth, fifth) }
 }
 
-/// syscall(2): all calls are made at once, but the one that enters a sandbox.
+/// syscall(2): of all calls the arguments are looked at, and one enters a sandbox.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn syscall() {
@@ -64,7 +65,8 @@ extern "C" fn syscall() {
         "jne 2f",
         "cmp rdi, {seccomp}",
         "je {ours}",
-        "jmp {make}",
+        "mov r11d, {bare}",
+        "jmp {common}",
         "2:",
         "jmp qword ptr [rip + {next}]",
         ".cfi_endproc",
@@ -72,13 +74,14 @@ extern "C" fn syscall() {
         is_foreign = const IS_FOREIGN,
         seccomp = const libc::SYS_seccomp,
         ours = sym our_seccomp,
-        make = sym make,
+        bare = const arguments::SYSCALL,
+        common = sym arguments::common,
     )
 }
 
 /// Makes a call as glibc's syscall does (sysdeps/unix/sysv/linux/x86_64/syscall.S).
 #[unsafe(naked)]
-unsafe extern "C" fn make(
+pub unsafe extern "C" fn make(
     number: c_ulong,
     first: c_ulong,
     second: c_ulong,

@@ -7,7 +7,9 @@
 use crate::host::PROCESS;
 use crate::next::{Next, unless_foreign};
 use hk_os::Errno;
-use libc::{EFAULT, c_char, c_int, c_void, iovec, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t};
+use libc::{
+    EFAULT, c_char, c_int, c_void, iovec, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t,
+};
 
 static NEXT_READ: Next = Next::new(c"read");
 static NEXT_WRITE: Next = Next::new(c"write");
@@ -214,6 +216,11 @@ extern "C" fn our_recvfrom(
 ) -> ssize_t {
     type RecvFrom =
         unsafe extern "C" fn(c_int, *mut c_void, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t;
+    goes_out(from_bytes.cast(), size_of::<socklen_t>());
+    if PROCESS.may_be_guarded(from.cast()) && hk_recorder::is_readable(from_bytes.addr()) {
+        // SAFETY: found readable.
+        room_for(from.cast(), unsafe { from_bytes.read_unaligned() } as usize);
+    }
     // SAFETY: as in `recv`.
     let next: RecvFrom = unsafe { core::mem::transmute(NEXT_RECVFROM.get()) };
     // SAFETY: the caller's arguments.
@@ -270,6 +277,49 @@ extern "C" fn our_sendmsg(file: c_int, message: *const msghdr, flags: c_int) -> 
     let (parts, count) = parts_of(message, goes_out);
     // SAFETY: the caller's arguments.
     vector_goes_out(parts, count, || unsafe { next(file, message, flags) })
+}
+
+/// Looks at several messages that go out (sendmmsg(2)).
+pub fn messages_go_out(messages: *const mmsghdr, count: usize) {
+    each_message(messages, count, |message| {
+        let (parts, count) = parts_of(message, goes_out);
+        parts_go_out(parts, count);
+    });
+}
+
+/// Looks, before a call, at several messages of which it fills as many as come (recvmmsg(2)).
+pub fn messages_come_in(messages: *const mmsghdr, count: usize) {
+    each_message(messages, count, |message| {
+        let (parts, count) = parts_of(message, room_for);
+        parts_come_in(parts, count);
+    });
+}
+
+fn each_message(messages: *const mmsghdr, count: usize, look: impl Fn(*const msghdr)) {
+    // More are not looked at by the system either (UIO_MAXIOV).
+    let count = count.min(libc::UIO_MAXIOV as usize);
+    goes_out(messages.cast(), count.saturating_mul(size_of::<mmsghdr>()));
+    if PROCESS.is_guarding() {
+        (0..count).for_each(|nth| look(messages.wrapping_add(nth).cast()));
+    }
+}
+
+/// Looks at texts that are about to be read, and at the list of them, which ends with NULL.
+pub fn texts_go_out(list: *const *const c_char) {
+    let mut place = list;
+    while PROCESS.is_guarding() && !place.is_null() {
+        goes_out(place.cast(), size_of::<usize>());
+        if !hk_recorder::is_readable(place.addr()) {
+            return;
+        }
+        // SAFETY: found readable.
+        let text = unsafe { place.read_unaligned() };
+        if text.is_null() {
+            return;
+        }
+        text_goes_out(text);
+        place = place.wrapping_add(1);
+    }
 }
 
 /// Bytes of a set of files that select(2) looks at: up to the highest that the process has. Programs say how many it could have (getdtablesize(3)), and give

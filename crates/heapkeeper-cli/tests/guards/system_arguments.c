@@ -10,7 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <utime.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -221,6 +230,103 @@ int main(int c, char **v) {
     CASE(getentropy(p, 32), p);
     p = give(128, 0, 0);
     CASE(sched_getaffinity(0, 128, (void *)p), p);
+    {
+        struct semid_ds about;
+        int semaphores = semget(IPC_PRIVATE, 2, 0600), queue = msgget(IPC_PRIVATE, 0600);
+        int shared = shmget(IPC_PRIVATE, 4096, 0600);
+        p = give(sizeof about, 0, 0);
+        CASE(semctl(semaphores, 0, IPC_STAT, (void *)p), p);
+        p = give(4, 0, 0);
+        CASE(semctl(semaphores, 0, GETALL, (void *)p), p);
+        p = give(sizeof(struct msqid_ds), 0, 0);
+        CASE(msgctl(queue, IPC_STAT, (void *)p), p);
+        p = give(sizeof(struct shmid_ds), 0, 0);
+        CASE(shmctl(shared, IPC_STAT, (void *)p), p);
+        struct { long type; char text[8]; } message = {1, "seven"};
+        msgsnd(queue, &message, 8, 0);
+        p = give(sizeof message, 0, 0);
+        CASE(msgrcv(queue, p, 8, 0, IPC_NOWAIT), p);
+        semctl(semaphores, 0, IPC_RMID);
+        msgctl(queue, IPC_RMID, 0);
+        shmctl(shared, IPC_RMID, 0);
+    }
+    {
+        static char page[8192] __attribute__((aligned(4096)));
+        p = give(2, 0, 0);
+        CASE(mincore(page, 8192, (void *)p), p);
+    }
+    p = give(16, 0, 0);
+    CASE(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, (void *)p), p);
+    p = give(16, 0, 0);
+    CASE(clock_gettime(CLOCK_THREAD_CPUTIME_ID, (void *)p), p);
+    p = give(sizeof(struct rlimit), 0, 0);
+    CASE(getrlimit(RLIMIT_CORE, (void *)p), p);
+    p = give(sizeof(struct sysinfo), 0, 0);
+    CASE(sysinfo((void *)p), p);
+    p = give(4, 0, 0);
+    CASE(getresuid((void *)p, &(uid_t){0}, &(uid_t){0}), p);
+    {
+        int pair[2];
+        socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+        p = give(3, "abc", 3);
+        struct iovec part = {p, 3};
+        struct mmsghdr out = {{.msg_iov = &part, .msg_iovlen = 1}};
+        CASE(sendmmsg(pair[0], &out, 1, 0), p);
+        struct iovec room = {(char[8]){0}, 8};
+        struct mmsghdr in = {{.msg_iov = &room, .msg_iovlen = 1}};
+        struct timespec soon = {0, 1000};
+        p = give(16, &soon, 16);
+        CASE(recvmmsg(pair[1], &in, 1, MSG_DONTWAIT, (void *)p), p);
+        socklen_t size = sizeof(struct sockaddr_un);
+        p = give(4, &size, 4);
+        struct sockaddr_un from;
+        send(pair[0], "x", 1, 0);
+        CASE(recvfrom(pair[1], (char[4]){0}, 4, 0, (void *)&from, (void *)p), p);
+        struct ifconf interfaces = {0};
+        p = give(sizeof interfaces, &interfaces, sizeof interfaces);
+        CASE(ioctl(pair[0], SIOCGIFCONF, p), p);
+    }
+    {
+        struct f_owner_ex owner = {F_OWNER_PID, 0};
+        p = give(sizeof owner, &owner, sizeof owner);
+        CASE(fcntl(1, F_GETOWN_EX, p), p);
+        p = give(4, 0, 0);
+        CASE(ioctl(1, TIOCGPGRP, p), p);
+        struct { struct file_handle handle; char room[128]; } handle = {{128}};
+        int mount;
+        p = give(sizeof handle, &handle, sizeof handle);
+        CASE(name_to_handle_at(AT_FDCWD, "/etc/passwd", (void *)p, &mount, 0), p);
+        p = T("/etc/passwd");
+        CASE(name_to_handle_at(AT_FDCWD, p, &handle.handle, &mount, 0), p);
+        p = T("/nonexistent-x");
+        CASE(utime(p, 0), p);
+    }
+    {
+        int pair[2];
+        pipe(pair);
+        p = T("bare");
+        CASE(syscall(SYS_write, pair[1], p, 4), p);
+        p = give(4, 0, 0);
+        CASE(syscall(SYS_read, pair[0], p, 4), p);
+        p = T("/etc/passwd");
+        CASE(close(syscall(SYS_openat, AT_FDCWD, p, O_RDONLY, 0)), p);
+        p = give(sizeof(struct rlimit), 0, 0);
+        CASE(syscall(SYS_prlimit64, 0, RLIMIT_CORE, 0, p), p);
+        struct sockaddr_un to = {AF_UNIX, "/nonexistent-x/s"};
+        p = give(sizeof to, &to, sizeof to);
+        int s = socket(AF_UNIX, SOCK_DGRAM, 0);
+        CASE(syscall(SYS_sendto, s, "x", 1, 0, p, sizeof to), p);
+    }
+    {
+        char *words[] = {"/nonexistent-x", 0, 0};
+        words[1] = p = T("argument");
+        CASE(execv(words[0], words), p);
+        words[1] = "argument";
+        p = T("/nonexistent-x");
+        CASE(execv(p, words), p);
+        p = give(sizeof words, words, sizeof words);
+        CASE(execvp(words[0], (void *)p), p);
+    }
     printf("%d calls, %d failed\n", calls, failed);
     return 0;
 }

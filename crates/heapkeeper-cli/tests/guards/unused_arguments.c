@@ -1,8 +1,13 @@
 // Arguments that the system does not look at, which may be stale or of no bytes; and functions of a library's own under names of libc's.
 #define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -33,6 +38,13 @@ int main(void) {
     getsockname(pair[0], malloc(0), &none);
     accept(pair[0], NULL, stale(4));
     preadv(pipes[0], stale(16), -1, 0);
+    int semaphores = semget(IPC_PRIVATE, 1, 0600), shared = shmget(IPC_PRIVATE, 4096, 0600);
+    semctl(semaphores, 0, SETVAL, stale(8));
+    semctl(semaphores, 0, IPC_RMID, stale(8));
+    shmctl(shared, IPC_RMID, stale(8));
+    fcntl(0, F_GETFD, stale(8));
+    syscall(SYS_futex, stale(8), FUTEX_WAKE_PRIVATE, 1);
+    syscall(SYS_getpid, stale(8), stale(8));
     printf("%.1f\n", own_functions());
     return 0;
 }

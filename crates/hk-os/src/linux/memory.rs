@@ -17,7 +17,7 @@ fn machine_bytes() -> usize {
     let _errno = Errno::keep();
     let mut info = core::mem::MaybeUninit::<libc::sysinfo>::zeroed();
     // SAFETY: a valid place for the result.
-    if unsafe { libc::sysinfo(info.as_mut_ptr()) } != 0 {
+    if unsafe { libc::syscall(libc::SYS_sysinfo, info.as_mut_ptr()) } != 0 {
         return 1 << 30;
     }
     // SAFETY: zeroed first, and written by the kernel; all bit patterns are valid.

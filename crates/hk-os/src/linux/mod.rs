@@ -402,12 +402,14 @@ fn clock_ns(clock: libc::clockid_t, coarse: libc::clockid_t) -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A limit of the process (getrlimit(2)); None if there is none.
+/// A limit of the process (prlimit(2)); None if there is none. By a system call, as the preloaded library stands before libc's functions.
 fn limit_of(resource: libc::__rlimit_resource_t) -> Option<usize> {
     let _errno = Errno::keep();
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let (this, unchanged) = (0, core::ptr::null::<libc::rlimit>());
     // SAFETY: `limit` is a valid place for the result.
-    let failed = unsafe { libc::getrlimit(resource, &raw mut limit) } != 0;
+    let failed =
+        unsafe { libc::syscall(libc::SYS_prlimit64, this, resource, unchanged, &raw mut limit) } != 0;
     (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
 }
 

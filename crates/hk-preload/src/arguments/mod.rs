@@ -8,11 +8,13 @@ mod functions;
 
 use crate::host::PROCESS;
 use crate::next::{is_of_libc, look_up};
-use crate::system_calls;
+use crate::{sandbox, system_calls};
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use functions::{ARGUMENTS, FUNCTION_COUNT, NAMES};
+use functions::{ARGUMENTS, BARE, FUNCTION_COUNT, NAMES};
+
+const PAGE_BYTES: usize = 4096;
 
 /// Which argument, from 0, says how many.
 #[derive(Clone, Copy)]
@@ -60,6 +62,18 @@ enum Kind {
     OfSleep,
     /// A message for a queue, as long as that argument says behind its type (msgsnd(2)).
     Message(u8),
+    /// Room for such a message (msgrcv(2)).
+    MessageRoom(u8),
+    /// So many messages as that argument says, that go out (sendmmsg(2)).
+    MessagesOut(Count),
+    /// The same, that come in (recvmmsg(2)).
+    MessagesIn(Count),
+    /// A byte for each page of as many bytes as that argument says, filled.
+    Pages(Count),
+    /// Something, if the command, which is that argument, is one of those that take an address.
+    OfControl(u8, u32),
+    /// Texts, and a list of where they are, which ends with NULL.
+    List,
 }
 
 /// Which argument of a function, from 0, is what.
@@ -91,6 +105,7 @@ pub fn begin() {
         NEXT[nth].store(next, Ordering::Relaxed);
         IS_LIBC[nth].store(is_of_libc(next), Ordering::Relaxed);
     }
+    NEXT_CLOCK.store(look_up(c"clock_gettime"), Ordering::Relaxed);
 }
 
 /// What a stub goes on to.
@@ -110,16 +125,57 @@ fn next(nth: usize) -> *mut c_void {
 struct Saved {
     vector_count: usize,
     last_first: [usize; 6],
+    return_address: usize,
+    /// A seventh argument, if there is one: the first on the stack.
+    seventh: usize,
 }
+
+/// In place of a function's number: syscall(2).
+pub const SYSCALL: usize = FUNCTION_COUNT;
+/// The same of clock_gettime(3).
+const CLOCK: usize = FUNCTION_COUNT + 1;
+/// libc's clock_gettime.
+static NEXT_CLOCK: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 /// Looks at the arguments of the function of that number; gives what to go on to.
 extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
+    if nth == SYSCALL {
+        look_at_bare(saved);
+        return sandbox::make as *mut c_void;
+    }
+    if nth == CLOCK {
+        return look_at_clock(saved);
+    }
     if PROCESS.is_guarding() && IS_LIBC[nth].load(Ordering::Relaxed) {
         for (argument, kind) in ARGUMENTS[nth].into_iter().flatten() {
             look_at(saved, argument.into(), kind);
         }
     }
     next(nth)
+}
+
+/// Looks at the arguments of a call that is made by its number, its first argument.
+fn look_at_bare(saved: &Saved) {
+    if !PROCESS.is_guarding() {
+        return;
+    }
+    let [fifth, fourth, third, second, first, number] = saved.last_first;
+    let Some((_, arguments)) = BARE.iter().find(|(of, _)| usize::from(*of) == number) else { return };
+    let last_first = [saved.seventh, fifth, fourth, third, second, first];
+    let shifted = Saved { last_first, ..*saved };
+    for &(argument, kind) in arguments.iter().flatten() {
+        look_at(&shifted, argument.into(), kind);
+    }
+}
+
+/// Looks at where clock_gettime is to leave the time; gives what to go on to.
+#[cold]
+fn look_at_clock(saved: &Saved) -> *mut c_void {
+    let next = NEXT_CLOCK.load(Ordering::Relaxed);
+    if PROCESS.is_guarding() && is_of_libc(next) {
+        look_at(saved, 1, Kind::Fills(size_of::<libc::timespec>()));
+    }
+    next
 }
 
 #[inline]
@@ -134,6 +190,9 @@ fn look_at(saved: &Saved, nth: usize, kind: Kind) {
     match kind {
         Kind::ReadsParts(count) => return system_calls::parts_go_out(address.cast(), count_of(count)),
         Kind::FillsParts(count) => return system_calls::parts_come_in(address.cast(), count_of(count)),
+        Kind::MessagesOut(count) => return system_calls::messages_go_out(address.cast(), count_of(count)),
+        Kind::MessagesIn(count) => return system_calls::messages_come_in(address.cast(), count_of(count)),
+        Kind::List => return system_calls::texts_go_out(address.cast()),
         _ if !PROCESS.may_be_guarded(address) => return,
         _ => {}
     }
@@ -145,18 +204,26 @@ fn look_at(saved: &Saved, nth: usize, kind: Kind) {
         Kind::ReadsEach(bytes, count) => _ = PROCESS.check_outgoing(address, bytes_of(bytes, count)),
         Kind::FillsEach(bytes, count) => _ = PROCESS.check_filled(address, bytes_of(bytes, count)),
         Kind::Room(bytes, count) => PROCESS.check_room(address, bytes_of(bytes, count)),
-        Kind::ReadsParts(_) | Kind::FillsParts(_) => {}
+        Kind::ReadsParts(_)
+        | Kind::FillsParts(_)
+        | Kind::MessagesOut(_)
+        | Kind::MessagesIn(_)
+        | Kind::List => {}
         Kind::Bits(count) => _ = PROCESS.check_outgoing(address, system_calls::set_bytes(count_of(count))),
         Kind::RoomOf(at) => PROCESS.check_room(address, number_at(argument(at.into()))),
         Kind::RoomBytes(room) if argument(room.into()) == 0 => {}
         Kind::RoomBytes(_) => _ = PROCESS.check_outgoing(address, size_of::<libc::socklen_t>()),
         Kind::OfSleep if argument(1) as c_int & libc::TIMER_ABSTIME != 0 => {}
+        Kind::MessageRoom(bytes) => PROCESS.check_room(address, argument(bytes.into()).saturating_add(8)),
+        Kind::Pages(count) => _ = PROCESS.check_filled(address, count_of(count).div_ceil(PAGE_BYTES)),
+        Kind::OfControl(command, with_address)
+            if 1_u32.checked_shl(argument(command.into()) as u32).unwrap_or(0) & with_address == 0 => {}
         Kind::Message(bytes) => _ = PROCESS.check_outgoing(address, argument(bytes.into()).saturating_add(8)),
         Kind::OfFcntl => _ = PROCESS.check_outgoing(address, functions::fcntl_bytes(argument(1))),
         Kind::OfIoctl if !functions::is_ioctl_of_memory(argument(1)) => {}
         Kind::OfEpollCtl if argument(1) as c_int == libc::EPOLL_CTL_DEL => {}
         Kind::OfEpollCtl => _ = PROCESS.check_outgoing(address, size_of::<libc::epoll_event>()),
-        Kind::Any | Kind::OfIoctl | Kind::OfSleep => PROCESS.check_room(address, 1),
+        Kind::Any | Kind::OfIoctl | Kind::OfSleep | Kind::OfControl(..) => PROCESS.check_room(address, 1),
     }
 }
 
@@ -176,9 +243,47 @@ extern "C" fn absent() -> c_int {
     -1
 }
 
+/// clock_gettime(3): of the clocks that take a system call, those of the processor's time, the argument is looked at; the others write to it
+/// themselves (vdso(7)), and are called often.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn clock_gettime() {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov rax, qword ptr [rip + {next}]",
+        "test rax, rax",
+        "jz 3f",
+        "cmp edi, {process}",
+        "je 2f",
+        "cmp edi, {thread}",
+        "je 2f",
+        // Those of other processes and threads are negative.
+        "test edi, edi",
+        "js 2f",
+        "jmp rax",
+        "2:",
+        "mov r11d, {number}",
+        "jmp {common}",
+        // Before the start, when the heap itself may ask, nothing can be looked up.
+        "3:",
+        "mov rdx, rsi",
+        "movsxd rsi, edi",
+        "mov edi, {call}",
+        "jmp {make}",
+        ".cfi_endproc",
+        process = const libc::CLOCK_PROCESS_CPUTIME_ID,
+        thread = const libc::CLOCK_THREAD_CPUTIME_ID,
+        next = sym NEXT_CLOCK,
+        number = const CLOCK,
+        common = sym common,
+        call = const libc::SYS_clock_gettime,
+        make = sym sandbox::make,
+    )
+}
+
 /// Where all stubs go on, with their number in r11.
 #[unsafe(naked)]
-extern "C" fn common() {
+pub extern "C" fn common() {
     core::arch::naked_asm!(
         ".cfi_startproc",
         "push rdi",
@@ -273,3 +378,13 @@ macro_rules! stubs {
     };
 }
 use stubs;
+
+/// Defines the table of calls by number: `number(argument: kind, …);`.
+macro_rules! bare {
+    ($($number:ident($($nth:literal: $kind:expr),+);)+) => {
+        /// What the system's calls are given.
+        pub(super) static BARE: [(u16, [Option<Argument>; ARGUMENTS_MAX]); [$(stringify!($number)),+].len()] =
+            [$(($number as u16, table_row(&[$(($nth, $kind)),+]))),+];
+    };
+}
+use bare;
