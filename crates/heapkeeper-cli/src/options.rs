@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::output;
-use crate::run::environment::{GuardChoice, ModeName, OnFindingName};
+use crate::run::environment::{GuardChoice, LeaksName, ModeName, OnFindingName};
 use hk_report::clean;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ pub struct RunOptions {
     /// So many freed blocks may wait for their guards: faster, and blind for them meanwhile [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(hk_format::GUARD_BATCH_MAX)))]
     pub guard_batch: Option<u32>,
+    /// When lost blocks are looked for: those that nothing points at any more [default: off; alone, and under check: exit]
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "exit")]
+    pub leaks: Option<LeaksName>,
     /// What happens after a finding was reported
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_finding: Option<OnFindingName>,

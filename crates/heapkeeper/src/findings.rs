@@ -118,5 +118,6 @@ fn bad_call<'a>(
         evidence: Evidence::Call,
         access: Access::default(),
         life: None,
+        leak: None,
     }
 }

@@ -148,6 +148,7 @@ impl Host for Heapkeeper {
 
     fn watch_exit() {
         extern "C" fn at_exit() {
+            PROCESS.look_for_leaks_at_exit();
             PROCESS.finish(ProcessState::Counted);
         }
         // SAFETY: a handler of the right type; if it can't be registered the figures stay estimates.

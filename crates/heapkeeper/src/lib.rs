@@ -28,6 +28,7 @@ mod findings;
 mod global;
 pub mod guarding;
 pub mod process;
+mod scanning;
 mod stop;
 mod threads;
 

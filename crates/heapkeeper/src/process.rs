@@ -1,6 +1,7 @@
 //! A process's heap: what both shims share.
 
 use crate::guarding::Guarding;
+use crate::scanning::Scanning;
 use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -71,6 +72,7 @@ pub struct ProcessHeap<H> {
     pub(crate) abort_on_finding: AtomicBool,
     pub(crate) stop: Stop,
     pub(crate) guarding: Guarding,
+    pub(crate) scanning: Scanning,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -97,6 +99,7 @@ impl<H: Host> ProcessHeap<H> {
             abort_on_finding: AtomicBool::new(false),
             stop: Stop::new(),
             guarding: Guarding::new(),
+            scanning: Scanning::new(),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -466,6 +469,7 @@ impl<H: Host> ProcessHeap<H> {
         }
         self.heap.set_purge_delay_ms(settings.purge_delay_ms);
         self.heap.set_huge_pages(huge_pages_of(&settings));
+        self.scanning.set_leaks(settings.leaks);
         if let Some(flag) = hk_os::single_thread_flag() {
             self.heap.watch_threads(flag);
         }

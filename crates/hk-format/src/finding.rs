@@ -15,7 +15,7 @@ pub const FREE_SITES_MAX: usize = 4;
 /// Frames kept of such a site.
 pub const SITE_FRAME_COUNT_MAX: usize = 12;
 /// Room for the modules that the frames lie in.
-pub const MODULE_AREA_BYTES: usize = 6864;
+pub const MODULE_AREA_BYTES: usize = 6816;
 
 numbered! {
     /// What is wrong with the call.
@@ -40,6 +40,8 @@ numbered! {
         MismatchedDeallocation = 9,
         /// Rust's dealloc was called with another layout than alloc (CWE-762).
         WrongLayout = 10,
+        /// Nothing leads to a block any more, and it was not freed (CWE-401).
+        Leak = 11,
     }
 }
 
@@ -56,6 +58,7 @@ impl FindingKind {
             FindingKind::OverrunRead => 126,
             FindingKind::UnderrunRead => 127,
             FindingKind::MismatchedDeallocation | FindingKind::WrongLayout => 762,
+            FindingKind::Leak => 401,
         }
     }
 
@@ -71,6 +74,7 @@ impl FindingKind {
             FindingKind::UnderrunRead => "read before the start",
             FindingKind::MismatchedDeallocation => "mismatched deallocation",
             FindingKind::WrongLayout => "deallocation with a wrong layout",
+            FindingKind::Leak => "leak",
         }
     }
 }
@@ -96,8 +100,10 @@ numbered! {
         Delete = 8,
         /// C++'s operator delete[].
         DeleteArray = 9,
-        /// No call: damage was found when the program ended.
+        /// No call: damage, or a leak, was found when the program ended.
         Exit = 10,
+        /// No call: a leak was found while the program ran.
+        Scan = 11,
     }
 }
 
@@ -112,6 +118,8 @@ numbered! {
         Canary = 2,
         /// The buffer that a system call was given.
         Buffer = 3,
+        /// All memory was looked through for pointers.
+        Scan = 4,
     }
 }
 
@@ -272,6 +280,38 @@ pub struct LifeRecord {
     pub free_sites: [FreeSiteRecord; FREE_SITES_MAX],
 }
 
+numbered! {
+    /// How blocks were lost.
+    pub enum Loss {
+        /// They were not.
+        None = 0,
+        /// Nothing points at any of them.
+        Direct = 1,
+        /// They point at each other in circles, and nothing else does.
+        Cycle = 2,
+    }
+}
+
+/// Blocks of one allocation site that were lost in the same way, if the finding is a leak.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct LeakRecord {
+    /// A [`Loss`].
+    pub loss: u32,
+    /// One block in so many has its allocation recorded, in the mean; of others only the size is known.
+    pub every: u32,
+    /// How many.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks that were lost with them: only they lead there.
+    pub indirect_blocks: u64,
+    /// Their bytes.
+    pub indirect_bytes: u64,
+    /// Filler.
+    pub reserved: u64,
+}
+
 /// A finding. Fixed size, so that it can be claimed and committed before the stack is taken.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -318,6 +358,8 @@ pub struct FindingRecord {
     pub code_len: u32,
     /// Filler.
     pub reserved: u32,
+    /// The leak, of which the block is the oldest.
+    pub leak: LeakRecord,
     /// The block's life.
     pub life: LifeRecord,
     /// Return addresses, innermost first: `frames[0]` is where the bad call returns to.

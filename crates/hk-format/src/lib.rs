@@ -29,8 +29,8 @@ mod settings;
 pub use file::{CONTROL_OFFSET, FileHeader, MAGIC, PAGE_BYTES, PROCESS_TABLE_OFFSET, VERSION, file_layout};
 pub use finding::{
     AccessKind, CODE_BYTES, Call, EVENT_FRAME_COUNT_MAX, EventRecord, Evidence, FRAME_COUNT_MAX,
-    FREE_SITES_MAX, Family, FindingKind, FindingRecord, FreeSiteRecord, LifeRecord, MODULE_AREA_BYTES,
-    ModuleHeader, ModuleIter, ModuleRef, Place, SITE_FRAME_COUNT_MAX, StackState,
+    FREE_SITES_MAX, Family, FindingKind, FindingRecord, FreeSiteRecord, LeakRecord, LifeRecord, Loss,
+    MODULE_AREA_BYTES, ModuleHeader, ModuleIter, ModuleRef, Place, SITE_FRAME_COUNT_MAX, StackState,
 };
 pub use process::{Figures, PROCESS_NAME_BYTES, ProcessOrigin, ProcessRecord, ProcessState};
 pub use record::{
@@ -38,7 +38,7 @@ pub use record::{
     RecordHeader, RecordKind, RecordState,
 };
 pub use settings::{
-    GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardRange, GuardSide, HugePages, Mode, OnFinding,
+    GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardRange, GuardSide, HugePages, Leaks, Mode, OnFinding,
     SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
 };
 

@@ -122,6 +122,8 @@ numbered! {
         GuardsByProtection = 9,
         /// The program took SIGSEGV over by a bare system call: accesses go unreported.
         TrapsLost = 10,
+        /// Memory was to be looked through for pointers, and was not; text = why; value = the thread, if it was one that did not stop.
+        NoScan = 11,
     }
 }
 

@@ -107,6 +107,26 @@ impl GuardSide {
     }
 }
 
+/// When lost blocks are looked for unasked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaks {
+    /// Never.
+    #[default]
+    Off,
+    /// When the program ends.
+    Exit,
+}
+
+impl Leaks {
+    /// Its name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Leaks::Off => "off",
+            Leaks::Exit => "exit",
+        }
+    }
+}
+
 /// One setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting<'a> {
@@ -131,6 +151,8 @@ pub enum Setting<'a> {
     /// `guard-sites=START-END[@LIBRARY]+...`: where the code of those sites lies, as addresses in the file of the program or of a library, in
     /// hexadecimal. The command writes it, as it can read debug information.
     GuardSites(&'a [u8]),
+    /// `leaks=off|exit`.
+    Leaks(Leaks),
     /// `lib=PATH`: the library itself, so that it can be put under children whose environment was cleared; still percent-encoded.
     Library(&'a [u8]),
 }
@@ -167,6 +189,8 @@ pub struct Settings {
     pub guard_side: GuardSide,
     /// Default 0: the guard stands before free returns.
     pub guard_batch: u32,
+    /// Default off.
+    pub leaks: Leaks,
 }
 
 /// One block in so many is guarded by `heapkeeper run`.
@@ -184,6 +208,7 @@ impl Settings {
         guard: Guard::Off,
         guard_side: GuardSide::Both,
         guard_batch: 0,
+        leaks: Leaks::Off,
     };
 
     /// Takes one setting over. Paths are the caller's affair.
@@ -197,6 +222,7 @@ impl Settings {
             Setting::GuardSite(_) => self.guard = Guard::Sites,
             Setting::GuardSide(side) => self.guard_side = side,
             Setting::GuardBatch(count) => self.guard_batch = count,
+            Setting::Leaks(leaks) => self.leaks = leaks,
             Setting::Recorder(_) | Setting::Library(_) | Setting::GuardSites(_) => {}
         }
     }
@@ -248,6 +274,11 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
             .filter(|&count| count <= GUARD_BATCH_MAX)
             .map(Setting::GuardBatch)
             .ok_or(error("guard-batch is a number of freed blocks, at most 64")),
+        b"leaks" => match value {
+            b"off" => Ok(Setting::Leaks(Leaks::Off)),
+            b"exit" => Ok(Setting::Leaks(Leaks::Exit)),
+            _ => Err(error("leaks is off or exit")),
+        },
         b"guard-sites" if value.split(|&b| b == b'+').all(|range| guard_range(range).is_some()) => {
             Ok(Setting::GuardSites(value))
         }

@@ -47,6 +47,14 @@ impl<O: Os> Heap<O> {
         (self.tables().slice_start(0).addr().get(), self.slices.top() * SLICE_BYTES)
     }
 
+    /// All that is the heap's, guarded blocks and tables too: the first address, and how many bytes from there on.
+    pub fn reservation(&self) -> (usize, usize) {
+        if !self.is_started() {
+            return (0, 0);
+        }
+        self.tables().reservation()
+    }
+
     /// Asks the processor for the header that tells which block an address lies in.
     #[inline]
     pub fn prefetch_header(&self, address: usize) {

@@ -235,6 +235,11 @@ impl Tables {
         self.reserved_bytes.load(Ordering::Relaxed)
     }
 
+    /// What is reserved: the first address, and how many bytes from there on.
+    pub fn reservation(&self) -> (usize, usize) {
+        (self.headers.start.addr().get(), self.reserved_bytes())
+    }
+
     /// Whether an address lies in what is reserved.
     pub fn contains(&self, address: usize) -> bool {
         self.regions().into_iter().any(|region| region.contains(address))

@@ -37,6 +37,7 @@ static CONSTRUCTOR: extern "C" fn() = {
 #[unsafe(link_section = ".fini_array")]
 static DESTRUCTOR: extern "C" fn() = {
     extern "C" fn destructor() {
+        PROCESS.look_for_leaks_at_exit();
         PROCESS.finish(ProcessState::Counted);
     }
     destructor

@@ -11,8 +11,8 @@ use core::mem::{offset_of, size_of};
 use core::sync::atomic::Ordering;
 use hk_format::{
     AccessKind, CODE_BYTES, Call, EVENT_FRAME_COUNT_MAX, EventRecord, Evidence, FRAME_COUNT_MAX,
-    FREE_SITES_MAX, Family, FileHeader, FindingKind, FindingRecord, FreeSiteRecord, LifeRecord,
-    MODULE_AREA_BYTES, Place, RecordHeader, RecordKind, RecordState, SITE_FRAME_COUNT_MAX, StackState,
+    FREE_SITES_MAX, Family, FileHeader, FindingKind, FindingRecord, FreeSiteRecord, LeakRecord, LifeRecord,
+    Loss, MODULE_AREA_BYTES, Place, RecordHeader, RecordKind, RecordState, SITE_FRAME_COUNT_MAX, StackState,
 };
 
 /// Full records that one process makes; later findings are only counted, and counted as dropped. With 8 KiB
@@ -54,6 +54,25 @@ pub struct BadCall<'a> {
     pub access: Access<'a>,
     /// The block's life, if it was guarded.
     pub life: Option<&'a BlockLife<'a>>,
+    /// What else was lost, if it is a leak, of which the block is the oldest.
+    pub leak: Option<LostBlocks>,
+}
+
+/// Blocks of one site that were lost. Numbers as in [`LeakRecord`].
+#[derive(Clone, Copy, Debug)]
+pub struct LostBlocks {
+    /// How.
+    pub loss: Loss,
+    /// See [`LeakRecord::every`].
+    pub every: u32,
+    /// See [`LeakRecord::blocks`].
+    pub blocks: u64,
+    /// See [`LeakRecord::bytes`].
+    pub bytes: u64,
+    /// See [`LeakRecord::indirect_blocks`].
+    pub indirect_blocks: u64,
+    /// See [`LeakRecord::indirect_bytes`].
+    pub indirect_bytes: u64,
 }
 
 /// A bad access.
@@ -167,6 +186,19 @@ impl Recording {
         Recorded { callers: callers(walk), first, kept }
     }
 
+    /// Records a leak. No call made it, so it has no stack of its own, and it is told once. False if there was no room.
+    pub fn record_leak(&self, bad: &BadCall) -> bool {
+        self.count_finding();
+        let Some(at) = self.commit_finding(bad) else { return false };
+        self.put_u32(at + offset_of!(FindingRecord, stack_state), StackState::Whole as u32);
+        let modules = module_area(at);
+        if let Some(life) = bad.life {
+            self.write_life(at, life, &mut self.module_list(&modules), &modules);
+        }
+        self.commit(at, RecordState::Complete);
+        true
+    }
+
     /// Forgets what this process has told of.
     pub(crate) fn forget_findings(&self) {
         self.seen.clear();
@@ -199,11 +231,7 @@ impl Recording {
                 self.add_repeats(record, repeats);
             }
         }
-        let modules = ModuleArea {
-            modules: at + offset_of!(FindingRecord, modules),
-            modules_max_bytes: MODULE_AREA_BYTES,
-            module_bytes: at + offset_of!(FindingRecord, module_bytes),
-        };
+        let modules = module_area(at);
         let stack = StackArea {
             frames: at + offset_of!(FindingRecord, frames),
             frames_max: FRAME_COUNT_MAX,
@@ -245,6 +273,15 @@ impl Recording {
         let access = bad.access.kind.unwrap_or(AccessKind::None);
         self.put_u32(at + offset_of!(FindingRecord, access), access as u32);
         self.put_u64(at + offset_of!(FindingRecord, access_bytes), bad.access.bytes);
+        if let Some(leak) = &bad.leak {
+            let at = at + offset_of!(FindingRecord, leak);
+            self.put_u32(at + offset_of!(LeakRecord, loss), leak.loss as u32);
+            self.put_u32(at + offset_of!(LeakRecord, every), leak.every);
+            self.put_u64(at + offset_of!(LeakRecord, blocks), leak.blocks);
+            self.put_u64(at + offset_of!(LeakRecord, bytes), leak.bytes);
+            self.put_u64(at + offset_of!(LeakRecord, indirect_blocks), leak.indirect_blocks);
+            self.put_u64(at + offset_of!(LeakRecord, indirect_bytes), leak.indirect_bytes);
+        }
         let code = &bad.access.code[..bad.access.code.len().min(CODE_BYTES)];
         self.mapping.store(at + offset_of!(FindingRecord, code), code);
         self.put_u32(at + offset_of!(FindingRecord, code_len), code.len() as u32);
@@ -309,6 +346,14 @@ impl Recording {
         if let Some(at) = record {
             self.add_u32(at + offset_of!(FindingRecord, repeats), repeats);
         }
+    }
+}
+
+fn module_area(at: usize) -> ModuleArea {
+    ModuleArea {
+        modules: at + offset_of!(FindingRecord, modules),
+        modules_max_bytes: MODULE_AREA_BYTES,
+        module_bytes: at + offset_of!(FindingRecord, module_bytes),
     }
 }
 

@@ -38,9 +38,9 @@ mod stacks;
 mod sys;
 mod unwind;
 
-pub use finding::{Access, BadCall, BlockEvent, BlockLife, FreeSite, Recorded};
-pub use line::{print_bad_setting, print_line};
-pub use maps::{PlaceInfo, describe_place};
+pub use finding::{Access, BadCall, BlockEvent, BlockLife, FreeSite, LostBlocks, Recorded};
+pub use line::{print_bad_setting, print_leak, print_line};
+pub use maps::{PlaceInfo, PrivateMapping, describe_place, for_each_private_mapping};
 pub use process::SharedFigures;
 pub use read_word::{resume_after_bad_read, set_reads_recover};
 pub use recording::{ExecToken, Recording};
@@ -48,4 +48,4 @@ pub use registers::{Innermost, Registers};
 pub use stack_area::{ModuleArea, StackArea};
 pub use stacks::{StackId, StackModule, Stacks};
 pub use sys::{Errno, is_readable, thread_name, tid};
-pub use unwind::{ModuleList, STACK_FRAMES_MAX, module_range};
+pub use unwind::{ModuleList, STACK_FRAMES_MAX, module_range, stack_above};

@@ -19,6 +19,40 @@ pub fn print_line(bad: &BadCall, recorded: &Recorded, refused: bool) {
     sys::write_stderr(&line.bytes[..=line.len]);
 }
 
+/// The same of a leak: where the oldest of its blocks was allocated is all that a line has room for.
+pub fn print_leak(bad: &BadCall) {
+    let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
+    // As above.
+    let _ = compose_leak(&mut line, bad);
+    line.bytes[line.len] = b'\n';
+    sys::write_stderr(&line.bytes[..=line.len]);
+}
+
+fn compose_leak(line: &mut Line, bad: &BadCall) -> fmt::Result {
+    let Some(leak) = &bad.leak else { return Ok(()) };
+    let (kind, blocks) = (bad.kind, leak.blocks);
+    write!(line, "heapkeeper: {} (CWE-{}): ", kind.title(), kind.cwe())?;
+    write!(line, "{} bytes in {blocks} block{} that nothing points at", leak.bytes, plural(blocks))?;
+    if leak.indirect_blocks > 0 {
+        let others = leak.indirect_blocks;
+        write!(
+            line,
+            ", and {} bytes in {others} block{} that only those lead to",
+            leak.indirect_bytes,
+            plural(others)
+        )?;
+    }
+    if let Some(caller) = bad.life.and_then(|life| life.stacks.first_frame(life.allocated.stack)) {
+        line.write_str(", allocated from ")?;
+        compose_code(line, caller - 1)?;
+    }
+    line.write_str("; run it under 'heapkeeper check --' for the stacks")
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 /// The same for a part of the settings that is not one.
 pub fn print_bad_setting(error: &SettingError<'_>) {
     let mut line = Line { bytes: [0; LINE_BYTES], len: 0 };
@@ -92,6 +126,7 @@ fn by(call: Call) -> &'static str {
         Call::Delete => "by delete",
         Call::DeleteArray => "by delete[]",
         Call::Exit => "found at exit",
+        Call::Scan => "found by a scan",
     }
 }
 

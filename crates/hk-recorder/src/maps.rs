@@ -214,6 +214,32 @@ impl Name {
     }
 }
 
+/// A mapping that the program may write to and shares with nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct PrivateMapping {
+    /// First address.
+    pub start: usize,
+    /// Its end.
+    pub end: usize,
+    /// It is of a file: a module's data, mostly.
+    pub is_of_file: bool,
+}
+
+/// Calls `found` with each mapping that can be read and written and is private, in the order of addresses. False if they can't be listed.
+pub fn for_each_private_mapping(mut found: impl FnMut(PrivateMapping)) -> bool {
+    for_each_mapping(|mapping| {
+        if mapping.readable && mapping.writable && !mapping.shared {
+            found(PrivateMapping {
+                start: mapping.start as usize,
+                end: mapping.end as usize,
+                is_of_file: mapping.inode != 0,
+            });
+        }
+        None::<Option<()>>
+    })
+    .is_some()
+}
+
 /// Calls `visit` with each mapping in order of address until it gives a value. None if the list cannot be
 /// read; Some(None) also if no mapping gave one.
 fn for_each_mapping<T>(mut visit: impl FnMut(&Mapping) -> Option<Option<T>>) -> Option<Option<T>> {

@@ -95,6 +95,7 @@ pub(crate) fn map_private(len: usize) -> SysResult {
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
     // SAFETY: a new mapping where nothing is mapped yet touches no memory that anyone knows.
     let start = unsafe { call(libc::SYS_mmap, [0, len, protection, flags, usize::MAX, 0]) }?;
+    hk_os::note_own_memory(start, len);
     if !may(Optional::Advise) {
         return Ok(start);
     }

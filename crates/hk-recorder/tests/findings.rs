@@ -19,6 +19,7 @@ const BAD: BadCall = BadCall {
     evidence: hk_format::Evidence::Call,
     access: hk_recorder::Access { kind: None, bytes: 0, code: &[] },
     life: None,
+    leak: None,
     kind: FindingKind::DoubleFree,
     call: Call::Free,
     place: Place::FreeBlock,

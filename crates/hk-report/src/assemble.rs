@@ -288,6 +288,11 @@ fn note_text(record: &NoteRecord) -> (String, String) {
             "the program took SIGSEGV over by a bare system call: bad accesses go unreported from then on"
                 .into(),
         ),
+        Some(NoteKind::NoScan) => {
+            let thread =
+                if record.value == 0 { String::new() } else { format!(" (thread {})", record.value) };
+            ("no-scan", format!("no leaks were looked for: {text}{thread}"))
+        }
         Some(NoteKind::OwnMalloc) => ("own-malloc", "the program has a malloc of its own".into()),
         Some(NoteKind::ForeignOwner) => {
             ("foreign-owner", format!("blocks of another allocator ({text}) were handed on to it"))

@@ -144,6 +144,14 @@ pub(crate) fn fix(finding: &Finding) -> Option<String> {
                 life.requested_bytes
             ))
         }
+        "leak" => {
+            // Who frees the others.
+            let population = finding.population.as_ref()?;
+            let site = population.free_sites.first()?;
+            let frame = own_frame(&site.stack)?;
+            let others = count(site.count, "other block");
+            Some(format!("free them as {} at {} does with {others} of this site", name(frame), place(frame)?))
+        }
         "not-block-start" => {
             let block = finding.block.as_ref()?;
             (block.offset > 0).then(|| {

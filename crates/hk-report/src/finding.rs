@@ -10,7 +10,7 @@ use crate::recording::Record;
 use crate::sentence;
 use crate::source;
 use hk_format::{
-    AccessKind, Call, EventRecord, Evidence, Family, FindingKind, FindingRecord, LifeRecord, Place,
+    AccessKind, Call, EventRecord, Evidence, Family, FindingKind, FindingRecord, LifeRecord, Loss, Place,
     ProcessRecord, StackState,
 };
 use hk_symbols::{ModuleSpec, Symbolizer};
@@ -57,6 +57,7 @@ pub fn finding(
         stack: stacks.resolve(body.frames()),
         stack_state: word(body.stack_state, StackState::from_u32(body.stack_state), stack_state_name),
         life: stacks.life(&body.life),
+        leak: leak(body),
         population: stacks.population(&body.life),
         culprit: None,
         fix: None,
@@ -119,6 +120,18 @@ impl Stacks<'_> {
                 .collect(),
         })
     }
+}
+
+fn leak(body: &FindingRecord) -> Option<Leak> {
+    let leak = &body.leak;
+    (leak.loss != 0).then(|| Leak {
+        loss: word(leak.loss, Loss::from_u32(leak.loss), loss_name),
+        blocks: leak.blocks,
+        bytes: leak.bytes,
+        indirect_blocks: leak.indirect_blocks,
+        indirect_bytes: leak.indirect_bytes,
+        sampled_every: leak.every,
+    })
 }
 
 fn thread(name: &[u8], id: u32) -> ThreadRef {

@@ -7,7 +7,8 @@
 //! alone, so that it does not depend on how many blocks are guarded.
 
 use crate::fold::{file_name, is_library};
-use crate::model::{Address, Finding, StackFrame};
+use crate::model::{Address, Finding, Leak, StackFrame};
+use crate::sentence;
 use hk_symbols::short_name;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -78,20 +79,32 @@ impl<T> Bugs<T> {
 pub fn bug_key(finding: &Finding) -> BugKey {
     let one_call = (finding.address, finding.thread.id, finding.process.pid);
     let (allocated, freed) = events(finding);
+    // What tells leaks apart is who allocated.
+    let own = if finding.leak.is_some() { OWN_FRAMES } else { EVENT_OWN_FRAMES };
     BugKey {
         kind: finding.kind.clone(),
         call: finding.call.clone(),
         // Whether a free block's span is still there makes no difference; nor, for an access, which byte of the block it met first.
         place: match &finding.access {
+            // Of a leak without a stack the size is all that is known.
+            _ if finding.leak.is_some() => loss_key(finding),
             Some(_) => String::new(),
             None => finding.place.replace("retired-block", "free-block"),
         },
         stack: innermost(&finding.stack, OWN_FRAMES).map(essence).collect(),
-        allocated: innermost(allocated, EVENT_OWN_FRAMES).map(essence).collect(),
+        allocated: innermost(allocated, own).map(essence).collect(),
         freed: innermost(freed, EVENT_OWN_FRAMES).map(essence).collect(),
         // Damage that was found at the end has no stack; who allocated the block tells it apart.
-        without_stack: (finding.stack.is_empty() && allocated.is_empty()).then_some(one_call),
+        without_stack: (finding.stack.is_empty() && allocated.is_empty() && finding.leak.is_none())
+            .then_some(one_call),
     }
+}
+
+/// How blocks were lost, and of which size they are if that is all that tells them apart.
+fn loss_key(finding: &Finding) -> String {
+    let loss = finding.leak.as_ref().map_or("", |leak| &leak.loss);
+    let size = finding.block.as_ref().filter(|_| finding.life.is_none()).map_or(0, |block| block.bytes);
+    format!("{loss}-{size}")
 }
 
 /// Whether damage that was found later is what the processor trapped at in another run, where the guard stood at the block's other side.
@@ -151,10 +164,15 @@ pub(crate) fn id(finding: &Finding) -> String {
     let (allocated, freed) = events(finding);
     let mut hash = Hash::new();
     hash.add(&finding.kind);
+    if finding.leak.is_some() {
+        hash.add(&loss_key(finding));
+    }
     hash.names(&finding.stack, OWN_FRAMES);
+    // What tells leaks apart is who allocated.
+    let own = if finding.leak.is_some() { OWN_FRAMES } else { EVENT_OWN_FRAMES };
     let is_found_of_all = matches!(finding.kind.as_str(), "double-free" | "not-of-heap" | "not-block-start");
     for event in [allocated, freed] {
-        hash.names(if is_found_of_all { &[] } else { event }, EVENT_OWN_FRAMES);
+        hash.names(if is_found_of_all { &[] } else { event }, own);
     }
     format!("HK-{}-{:08x}", letters(&finding.kind), hash.0 as u32 ^ (hash.0 >> 32) as u32)
 }
@@ -170,6 +188,7 @@ fn letters(kind: &str) -> &'static str {
         "underrun-read" => "UR",
         "mismatched-deallocation" => "MD",
         "wrong-layout" => "WL",
+        "leak" => "LK",
         _ => "X",
     }
 }
@@ -298,12 +317,32 @@ impl Merged {
 pub(crate) fn count_in(known: &mut Finding, mut finding: Finding) {
     let counts = (known.repeats + finding.repeats, known.process_count + finding.process_count);
     let aborted = known.aborted | finding.aborted;
+    let leak = match (known.leak.take(), finding.leak.take()) {
+        (Some(one), Some(other)) => Some(sum(one, &other)),
+        (one, other) => one.or(other),
+    };
     if known.life.is_none() && finding.life.is_some() {
         finding.id = std::mem::take(&mut known.id);
         *known = finding;
     }
     (known.repeats, known.process_count) = counts;
     known.aborted = aborted;
+    if leak.is_some() {
+        // Nobody called: it is seen once, however many blocks there are.
+        known.repeats = 1;
+        known.leak = leak;
+        known.message = sentence::first_sentence(known);
+    }
+}
+
+fn sum(one: Leak, other: &Leak) -> Leak {
+    Leak {
+        blocks: one.blocks + other.blocks,
+        bytes: one.bytes + other.bytes,
+        indirect_blocks: one.indirect_blocks + other.indirect_blocks,
+        indirect_bytes: one.indirect_bytes + other.indirect_bytes,
+        ..one
+    }
 }
 
 #[cfg(test)]

@@ -122,17 +122,17 @@ pub struct Finding {
     #[serde(default)]
     pub id: String,
     /// `double-free`, `use-after-free`, `not-of-heap`, `not-block-start`, `overrun-write`, `underrun-write`, `overrun-read`,
-    /// `underrun-read`, `mismatched-deallocation`, `wrong-layout`.
+    /// `underrun-read`, `mismatched-deallocation`, `wrong-layout`, `leak`.
     pub kind: String,
     /// Number in the Common Weakness Enumeration; 0 if unknown.
     pub cwe: u32,
     /// The first sentence of the text report.
     pub message: String,
     /// The bad call: `free`, `realloc`, `malloc-usable-size`, `seen-later`, `dealloc`, `delete`, `delete-array`; `access`: no call, but an
-    /// instruction of the program; `system-call`; `exit`: damage that was found at the end.
+    /// instruction of the program; `system-call`; `exit`: damage or a leak that was found at the end; `scan`: a leak that was found before.
     pub call: String,
     /// What shows it: `call` (the heap knows its blocks), `trap` (the processor), `canary` (overwritten bytes, found later), `buffer` (that of a
-    /// system call).
+    /// system call), `scan` (all memory was looked through for pointers).
     #[serde(default)]
     pub evidence: String,
     /// What an instruction or system call did with the address.
@@ -167,6 +167,9 @@ pub struct Finding {
     /// The block's life, if it was guarded.
     #[serde(default)]
     pub life: Option<Life>,
+    /// What was lost, if it is a leak, of which the block is the oldest.
+    #[serde(default)]
+    pub leak: Option<Leak>,
     /// Who frees the blocks of this allocation site.
     #[serde(default)]
     pub population: Option<Population>,
@@ -182,6 +185,23 @@ pub struct Finding {
     /// Which suppression, if it is suppressed.
     #[serde(default)]
     pub suppressed_by: Option<String>,
+}
+
+/// Blocks of one allocation site that were lost in the same way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leak {
+    /// `direct`: nothing points at any of them. `cycle`: they lie in circles of blocks that point at each other, and nothing else does.
+    pub loss: String,
+    /// How many: of cycles, one for each.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks that were lost with them, as only they lead there; of a cycle its other blocks too.
+    pub indirect_blocks: u64,
+    /// Their bytes.
+    pub indirect_bytes: u64,
+    /// One block in so many has its allocation recorded, in the mean; the others are told by their size.
+    pub sampled_every: u32,
 }
 
 /// A bad access.

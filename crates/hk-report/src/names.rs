@@ -1,6 +1,6 @@
 //! The words of the report for the numbers of the recording.
 
-use hk_format::{AccessKind, Call, Evidence, Family, FindingKind, Place, StackState};
+use hk_format::{AccessKind, Call, Evidence, Family, FindingKind, Loss, Place, StackState};
 
 /// A number that this version does not know.
 pub(crate) fn unknown(number: u32) -> String {
@@ -18,6 +18,7 @@ pub(crate) const fn evidence_name(evidence: Evidence) -> &'static str {
         Evidence::Trap => "trap",
         Evidence::Canary => "canary",
         Evidence::Buffer => "buffer",
+        Evidence::Scan => "scan",
     }
 }
 
@@ -40,8 +41,16 @@ pub(crate) const fn family_name(family: Family) -> &'static str {
     }
 }
 
+pub(crate) const fn loss_name(loss: Loss) -> &'static str {
+    match loss {
+        Loss::None => "none",
+        Loss::Direct => "direct",
+        Loss::Cycle => "cycle",
+    }
+}
+
 /// All kinds of findings.
-pub(crate) const KINDS: [FindingKind; 10] = [
+pub(crate) const KINDS: [FindingKind; 11] = [
     FindingKind::DoubleFree,
     FindingKind::UseAfterFree,
     FindingKind::NotOfHeap,
@@ -52,6 +61,7 @@ pub(crate) const KINDS: [FindingKind; 10] = [
     FindingKind::UnderrunRead,
     FindingKind::MismatchedDeallocation,
     FindingKind::WrongLayout,
+    FindingKind::Leak,
 ];
 
 pub(crate) const fn kind_name(kind: FindingKind) -> &'static str {
@@ -66,6 +76,7 @@ pub(crate) const fn kind_name(kind: FindingKind) -> &'static str {
         FindingKind::UnderrunRead => "underrun-read",
         FindingKind::MismatchedDeallocation => "mismatched-deallocation",
         FindingKind::WrongLayout => "wrong-layout",
+        FindingKind::Leak => "leak",
     }
 }
 
@@ -81,6 +92,7 @@ pub(crate) const fn call_name(call: Call) -> &'static str {
         Call::Delete => "delete",
         Call::DeleteArray => "delete-array",
         Call::Exit => "exit",
+        Call::Scan => "scan",
     }
 }
 

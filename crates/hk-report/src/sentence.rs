@@ -1,7 +1,7 @@
 //! The first sentence of a finding: what was done wrong, readable without a stack.
 
 use crate::fold::{file_name, own_frame};
-use crate::model::{Access, Finding, StackFrame};
+use crate::model::{Access, Finding, Leak, StackFrame};
 use crate::units;
 use hk_symbols::short_name;
 
@@ -26,11 +26,15 @@ pub fn title(kind: &str) -> &str {
         "underrun-read" => "read before the start",
         "mismatched-deallocation" => "mismatched deallocation",
         "wrong-layout" => "deallocation with a wrong layout",
+        "leak" => "leak",
         other => other,
     }
 }
 
 fn what_happened(finding: &Finding) -> String {
+    if let Some(leak) = &finding.leak {
+        return lost(finding, leak);
+    }
     let who = culprit(&finding.stack);
     if finding.call == "seen-later" {
         return format!(
@@ -59,6 +63,25 @@ fn what_happened(finding: &Finding) -> String {
         _ => "frees",
     };
     format!("{who} {does} {}", object(finding))
+}
+
+/// `72 bytes in 3 blocks that session_open() allocated are lost: nothing points at them`.
+fn lost(finding: &Finding, leak: &Leak) -> String {
+    let one = leak.blocks == 1;
+    let allocated = finding.life.as_ref().map(|life| culprit(&life.allocated.stack));
+    let by = allocated.map_or(String::new(), |who| format!(" that {who} allocated"));
+    let each = finding.block.as_ref().map_or(0, |block| block.bytes);
+    let blocks = match leak.blocks {
+        1 => format!("{} {each}-byte block{by}", article(each)),
+        n if each * n == leak.bytes => format!("{n} blocks of {}{by}", units::count(each, "byte")),
+        n => format!("{} in {n} blocks{by}", units::bytes(leak.bytes)),
+    };
+    let (is, them) = if one { ("is", "it") } else { ("are", "them") };
+    if leak.loss == "cycle" {
+        let cycles = if one { "a cycle" } else { "cycles" };
+        return format!("{blocks} {is} lost in {cycles}: only blocks that are lost as well lead to {them}");
+    }
+    format!("{blocks} {is} lost: nothing points at {them}")
 }
 
 /// `reads 4 bytes`, or `jumps`.

@@ -19,7 +19,7 @@ pub fn reason(report: &Report, all_guarded: bool) -> Option<String> {
             (None, None) => "nothing of this run was covered: the library was not loaded".into(),
         });
     }
-    if let Some(note) = note("traps-lost") {
+    if let Some(note) = note("traps-lost").or_else(|| note("no-scan")) {
         return Some(clean(&note.message));
     }
     let unguarded: u64 = report.processes.iter().map(|process| process.unguarded_blocks).sum();

@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::run::end_as;
 use crate::run::session::{Session, Verb};
 use crate::{Failure, VerbResult};
-use hk_format::{Guard, GuardSide};
+use hk_format::{Guard, GuardSide, Leaks};
 use hk_report::{Exit, Judgement, Report, count, merge};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -57,8 +57,13 @@ pub struct Args {
 }
 
 /// What `check` is content with.
-const CHECK: Verb =
-    Verb { name: "check", guard: Guard::OneIn(1), guard_side: GuardSide::End, keeps_account: true };
+const CHECK: Verb = Verb {
+    name: "check",
+    guard: Guard::OneIn(1),
+    guard_side: GuardSide::End,
+    leaks: Leaks::Exit,
+    keeps_account: true,
+};
 
 /// Runs CMD, once or twice. Does not return if nothing was found and a signal ended CMD.
 pub fn run(args: &Args) -> VerbResult {
@@ -107,6 +112,8 @@ fn both_sides(session: &mut Session) -> Result<(Report, Exit), Failure> {
         session.sink.line("interrupted: the run with guards at the blocks' start was left out");
         return Ok((first.report, first.exit));
     }
+    // The same would be lost again.
+    session.look_for_leaks(Leaks::Off);
     let second = session.run(Some(GuardSide::Start))?;
     let exit = if matches!(first.exit, Exit::Status(0)) { second.exit } else { first.exit };
     Ok((merge(first.report, second.report), exit))

@@ -6,8 +6,8 @@ use crate::options::RunOptions;
 use crate::sites::Sites;
 use crate::{Failure, os};
 use hk_format::{
-    Guard, GuardSide, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path,
-    parse_settings,
+    Guard, GuardSide, Leaks, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings,
+    decode_path, parse_settings,
 };
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -32,6 +32,15 @@ pub enum OnFindingName {
     Report,
     /// The program is stopped by SIGABRT
     Abort,
+}
+
+/// `--leaks` on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub enum LeaksName {
+    /// Never
+    Off,
+    /// When the program ends
+    Exit,
 }
 
 /// `--guard` on the command line.
@@ -103,6 +112,11 @@ impl Choices {
         self.settings.guard_side = side;
     }
 
+    /// Lost blocks are looked for at these times from now on.
+    pub fn set_leaks(&mut self, leaks: Leaks) {
+        self.settings.leaks = leaks;
+    }
+
     /// Whether every block is to be guarded, or all of certain sites.
     pub fn guards_all(&self) -> bool {
         matches!(self.settings.guard, Guard::OneIn(1) | Guard::Sites)
@@ -148,14 +162,15 @@ impl Choices {
     }
 
     fn value(&self, library: &Path, recording: &Path) -> OsString {
-        let Settings { mode, on_finding, purge_delay_ms, huge_pages, guard, guard_side, guard_batch } =
+        let Settings { mode, on_finding, purge_delay_ms, huge_pages, guard, guard_side, guard_batch, leaks } =
             self.settings;
         let mut value = OsString::from(format!(
-            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},guard-side={},guard-batch={guard_batch},",
+            "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},guard-side={},guard-batch={guard_batch},leaks={},",
             mode.name(),
             on_finding.name(),
             huge_pages.name(),
             guard_side.name(),
+            leaks.name(),
         ));
         match guard {
             Guard::Off => value.push("guard=off,"),
@@ -199,7 +214,8 @@ fn prepend(library: &OsStr, before: &OsStr) -> OsString {
 
 /// What the variable says, above what the verb is content with; the site that it names.
 fn from_variable(verb: Verb, sink: &Sink) -> (Settings, Option<String>) {
-    let mut settings = Settings { guard: verb.guard, guard_side: verb.guard_side, ..Settings::DEFAULT };
+    let mut settings =
+        Settings { guard: verb.guard, guard_side: verb.guard_side, leaks: verb.leaks, ..Settings::DEFAULT };
     let mut site = None;
     let variable = std::env::var_os(SETTINGS_VARIABLE).unwrap_or_default();
     for part in parse_settings(variable.as_bytes()) {
@@ -231,7 +247,11 @@ fn given(options: &RunOptions) -> impl Iterator<Item = Setting<'static>> {
         _ => None,
     };
     let batch = options.guard_batch.map(Setting::GuardBatch);
-    [mode, on_finding, guard, batch].into_iter().flatten()
+    let leaks = options.leaks.map(|leaks| match leaks {
+        LeaksName::Off => Setting::Leaks(Leaks::Off),
+        LeaksName::Exit => Setting::Leaks(Leaks::Exit),
+    });
+    [mode, on_finding, guard, batch, leaks].into_iter().flatten()
 }
 
 /// A text that was percent-encoded.
@@ -267,6 +287,7 @@ mod tests {
             guard: Guard::OneIn(50),
             guard_side: GuardSide::Start,
             guard_batch: 3,
+            leaks: Leaks::Exit,
         };
         let paths = ["/cache/lib 100%,x.so", "/tmp/a,b%2C"];
         let value = Choices { settings, sites: None }.value(Path::new(paths[0]), Path::new(paths[1]));

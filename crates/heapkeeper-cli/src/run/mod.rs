@@ -24,7 +24,7 @@ mod watch;
 
 use crate::options::RunOptions;
 use crate::{VerbResult, os};
-use hk_format::{GUARD_EVERY_DEFAULT, Guard, GuardSide};
+use hk_format::{GUARD_EVERY_DEFAULT, Guard, GuardSide, Leaks};
 use hk_report::Exit;
 use session::{Session, Verb};
 use std::ffi::OsString;
@@ -53,6 +53,7 @@ const RUN: Verb = Verb {
     name: "run",
     guard: Guard::OneIn(GUARD_EVERY_DEFAULT),
     guard_side: GuardSide::Both,
+    leaks: Leaks::Off,
     keeps_account: false,
 };
 

@@ -11,7 +11,7 @@ use crate::lines::Sink;
 use crate::options::{RunOptions, refuse_option_as_command};
 use crate::words::typed;
 use crate::{Failure, inspect, judging, library, os};
-use hk_format::{Guard, GuardSide};
+use hk_format::{Guard, GuardSide, Leaks};
 use hk_report::{Baseline, Judge, Judgement, Report, clean, judgement_text, summary_text};
 use std::ffi::OsString;
 use std::io::Write;
@@ -32,6 +32,8 @@ pub struct Verb {
     pub guard: Guard,
     /// At which side, likewise.
     pub guard_side: GuardSide,
+    /// When lost blocks are looked for, unless the user says.
+    pub leaks: Leaks,
     /// Whether it is for runs whose findings are counted again and again.
     pub keeps_account: bool,
 }
@@ -104,6 +106,11 @@ impl Session {
         if let Some(side) = side {
             self.choices.set_guard_side(side);
         }
+    }
+
+    /// Lost blocks are looked for at these times.
+    pub fn look_for_leaks(&mut self, leaks: Leaks) {
+        self.choices.set_leaks(leaks);
     }
 
     /// Runs CMD once. Of several runs each is given its side, and has a recording of its own.

@@ -116,6 +116,7 @@ impl<H: Host> ProcessHeap<H> {
             evidence: told.evidence,
             access: told.access,
             life: life_told.as_ref(),
+            leak: None,
         };
         self.tell(&bad, registers);
         if let Some(life) = life {
@@ -145,7 +146,7 @@ impl<H: Host> ProcessHeap<H> {
         }
     }
 
-    fn block_life(&self, life: &Life, opened: bool) -> BlockLife<'_> {
+    pub(crate) fn block_life(&self, life: &Life, opened: bool) -> BlockLife<'_> {
         let guarding = &self.guarding;
         let site = site_of(&guarding.stacks, StackId::from_number(life.allocated.stack));
         let figures = guarding.population.figures(site);

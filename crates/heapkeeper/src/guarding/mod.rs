@@ -113,6 +113,16 @@ impl Guarding {
         }
     }
 
+    /// One block in so many was to be guarded; 0: none, or those of certain sites.
+    pub(crate) fn rate(&self) -> u32 {
+        self.every.load(Ordering::Relaxed)
+    }
+
+    /// Blocks from before are the parent's affair; 0: there is none.
+    pub(crate) fn since_ns(&self) -> u64 {
+        self.since_ns.load(Ordering::Relaxed)
+    }
+
     fn is_all(&self) -> bool {
         self.every.load(Ordering::Relaxed) == 1
     }

@@ -1,12 +1,17 @@
 //! The real operating system: Linux through libc's wrappers, none of which allocates. They leave errno as it was, as
 //! free has to (glibc since 2.33, POSIX 2024).
 
+mod bare;
 mod huge;
 mod memory;
+mod own;
 mod sandbox;
+mod stop;
 mod tls;
 
+pub use own::{note_own_memory, own_memory};
 pub use sandbox::{Instruction, Optional, expect_sandbox, may, note_filter, note_strict};
+pub use stop::{Context, StopFailure, Stopped, stop_others};
 
 use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ffi::CStr;
@@ -202,6 +207,7 @@ unsafe impl Os for Linux {
         if page == libc::MAP_FAILED {
             return None;
         }
+        note_own_memory(page.addr(), PAGE_BYTES);
         // SAFETY: our own mapping.
         if unsafe { libc::madvise(page, PAGE_BYTES, libc::MADV_WIPEONFORK) } != 0 {
             // SAFETY: as above, and nobody was told of it.
@@ -250,7 +256,8 @@ unsafe impl Os for Linux {
     }
 
     fn block_signals(&self) -> SignalMask {
-        set_signal_mask(SignalMask(!0))
+        // But that by which threads are stopped, whose handler takes no lock: who waits for a lock answers too.
+        set_signal_mask(SignalMask(!(1 << (stop::SIGNAL - 1))))
     }
 
     fn restore_signals(&self, mask: SignalMask) {

@@ -158,6 +158,12 @@ impl Stacks {
         (count, kept.state())
     }
 
+    /// The innermost frame; None if there is no such stack.
+    pub fn first_frame(&self, id: StackId) -> Option<u64> {
+        let mut frame = [0];
+        (self.frames(id, &mut frame).0 == 1).then_some(frame[0])
+    }
+
     /// The generation in which a stack was first seen; 0 if there is no such stack.
     pub fn generation_of(&self, id: StackId) -> u32 {
         self.kept(id).map_or(0, |(_, kept)| kept.generation())

@@ -64,6 +64,21 @@ pub(crate) struct Walk {
     place: Option<Place>,
 }
 
+/// The stack pointer of the caller of a function that is running, innermost from where `registers` were captured. None if it is not
+/// on the stack.
+pub fn stack_above(registers: &Registers, function: usize) -> Option<usize> {
+    let mut walk = Walk::new(registers);
+    loop {
+        let is_found = walk.function_start() == Some(function as u64);
+        if walk.step().is_some() {
+            return None;
+        }
+        if is_found {
+            return Some(walk.sp() as usize);
+        }
+    }
+}
+
 /// A module, found by one of its segments.
 #[derive(Clone, Copy)]
 struct Place {
@@ -148,6 +163,14 @@ impl Walk {
     /// An address inside the instruction that the frame is at.
     fn code_address(&self) -> u64 {
         if self.interrupted { self.values[RIP] } else { self.values[RIP].wrapping_sub(1) }
+    }
+
+    /// Where the code of the function begins that the frame is of.
+    fn function_start(&mut self) -> Option<u64> {
+        let pc = self.code_address();
+        self.find_place(pc);
+        let fde = self.place.and_then(|place| place.tables?.parse())?.find(pc)?;
+        Some(fde.initial_address())
     }
 
     /// Finds what `pc` lies in, if it is not what the last frame lay in. (That stays loaded meanwhile, as its code

@@ -68,6 +68,8 @@ fn misuse(finding: &Finding) -> String {
     let access = finding.access.as_ref().map_or("", |access| access.kind.as_str());
     match (finding.call.as_str(), access) {
         _ if finding.evidence == "canary" => "damage found",
+        ("exit", _) => "lost at exit",
+        ("scan", _) => "found lost",
         ("system-call", _) => "system call",
         ("access", "write") => "WRITTEN",
         ("access", "execute") => "JUMPED TO",
@@ -94,6 +96,11 @@ fn moment_lines(lines: &mut Lines, moment: &Moment<'_>, (what, when): (usize, us
     if view.full {
         lines.push(&format!("{head}{thread}"));
         stack::push(lines, moment.stack, moment.stack_state, "      ", view);
+        return;
+    }
+    if moment.stack.is_empty() && moment.stack_state == "whole" {
+        // Nobody did it.
+        lines.push(head.trim_end());
         return;
     }
     let chain = stack::chain(moment.stack, moment.stack_state, view.style);

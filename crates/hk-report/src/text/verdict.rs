@@ -2,7 +2,7 @@
 
 use super::{Lines, View, clean};
 use crate::culprit::bytes_missed;
-use crate::model::{Access, Block, Finding, Life};
+use crate::model::{Access, Block, Finding, Leak, Life};
 use crate::units;
 use std::fmt::Write;
 
@@ -11,6 +11,9 @@ const GLIBC_SMALL: u64 = 64 << 10;
 
 pub(super) fn push(lines: &mut Lines, finding: &Finding, view: View<'_>) {
     let strong = |label: &str| view.style.strong(label);
+    if let Some(leak) = &finding.leak {
+        push_lost(lines, leak, view);
+    }
     if finding.life.is_none() {
         let dim = |text: &str| view.style.dim(text);
         lines.push(&dim(&place(finding)));
@@ -26,6 +29,25 @@ pub(super) fn push(lines: &mut Lines, finding: &Finding, view: View<'_>) {
         lines.push(&format!("  {}  {}", strong("FIX"), clean(fix)));
     }
     lines.push(&format!("  {}  {}", strong("HOW SURE"), how_sure(finding)));
+}
+
+/// What else was lost, and how that is known.
+fn push_lost(lines: &mut Lines, leak: &Leak, view: View<'_>) {
+    if leak.indirect_blocks > 0 {
+        lines.push(&format!(
+            "  {}  {} in {} that nothing else leads to",
+            view.style.strong(if leak.blocks == 1 { "LOST WITH IT" } else { "LOST WITH THEM" }),
+            units::bytes(leak.indirect_bytes),
+            units::count(leak.indirect_blocks, "block"),
+        ));
+    }
+    if leak.sampled_every != 1 {
+        let every = match leak.sampled_every {
+            0 => "only blocks of certain sites have".to_owned(),
+            every => format!("one block in {every} has"),
+        };
+        lines.push(&format!("  {} its allocation recorded; of all others the size is known", every));
+    }
 }
 
 /// Whether the finding is about a block of whose life nothing was recorded.
@@ -50,6 +72,7 @@ fn outcome(finding: &Finding) -> &'static str {
     let opened = finding.life.as_ref().is_some_and(|life| life.opened);
     match (finding.call.as_str(), finding.evidence.as_str()) {
         _ if finding.aborted => "SIGABRT was raised, as --on-finding abort asks",
+        (_, "scan") => "nothing: the memory stays allocated until the process ends",
         (_, "canary") => "nothing at that moment: the overwritten bytes were found later",
         ("access", _) if opened => "the block's page was opened for the access, the program goes on",
         ("access", _) => "the access could not be let through: the program got SIGSEGV",
@@ -105,6 +128,9 @@ fn how_sure(finding: &Finding) -> String {
         "trap" => "the processor trapped at this very access",
         "canary" => "the bytes were overwritten; who did it is not known",
         "buffer" => "the system call was given this buffer",
+        "scan" => {
+            "no register, stack, static data or reachable block has its address (an address that is encoded or on disk is not seen)"
+        }
         _ => "the heap knows the state of each of its blocks",
     };
     let inference = match (&finding.culprit, &finding.fix) {

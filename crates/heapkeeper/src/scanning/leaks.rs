@@ -1,0 +1,209 @@
+//! Blocks that nothing leads to.
+
+use super::lost::{Lost, LostAt, LostBlock};
+use super::memory::{Scratch, WINDOW_WORDS, look_at};
+use super::roots::Roots;
+use super::world::StoppedWorld;
+use crate::process::{Host, ProcessHeap};
+use core::sync::atomic::AtomicU64;
+use hk_format::{Call, Evidence, FindingKind, Loss, NoteKind, Place};
+use hk_recorder::{Access, BadCall, LostBlocks, Registers, stack_above};
+use hk_scan::{Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks};
+
+/// How long a scan at the end waits for other threads.
+const PATIENCE_MS: u32 = 2000;
+/// Blocks that were reached and not read yet, before memory is gone through again for them.
+const STACK_ENTRIES: usize = 1 << 16;
+
+/// Why no leaks were looked for.
+enum Failure {
+    Stop(hk_os::StopFailure),
+    NoMemory,
+    NoList,
+}
+
+/// What a scan works with.
+struct Tools {
+    /// Sets of blocks, one behind the other.
+    sets: Scratch<AtomicU64>,
+    words_per_set: usize,
+    stack: Scratch<Pending>,
+    window: Scratch<u64>,
+    lost: Lost,
+}
+
+const SETS: usize = 4;
+
+impl Tools {
+    fn new(numbers: usize) -> Option<Tools> {
+        let words_per_set = Marks::words_needed(numbers);
+        Some(Tools {
+            sets: Scratch::new(words_per_set * SETS)?,
+            words_per_set,
+            stack: Scratch::new(STACK_ENTRIES)?,
+            window: Scratch::new(WINDOW_WORDS)?,
+            lost: Lost::new()?,
+        })
+    }
+
+    fn places(&self) -> [(usize, usize); SETS] {
+        [self.sets.place(), self.stack.place(), self.window.place(), self.lost.place()]
+    }
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// At the end: finds the blocks that nothing leads to, and tells of them, if that is wanted.
+    pub fn look_for_leaks_at_exit(&'static self) {
+        self.heap.notice_fork();
+        if !self.scanning.looks_at_exit() || !self.heap.is_started() || !self.heap.is_own() {
+            return;
+        }
+        let registers = Registers::capture();
+        // What ran since exit was called has left copies of pointers that nobody uses.
+        let exit: unsafe extern "C" fn(i32) -> ! = libc::exit;
+        let stack_pointer =
+            stack_above(&registers, exit as *const () as usize).unwrap_or(registers.rsp as usize);
+        match self.find_lost(stack_pointer, &registers) {
+            Ok(mut lost) => lost.sorted().iter().for_each(|at| self.tell_leak(at, Call::Exit)),
+            Err(failure) => self.note_failure(&failure),
+        }
+    }
+
+    fn find_lost(&'static self, stack_pointer: usize, registers: &Registers) -> Result<Lost, Failure> {
+        let guards = &self.guarding.guards;
+        let numbers = HeapAndGuards::new(&self.heap, guards);
+        // Other threads may make room for more blocks until they are stopped.
+        let spare = 1 << 20;
+        let mut tools =
+            Tools::new(hk_scan::Blocks::number_limit(&numbers) + spare).ok_or(Failure::NoMemory)?;
+        let world = StoppedWorld::stop(self, PATIENCE_MS).map_err(Failure::Stop)?;
+        let blocks = HeapAndGuards::new(&self.heap, guards);
+        if hk_scan::Blocks::number_limit(&blocks) > tools.words_per_set * 64 {
+            return Err(Failure::NoMemory);
+        }
+        let (reached, rest) = tools.sets.slice().split_at(tools.words_per_set);
+        let (pointed_at, rest) = rest.split_at(tools.words_per_set);
+        let (visited, begun) = rest.split_at(tools.words_per_set);
+        let [reached, pointed_at, visited, begun] = [reached, pointed_at, visited, begun].map(Marks::new);
+        let places = tools.places();
+        let own = [self.own_reservation(), self.own_statics(), places[0], places[1], places[2], places[3]];
+        let mut marker = Marker::new(&blocks, reached, tools.stack.slice_mut(), Filter::best());
+        // SAFETY: memory of this frame, and of the frames of stopped threads; blocks can be read while they are live.
+        let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };
+        mark(core::ptr::from_ref(registers).expose_provenance(), size_of::<Registers>());
+        world.contexts().for_each(|context| {
+            context.registers().into_iter().for_each(|(start, bytes)| mark(start, bytes));
+        });
+        let roots = Roots { own: &own, stack_pointer };
+        let window = &mut tools.window;
+        let listed = roots.for_each_piece(
+            |each| world.contexts().for_each(|context| each(&context)),
+            |piece| {
+                look_at(window, piece.start, piece.bytes, |words| {
+                    mark(words.as_ptr().expose_provenance(), size_of_val(words));
+                });
+            },
+        );
+        if !listed {
+            return Err(Failure::NoList);
+        }
+        let sets = LeakSets { reached, pointed_at, visited, begun };
+        let lost = &mut tools.lost;
+        // SAFETY: all other threads are stopped; blocks can be read while they are live.
+        unsafe {
+            find_leaks(&blocks, sets, tools.stack.slice_mut(), |leak| {
+                if let Some(block) = self.lost_block(&leak) {
+                    lost.add(&block);
+                }
+            });
+        }
+        drop(world);
+        Ok(tools.lost)
+    }
+
+    /// What is known of it; None if it is the parent's affair.
+    fn lost_block(&self, leak: &hk_scan::Leak) -> Option<LostBlock> {
+        let life = self.guarding.guards.life_at(leak.block.start);
+        let since_ns = self.guarding.since_ns();
+        let (stack, time_ns) = match life {
+            Some(life) => (life.allocated.stack, life.allocated.time_ns),
+            // When it was allocated is not known: in a fork child it may be from before.
+            None if since_ns > 0 => return None,
+            None => (0, 0),
+        };
+        (time_ns >= since_ns || since_ns == 0).then_some(LostBlock {
+            loss: match leak.kind {
+                LeakKind::Direct => Loss::Direct,
+                LeakKind::Cycle => Loss::Cycle,
+            },
+            stack,
+            start: leak.block.start as u64,
+            bytes: leak.block.bytes as u64,
+            time_ns,
+            indirect_blocks: leak.indirect_blocks,
+            indirect_bytes: leak.indirect_bytes,
+        })
+    }
+
+    fn tell_leak(&self, at: &LostAt, call: Call) {
+        let life = if at.stack == 0 { None } else { self.guarding.guards.life_at(at.oldest as usize) };
+        let told = life.as_ref().map(|life| self.block_life(life, false));
+        let block_bytes = life.as_ref().map_or(at.bytes / at.blocks, |life| life.requested_bytes as u64);
+        let bad = BadCall {
+            kind: FindingKind::Leak,
+            call,
+            place: Place::InsideLiveBlock,
+            address: at.oldest,
+            block_start: at.oldest,
+            block_bytes,
+            place_start: 0,
+            place_end: 0,
+            place_name: b"",
+            aborted: false,
+            time_ns: hk_os::now_ns(),
+            evidence: Evidence::Scan,
+            access: Access::default(),
+            life: told.as_ref(),
+            leak: Some(LostBlocks {
+                loss: at.loss(),
+                every: self.guarding.rate(),
+                blocks: at.blocks,
+                bytes: at.bytes,
+                indirect_blocks: at.indirect_blocks,
+                indirect_bytes: at.indirect_bytes,
+            }),
+        };
+        self.stop.record(|| {
+            if self.recording.is_open() {
+                self.recording.record_leak(&bad);
+            } else {
+                hk_recorder::print_leak(&bad);
+            }
+        });
+    }
+
+    /// Where the heap and the guarded blocks lie.
+    fn own_reservation(&self) -> (usize, usize) {
+        self.heap.reservation()
+    }
+
+    /// This: it knows blocks by their addresses.
+    fn own_statics(&self) -> (usize, usize) {
+        (core::ptr::from_ref(self).addr(), size_of::<Self>())
+    }
+
+    fn note_failure(&self, failure: &Failure) {
+        let (detail, why): (u64, &[u8]) = match failure {
+            Failure::Stop(hk_os::StopFailure::NoAnswer(thread)) => {
+                (u64::from(*thread), b"a thread did not stop in time")
+            }
+            Failure::Stop(hk_os::StopFailure::TooMany) => (0, b"there are too many threads"),
+            Failure::Stop(hk_os::StopFailure::Busy) => (0, b"another scan went on"),
+            Failure::Stop(hk_os::StopFailure::Refused) => (0, b"the system refused to signal threads"),
+            Failure::Stop(hk_os::StopFailure::NoList) => (0, b"threads could not be listed"),
+            Failure::NoMemory => (0, b"there was no memory for it"),
+            Failure::NoList => (0, b"/proc/self/maps could not be read"),
+        };
+        self.recording.note(NoteKind::NoScan, detail, why);
+    }
+}

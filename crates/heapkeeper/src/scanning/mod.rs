@@ -1,0 +1,34 @@
+//! Looking through all memory for pointers to blocks.
+//!
+//! - [`world`]: everybody stopped, and all locks held.
+//! - [`roots`]: registers, stacks, static data, and what else the program may write to.
+//! - [`memory`]: memory to work with, and a look at memory that may vanish.
+//! - [`leaks`]: blocks that nothing leads to. [`lost`]: how many of which allocation site.
+
+mod leaks;
+mod lost;
+mod memory;
+mod roots;
+mod world;
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use hk_format::Leaks;
+
+/// See the module head. A part of a process's heap.
+pub(crate) struct Scanning {
+    leaks_at_exit: AtomicBool,
+}
+
+impl Scanning {
+    pub(crate) const fn new() -> Self {
+        Scanning { leaks_at_exit: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn set_leaks(&self, leaks: Leaks) {
+        self.leaks_at_exit.store(leaks == Leaks::Exit, Ordering::Relaxed);
+    }
+
+    fn looks_at_exit(&self) -> bool {
+        self.leaks_at_exit.load(Ordering::Relaxed)
+    }
+}

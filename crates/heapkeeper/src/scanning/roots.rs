@@ -1,0 +1,74 @@
+//! Where pointers are looked for that nothing leads to: registers, stacks, static data, and all else that the program may write to and
+//! shares with nobody.
+
+use hk_os::{Context, own_memory};
+use hk_recorder::{PrivateMapping, for_each_private_mapping};
+
+/// Below the stack pointer a leaf function may keep what it likes (System V ABI, AMD64, 3.2.2).
+const RED_ZONE_BYTES: usize = 128;
+/// Parts of a mapping that are left out, at most.
+const LEFT_OUT_MAX: usize = 96;
+
+/// A piece of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) start: usize,
+    pub(super) bytes: usize,
+}
+
+/// What is not looked at, or differently.
+pub(super) struct Roots<'a> {
+    /// The heap, and all else that is ours.
+    pub(super) own: &'a [(usize, usize)],
+    /// Where the calling thread's stack begins.
+    pub(super) stack_pointer: usize,
+}
+
+impl Roots<'_> {
+    /// Calls `found` with each piece of memory that may vanish while it is looked at, or may not be readable. False if mappings can't be listed.
+    pub(super) fn for_each_piece(
+        &self,
+        contexts: impl Fn(&mut dyn FnMut(&Context)),
+        mut found: impl FnMut(Piece),
+    ) -> bool {
+        for_each_private_mapping(|mapping| {
+            let mut first = None;
+            let mut note = |pointer: usize| {
+                if (mapping.start..mapping.end).contains(&pointer) {
+                    first = Some(first.map_or(pointer, |known: usize| known.min(pointer)));
+                }
+            };
+            note(self.stack_pointer);
+            contexts(&mut |context| note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES)));
+            let start = first.unwrap_or(mapping.start).max(mapping.start);
+            self.without_own(PrivateMapping { start, ..mapping }, &mut found);
+        })
+    }
+
+    /// The mapping without the parts that are ours.
+    fn without_own(&self, mapping: PrivateMapping, found: &mut impl FnMut(Piece)) {
+        let mut parts = [(0, 0); LEFT_OUT_MAX];
+        let mut count = 0;
+        let ours = self.own.iter().copied().chain(own_memory());
+        for (start, bytes) in
+            ours.filter(|&(start, bytes)| start < mapping.end && start + bytes > mapping.start)
+        {
+            if let Some(part) = parts.get_mut(count) {
+                *part = (start, start + bytes);
+                count += 1;
+            }
+        }
+        let parts = &mut parts[..count];
+        parts.sort_unstable();
+        let mut at = mapping.start;
+        for &mut (start, end) in parts {
+            if start > at {
+                found(Piece { start: at, bytes: start - at });
+            }
+            at = at.max(end);
+        }
+        if at < mapping.end {
+            found(Piece { start: at, bytes: mapping.end - at });
+        }
+    }
+}

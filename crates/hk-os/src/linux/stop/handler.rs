@@ -1,0 +1,170 @@
+//! What a thread does when it is told to stop.
+
+use super::super::bare::{call, restorer};
+use super::{GATE, restart};
+use core::ffi::{c_int, c_void};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// SIGSETXID of glibc (sysdeps/unix/sysv/linux/internal-signals.h).
+pub(crate) const SIGNAL: c_int = 33;
+const SIGNAL_SET_BYTES: usize = 8;
+const SA_RESTORER: u64 = 0x0400_0000;
+/// Of the signal's value, to tell it from what others may send by the same call.
+const MARK: usize = 0x484B << 48;
+const SLOT_SHIFT: usize = 32;
+
+/// As the kernel has it (rt_sigaction(2)).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Action {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
+
+/// Of a signal that was sent with a value (rt_sigqueueinfo(2)).
+#[repr(C)]
+struct Info {
+    signal: c_int,
+    errno: c_int,
+    code: c_int,
+    filler: c_int,
+    pid: c_int,
+    uid: c_int,
+    value: usize,
+    rest: [u64; 12],
+}
+const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
+
+/// Whose handler was there.
+static PREVIOUS: AtomicUsize = AtomicUsize::new(0);
+
+/// Where a stopped thread stands: its registers, as the kernel laid them down when it was interrupted.
+#[derive(Clone, Copy, Debug)]
+pub struct Context(usize);
+
+impl Context {
+    pub(super) fn new(address: usize) -> Self {
+        Context(address)
+    }
+
+    fn user(&self) -> &libc::ucontext_t {
+        let context: *const libc::ucontext_t = core::ptr::with_exposed_provenance(self.0);
+        // SAFETY: the thread waits in its handler, below which this lies.
+        unsafe { &*context }
+    }
+
+    /// Its stack pointer.
+    pub fn stack_pointer(&self) -> usize {
+        self.user().uc_mcontext.gregs[libc::REG_RSP as usize] as usize
+    }
+
+    /// Start and bytes of its registers, the general ones and those of vectors. The latter only as far as every processor has them: wider ones hold
+    /// copies of their lower halves for whoever moves pointers by them.
+    pub fn registers(&self) -> [(usize, usize); 2] {
+        let context = self.user();
+        let general = (&raw const context.uc_mcontext.gregs).addr();
+        let vectors = context.uc_mcontext.fpregs.addr();
+        let vector_bytes = if vectors == 0 { 0 } else { extended_bytes(vectors) };
+        [(general, size_of_val(&context.uc_mcontext.gregs)), (vectors, vector_bytes)]
+    }
+}
+
+/// Bytes of the state of vectors in a signal's frame: `sw_reserved` of `struct _fpstate` says how many there are (asm/sigcontext.h).
+fn extended_bytes(vectors: usize) -> usize {
+    const LEGACY_BYTES: usize = 512;
+    const SOFTWARE_AT: usize = 464;
+    const MAGIC: u32 = 0x4650_5853;
+    let words: *const u32 = core::ptr::with_exposed_provenance(vectors + SOFTWARE_AT);
+    // SAFETY: the frame has the legacy area at least.
+    let magic = unsafe { words.read() };
+    // SAFETY: as above.
+    let bytes = unsafe { words.wrapping_add(4).read() };
+    if magic == MAGIC { (bytes as usize).clamp(LEGACY_BYTES, 16 << 10) } else { LEGACY_BYTES }
+}
+
+/// Puts the handler in place, if it is not. False if the system refuses.
+pub(super) fn install() -> bool {
+    let ours: extern "C" fn(c_int, *const Info, *mut c_void) = on_signal;
+    let mut present = Action::default();
+    let place = (&raw mut present).addr();
+    // SAFETY: a place for the action; nothing is set.
+    let asked = unsafe { call(libc::SYS_rt_sigaction, [SIGNAL as usize, 0, place, SIGNAL_SET_BYTES, 0, 0]) };
+    if asked != 0 || present.handler == ours as usize {
+        return asked == 0;
+    }
+    PREVIOUS.store(present.handler, Ordering::Release);
+    let flags = (libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK) as u64 | SA_RESTORER;
+    let action = Action { handler: ours as usize, flags, restorer: restorer as *const () as usize, mask: !0 };
+    let place = (&raw const action).addr();
+    // SAFETY: an action whose handler has the right type.
+    unsafe { call(libc::SYS_rt_sigaction, [SIGNAL as usize, place, 0, SIGNAL_SET_BYTES, 0, 0]) == 0 }
+}
+
+/// What became of a signal.
+pub(super) enum Sent {
+    Yes,
+    /// There is no such thread any more.
+    Gone,
+    Refused,
+}
+
+/// Sends a thread the signal.
+pub(super) fn send(thread: u32, epoch: u32, slot: usize) -> Sent {
+    // SAFETY: no arguments.
+    let process = unsafe { call(libc::SYS_getpid, [0; 6]) };
+    let value = MARK | slot << SLOT_SHIFT | epoch as usize;
+    let info = Info {
+        signal: SIGNAL,
+        errno: 0,
+        code: libc::SI_QUEUE,
+        filler: 0,
+        pid: process as c_int,
+        uid: 0,
+        value,
+        rest: [0; 12],
+    };
+    let arguments = [process as usize, thread as usize, SIGNAL as usize, (&raw const info).addr(), 0, 0];
+    // SAFETY: the kernel reads the description.
+    match unsafe { call(libc::SYS_rt_tgsigqueueinfo, arguments) } {
+        0 => Sent::Yes,
+        error if error == -(libc::ESRCH as isize) => Sent::Gone,
+        _ => Sent::Refused,
+    }
+}
+
+/// Needs nothing of libc's: the thread may be one that libc does not know of.
+extern "C" fn on_signal(signal: c_int, info: *const Info, context: *mut c_void) {
+    // SAFETY: the kernel gives it.
+    let (code, value) = unsafe { (*info).sent() };
+    if code != libc::SI_QUEUE || value & MARK != MARK {
+        return hand_on(signal, info, context);
+    }
+    let slot = value >> SLOT_SHIFT & 0xFFFF;
+    GATE.pass(value as u32, slot, context.expose_provenance());
+    // SAFETY: the kernel gives it, to this handler alone.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    // SAFETY: that of this handler.
+    unsafe { restart::resume(context) };
+}
+
+impl Info {
+    fn sent(&self) -> (c_int, usize) {
+        (self.code, self.value)
+    }
+}
+const _: () = assert!(offset_of!(Info, value) == 24);
+
+/// glibc's own.
+fn hand_on(signal: c_int, info: *const Info, context: *mut c_void) {
+    let previous = PREVIOUS.load(Ordering::Acquire);
+    if previous == libc::SIG_DFL || previous == libc::SIG_IGN {
+        return;
+    }
+    let handler: *const c_void = core::ptr::with_exposed_provenance(previous);
+    // SAFETY: the address of a handler that was installed for this signal, with a description as its second argument.
+    let handler: extern "C" fn(c_int, *const Info, *mut c_void) = unsafe { core::mem::transmute(handler) };
+    handler(signal, info, context);
+}

@@ -1,0 +1,200 @@
+//! Goes on with a system call that the signal interrupted, so that the program does not see EINTR.
+//!
+//! Most calls the kernel makes again by itself (SA_RESTART). Of the others some are gone on with where they were (`restart_syscall`, signal(7)),
+//! which has to be asked for before the handler returns, as that forgets them; the rest is made again, which makes no difference
+//! where the call waits without end, or where the kernel has written down what is left of the time.
+//!
+//! The call's number is gone by then, but for the instruction before the call, which has it.
+
+use super::super::monotonic_ns;
+use core::arch::naked_asm;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// `syscall`.
+const SYSCALL: [u8; 2] = [0x0F, 0x05];
+/// `mov eax, imm32`.
+const MOVE: u8 = 0xB8;
+/// The number stands at most so far before the call.
+const SEARCH_BYTES: usize = 12;
+const INTERRUPTED: i64 = -(libc::EINTR as i64);
+
+/// Calls that the kernel can go on with.
+const GONE_ON_WITH: [i64; 4] =
+    [libc::SYS_poll, libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_futex];
+/// Calls that are made again: they wait without end, their time-out is up to date, or they are never interrupted but by a time-out of a socket.
+const MADE_AGAIN: [i64; 22] = [
+    libc::SYS_select,
+    libc::SYS_pselect6,
+    libc::SYS_ppoll,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_pause,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_io_getevents,
+    libc::SYS_io_uring_enter,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+];
+/// Those whose time-out in milliseconds is the fourth argument.
+const TIMED: [i64; 2] = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+
+/// Mends what the interrupted thread is going to see. Does not return if the thread was just here.
+///
+/// # Safety
+/// `context` is that of the calling handler.
+pub(super) unsafe fn resume(context: &mut libc::ucontext_t) {
+    let registers = &mut context.uc_mcontext.gregs;
+    let (at, result) = (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RAX as usize]);
+    let (first, last) = (again as *const () as usize, interrupted as *const () as usize);
+    if (first..last).contains(&at) || at == last && result == INTERRUPTED {
+        // Returning would have the kernel forget what is gone on with.
+        // SAFETY: the registers of that code, whose frame lies above this one.
+        unsafe { jump_back(registers.as_ptr()) };
+    }
+    if result != INTERRUPTED {
+        return;
+    }
+    // SAFETY: as above.
+    let Some(number) = (unsafe { number_before(at) }) else { return };
+    if GONE_ON_WITH.contains(&number) {
+        // Other signals are to interrupt it as they would have.
+        // SAFETY: glibc's set is larger than the kernel's, of which it has the first word.
+        let mask = unsafe { (&raw const context.uc_sigmask).cast::<u64>().read() };
+        registers[libc::REG_RAX as usize] = go_on(mask);
+    } else if MADE_AGAIN.contains(&number) || TIMED.contains(&number) && may_wait_on(registers, at) {
+        registers[libc::REG_RAX as usize] = number;
+        registers[libc::REG_RIP as usize] -= SYSCALL.len() as i64;
+    }
+}
+
+/// The number of the system call behind which `at` is, if it is one.
+///
+/// # Safety
+/// `at` is where a thread goes on after an interrupted call, or anywhere in code: what is before it in its page can be read, and in the page
+/// before that, as functions don't begin with a call.
+unsafe fn number_before(at: usize) -> Option<i64> {
+    let byte = |distance: usize| {
+        let place: *const u8 = core::ptr::with_exposed_provenance(at - distance);
+        // SAFETY: the caller's word.
+        unsafe { place.read() }
+    };
+    if [byte(2), byte(1)] != SYSCALL {
+        return None;
+    }
+    let number = |distance: usize| {
+        let bytes = [byte(distance - 1), byte(distance - 2), byte(distance - 3), byte(distance - 4)];
+        Some(i64::from(u32::from_le_bytes(bytes))).filter(|&number| byte(distance) == MOVE && number < 512)
+    };
+    (5 + SYSCALL.len()..=SEARCH_BYTES).find_map(number)
+}
+
+/// Calls that wait for a time, and until when: by the thread's stack.
+static WAITS: [(AtomicUsize, AtomicU64); 256] = [const { (AtomicUsize::new(0), AtomicU64::new(0)) }; 256];
+
+/// Has a call that is made again wait for what is left of its time. How long it had waited when it was first interrupted is not known; from then on
+/// it is. False if its time is over.
+fn may_wait_on(registers: &mut [libc::greg_t; 23], at: usize) -> bool {
+    const NS_PER_MS: u64 = 1_000_000;
+    let Ok(timeout_ms @ 1..) = u64::try_from(registers[libc::REG_R10 as usize] as i32) else {
+        // Without end; or not at all, and then it is not interrupted either.
+        return true;
+    };
+    let call = (registers[libc::REG_RSP as usize] as usize).rotate_left(16) ^ at;
+    let (known, until) = &WAITS[(call ^ call >> 20) % WAITS.len()];
+    let now_ns = monotonic_ns();
+    // Relaxed: a mix-up of two calls makes one wait longer.
+    let until_ns = until.load(Ordering::Relaxed);
+    if known.load(Ordering::Relaxed) == call
+        && until_ns <= now_ns + timeout_ms * NS_PER_MS
+        && until_ns + NS_PER_MS > now_ns
+    {
+        registers[libc::REG_R10 as usize] = (until_ns.saturating_sub(now_ns) / NS_PER_MS) as i64;
+    } else {
+        until.store(now_ns + timeout_ms * NS_PER_MS, Ordering::Relaxed);
+        known.store(call, Ordering::Relaxed);
+    }
+    true
+}
+
+/// Restores the thread's mask and has the kernel go on with its call; gives the result.
+#[unsafe(naked)]
+extern "C" fn go_on(mask: u64) -> i64 {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "jmp {again}",
+        ".cfi_endproc",
+        again = sym again,
+    )
+}
+
+/// The rest of [`go_on`], on its frame. May be begun again at any time.
+#[unsafe(naked)]
+extern "C" fn again() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_adjust_cfa_offset 8",
+        "mov eax, {set_mask}",
+        "mov edi, {set}",
+        "mov rsi, rsp",
+        "xor edx, edx",
+        "mov r10d, 8",
+        "syscall",
+        "mov eax, {restart}",
+        "syscall",
+        ".global heapkeeper_interrupted",
+        ".hidden heapkeeper_interrupted",
+        "heapkeeper_interrupted:",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "ret",
+        ".cfi_endproc",
+        set_mask = const libc::SYS_rt_sigprocmask,
+        set = const libc::SIG_SETMASK,
+        restart = const libc::SYS_restart_syscall,
+    )
+}
+
+unsafe extern "C" {
+    /// Where [`again`] is when its call was interrupted.
+    #[link_name = "heapkeeper_interrupted"]
+    fn interrupted();
+}
+
+/// Leaves all frames down to that of [`again`], which begins again.
+///
+/// # Safety
+/// The registers are those of a thread in [`again`], interrupted by the calling handler.
+#[unsafe(naked)]
+unsafe extern "C" fn jump_back(registers: *const i64) -> ! {
+    naked_asm!(
+        "mov rbx, [rdi + 8 * {rbx}]",
+        "mov rbp, [rdi + 8 * {rbp}]",
+        "mov r12, [rdi + 8 * {r12}]",
+        "mov r13, [rdi + 8 * {r13}]",
+        "mov r14, [rdi + 8 * {r14}]",
+        "mov r15, [rdi + 8 * {r15}]",
+        "mov rsp, [rdi + 8 * {rsp}]",
+        "jmp {again}",
+        rbx = const libc::REG_RBX,
+        rbp = const libc::REG_RBP,
+        r12 = const libc::REG_R12,
+        r13 = const libc::REG_R13,
+        r14 = const libc::REG_R14,
+        r15 = const libc::REG_R15,
+        rsp = const libc::REG_RSP,
+        again = sym again,
+    )
+}

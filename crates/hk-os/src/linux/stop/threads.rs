@@ -1,0 +1,98 @@
+//! Which threads there are, as the kernel lists them.
+
+use super::super::bare::call;
+use core::ffi::CStr;
+
+/// Bytes of the list that are read at once.
+const CHUNK_BYTES: usize = 2048;
+/// Where a `struct linux_dirent64` has its length, and its name (getdents64(2)).
+const LENGTH_AT: usize = 16;
+const NAME_AT: usize = 19;
+
+/// The calling thread's id.
+pub(super) fn own_id() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { call(libc::SYS_gettid, [0; 6]) as u32 }
+}
+
+/// Calls `found` with each thread's id. False if they can't be listed.
+pub(super) fn for_each(mut found: impl FnMut(u32)) -> bool {
+    let Some(folder) = open(c"/proc/self/task", libc::O_DIRECTORY) else { return false };
+    let mut chunk = [0u64; CHUNK_BYTES / 8];
+    let listed = loop {
+        let arguments = [folder, chunk.as_mut_ptr().addr(), CHUNK_BYTES, 0, 0, 0];
+        // SAFETY: the kernel writes so many bytes at most.
+        let len = unsafe { call(libc::SYS_getdents64, arguments) };
+        if len <= 0 {
+            break len == 0;
+        }
+        // SAFETY: bytes of an array of integers.
+        let bytes = unsafe { core::slice::from_raw_parts(chunk.as_ptr().cast::<u8>(), len as usize) };
+        each_number(bytes, &mut found);
+    };
+    close(folder);
+    listed
+}
+
+fn each_number(mut entries: &[u8], found: &mut impl FnMut(u32)) {
+    while let Some(length) = entries.get(LENGTH_AT..LENGTH_AT + 2) {
+        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        let name = entries.get(NAME_AT..length).unwrap_or_default();
+        if let Some(number) = number(name) {
+            found(number);
+        }
+        entries = entries.get(length.max(NAME_AT)..).unwrap_or_default();
+    }
+}
+
+/// The digits before a NUL; None if there is anything else.
+fn number(text: &[u8]) -> Option<u32> {
+    let end = text.iter().position(|&byte| byte == 0)?;
+    text[..end].iter().try_fold(0u32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Whether a thread is there and can come to a handler: not one that has ended and was not waited for, as a first thread that left before the
+/// others (state Z, proc(5)).
+pub(super) fn is_there(thread: u32) -> bool {
+    const PREFIX: &[u8] = b"/proc/self/task/";
+    let mut path = [0u8; 48];
+    path[..PREFIX.len()].copy_from_slice(PREFIX);
+    let mut digits = [0u8; 10];
+    let mut first = digits.len();
+    let mut rest = thread;
+    while rest > 0 || first == digits.len() {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let len = PREFIX.len() + digits.len() - first;
+    path[PREFIX.len()..len].copy_from_slice(&digits[first..]);
+    path[len..len + 5].copy_from_slice(b"/stat");
+    let Some(file) = CStr::from_bytes_until_nul(&path).ok().and_then(|path| open(path, 0)) else {
+        return false;
+    };
+    let mut text = [0u8; 256];
+    // SAFETY: the kernel writes so many bytes at most.
+    let len = unsafe { call(libc::SYS_read, [file, text.as_mut_ptr().addr(), text.len(), 0, 0, 0]) };
+    close(file);
+    let text = &text[..len.max(0) as usize];
+    // The name stands in parentheses, and may have some of its own.
+    let state = text.iter().rposition(|&byte| byte == b')').and_then(|end| text.get(end + 2));
+    state.is_some_and(|state| !b"ZXx".contains(state))
+}
+
+fn open(path: &CStr, flags: i32) -> Option<usize> {
+    let flags = (flags | libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    // SAFETY: a path that ends with NUL.
+    let file =
+        unsafe { call(libc::SYS_openat, [libc::AT_FDCWD as usize, path.as_ptr().addr(), flags, 0, 0, 0]) };
+    usize::try_from(file).ok()
+}
+
+fn close(file: usize) {
+    // SAFETY: our own descriptor, closed once.
+    unsafe { call(libc::SYS_close, [file, 0, 0, 0, 0, 0]) };
+}
