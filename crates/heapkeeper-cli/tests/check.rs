@@ -298,10 +298,10 @@ fn both_sides_are_two_runs_and_one_report() {
         let output = shop.command(options, Path::new("sh"), &["-c", "echo $HEAPKEEPER"]).output().unwrap();
         text(&output.stdout)
     };
-    assert!(settings(&[]).contains("guard-side=end,guard-batch=0,guard=1/1,"));
+    assert!(settings(&[]).contains("guard-side=end,guard-batch=0,leaks=exit,guard=1/1,"));
     assert!(
         settings(&["--side", "start", "--guard", "1/9"])
-            .contains("guard-side=start,guard-batch=0,guard=1/9,")
+            .contains("guard-side=start,guard-batch=0,leaks=exit,guard=1/9,")
     );
     let both = settings(&["--side", "both"]);
     let sides: Vec<bool> = both.lines().map(|line| line.contains("guard-side=end,")).collect();

@@ -143,7 +143,8 @@ const WIDE: &str = r#"
 #include <stdlib.h>
 int main(void) {
     if (!__builtin_cpu_supports("avx512f")) return 77;
-    char *volatile block = malloc(64);
+    static char *volatile block;
+    block = malloc(64);
     char *place = block + 32;
     _mm512_storeu_si512(place, _mm512_set1_epi8(1));
     __asm__ volatile("" : : "r"(place) : "memory");

@@ -27,7 +27,8 @@ impl Case {
         let mut whole = Command::new(&words[0]);
         whole.args(&words[1..]).args(verb);
         whole.env_remove("HEAPKEEPER").env_remove("LD_PRELOAD").env("TMPDIR", self.folder.path());
-        whole.args(["--json", "out.json", "--"]).arg(&self.program).args(args);
+        // What these programs leave behind is not what they are about.
+        whole.args(["--leaks=off", "--json", "out.json", "--"]).arg(&self.program).args(args);
         whole.current_dir(self.folder.path());
         whole
     }

@@ -138,13 +138,13 @@ fn choices_come_from_the_variable_and_the_command_line_is_above_it() {
         (text(&output.stdout), text(&output.stderr))
     };
     let (value, said) = settings(&[]);
-    let expected = "mode=keep,on-finding=report,purge-delay-ms=7,huge-pages=all,guard-side=both,guard-batch=0,guard=1/5000,recorder=/";
+    let expected = "mode=keep,on-finding=report,purge-delay-ms=7,huge-pages=all,guard-side=both,guard-batch=0,leaks=off,guard=1/5000,recorder=/";
     assert!(value.starts_with(expected), "{value}");
     assert!(said.contains("heapkeeper: HEAPKEEPER: 'speed=11' ignored: no such setting\n"), "{said}");
     let (value, _) = settings(&["--mode", "manual", "--on-finding", "abort"]);
     assert!(value.starts_with("mode=manual,on-finding=abort,purge-delay-ms=7,"), "{value}");
     let (value, _) = settings(&["--guard", "off", "--guard-batch", "64"]);
-    assert!(value.contains(",guard-batch=64,guard=off,"), "{value}");
+    assert!(value.contains(",guard-batch=64,leaks=off,guard=off,"), "{value}");
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Sandboxes that the program puts itself into.
 //!
 //! A filter of system calls (seccomp(2)) may end the process for what a plain malloc never does. Who sets one through libc, by prctl or
-//! by syscall as libseccomp does, is seen, and the filter is asked what it forbids ([`hk_os::note_filter`]): that is left out from then on.
-//! Who means to set one says first that it wants no new privileges: as the filter itself may go unseen, no file is opened from
-//! then on, and what would be read there is missing from the report (resident bytes at exit, which mapping a bad address lies in).
-//! Who sets one by bare system calls as root goes unseen; and a free of an address that is not of the heap still reads which
+//! by syscall as libseccomp does, is seen, and the filter is asked what it forbids ([`hk_os::note_filter`]): that is left out from then on,
+//! and what would be read is missing from the report (resident bytes at exit, which mapping a bad address lies in, leaks).
+//! Who sets one by inline assembly goes unseen; and a free of an address that is not of the heap still reads which
 //! mapping that is, to find its owner, and an exec what it is to start.
 
 use crate::arguments;
@@ -39,9 +38,7 @@ extern "C" fn our_prctl(
     match option {
         libc::PR_SET_NAME => text_goes_out(name),
         libc::PR_GET_NAME => gets_filled(name.cast(), 16),
-        libc::PR_SET_NO_NEW_PRIVS => expect(),
         libc::PR_SET_SECCOMP => {
-            expect();
             let how =
                 if second == c_ulong::from(libc::SECCOMP_MODE_STRICT) { How::Strict } else { How::Filter };
             let call = [libc::SYS_prctl as c_ulong, option as c_ulong, second, third, fourth, fifth];
@@ -161,13 +158,6 @@ fn note_filter(place: c_ulong) {
     // SAFETY: as above; of the same layout.
     let instructions = unsafe { core::slice::from_raw_parts(instructions.cast(), usize::from(count)) };
     hk_os::note_filter(instructions);
-}
-
-/// A sandbox is to come.
-fn expect() {
-    if is_own() {
-        hk_os::expect_sandbox();
-    }
 }
 
 /// What a vfork child does to itself is not its parent's.

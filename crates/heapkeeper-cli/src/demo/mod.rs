@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> VerbResult {
         let system = trial::on_system_malloc(&program, way)?;
         let (ours, report) = trial::on_our_heap(&program, way)?;
         let trial = Trial { way, system, ours, report };
-        show(&page::trial_text(i + 1, &trial, trials.first(), style))?;
+        show(&page::trial_text(i + 1, &trial, style))?;
         trials.push(trial);
     }
     if args.only.is_none() {

@@ -42,10 +42,11 @@ impl Way {
         }
     }
 
-    /// The kind of finding that tells of the bug, where there is a bug of which findings can tell.
+    /// The kind of finding that tells of the bug, where there is a bug.
     pub const fn kind(self) -> Option<&'static str> {
         match self {
-            Way::AfterLastUse | Way::Never => None,
+            Way::AfterLastUse => None,
+            Way::Never => Some("leak"),
             Way::BeforeTheLoop => Some("use-after-free"),
             Way::Twice => Some("double-free"),
             Way::WrongAddress => Some("not-block-start"),

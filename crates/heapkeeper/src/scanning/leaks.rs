@@ -17,6 +17,7 @@ const STACK_ENTRIES: usize = 1 << 16;
 
 /// Why no leaks were looked for.
 enum Failure {
+    Sandbox,
     Stop(hk_os::StopFailure),
     NoMemory,
     NoList,
@@ -63,6 +64,10 @@ impl<H: Host> ProcessHeap<H> {
         let exit: unsafe extern "C" fn(i32) -> ! = libc::exit;
         let stack_pointer =
             stack_above(&registers, exit as *const () as usize).unwrap_or(registers.rsp as usize);
+        let may = [hk_os::Optional::Scan, hk_os::Optional::OpenFile, hk_os::Optional::SignalAction];
+        if !may.into_iter().all(hk_os::may) {
+            return self.note_failure(&Failure::Sandbox);
+        }
         match self.find_lost(stack_pointer, &registers) {
             Ok(mut lost) => lost.sorted().iter().for_each(|at| self.tell_leak(at, Call::Exit)),
             Err(failure) => self.note_failure(&failure),
@@ -201,6 +206,7 @@ impl<H: Host> ProcessHeap<H> {
             Failure::Stop(hk_os::StopFailure::Busy) => (0, b"another scan went on"),
             Failure::Stop(hk_os::StopFailure::Refused) => (0, b"the system refused to signal threads"),
             Failure::Stop(hk_os::StopFailure::NoList) => (0, b"threads could not be listed"),
+            Failure::Sandbox => (0, b"a sandbox forbids it"),
             Failure::NoMemory => (0, b"there was no memory for it"),
             Failure::NoList => (0, b"/proc/self/maps could not be read"),
         };

@@ -10,7 +10,7 @@ mod stop;
 mod tls;
 
 pub use own::{note_own_memory, own_memory};
-pub use sandbox::{Instruction, Optional, expect_sandbox, may, note_filter, note_strict};
+pub use sandbox::{Instruction, Optional, may, note_filter, note_strict};
 pub use stop::{Context, StopFailure, Stopped, stop_others};
 
 use crate::{GuardOs, Os, Purged, SignalMask};

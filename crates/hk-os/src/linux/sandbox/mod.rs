@@ -42,11 +42,13 @@ pub enum Optional {
     OpenFile,
     /// write to standard error.
     Write,
+    /// What stops other threads and looks at memory.
+    Scan,
 }
 
 use Optional::*;
 
-const ALL: [Optional; 12] = [
+const ALL: [Optional; 13] = [
     Protect,
     Advise,
     Guard,
@@ -59,6 +61,7 @@ const ALL: [Optional; 12] = [
     ThreadName,
     OpenFile,
     Write,
+    Scan,
 ];
 
 /// Those of a process that may do nothing but read, write and exit (SECCOMP_MODE_STRICT).
@@ -71,11 +74,6 @@ static FORBIDDEN: AtomicU32 = AtomicU32::new(0);
 pub fn may(call: Optional) -> bool {
     // Relaxed: set by the thread that sets the filter; the others learn of it as soon as may be.
     FORBIDDEN.load(Ordering::Relaxed) & (1 << call as u32) == 0
-}
-
-/// The process is about to put itself into a sandbox whose filter may go unseen: no file is opened any more.
-pub fn expect_sandbox() {
-    FORBIDDEN.fetch_or(1 << OpenFile as u32, Ordering::Relaxed);
 }
 
 /// The process may do nothing any more but read, write and exit.
@@ -133,6 +131,14 @@ fn calls_of(call: Optional) -> [Call; 3] {
                 call(libc::SYS_openat, [libc::AT_FDCWD as u64, PLACE, flags, 0, 0, 0]),
                 call(libc::SYS_read, [3, PLACE, BYTES, 0, 0, 0]),
                 call(libc::SYS_close, [3, 0, 0, 0, 0, 0]),
+            ]
+        }
+        Scan => {
+            let call = |number: libc::c_long, arguments| Call { number: number as u32, arguments };
+            [
+                call(libc::SYS_rt_tgsigqueueinfo, [1, 1, 33, PLACE, 0, 0]),
+                call(libc::SYS_process_vm_readv, [1, PLACE, 1, PLACE, 1, 0]),
+                call(libc::SYS_getdents64, [3, PLACE, BYTES, 0, 0, 0]),
             ]
         }
         Write => one(libc::SYS_write, [libc::STDERR_FILENO as u64, PLACE, 80, 0, 0, 0]),
