@@ -214,25 +214,25 @@ impl Name {
     }
 }
 
-/// A mapping that the program may write to and shares with nobody.
+/// A mapping that can be read.
 #[derive(Clone, Copy, Debug)]
-pub struct PrivateMapping {
+pub struct ReadableMapping {
     /// First address.
     pub start: usize,
     /// Its end.
     pub end: usize,
-    /// It is of a file: a module's data, mostly.
-    pub is_of_file: bool,
+    /// It can be written to, and is shared with nobody.
+    pub is_private_data: bool,
 }
 
-/// Calls `found` with each mapping that can be read and written and is private, in the order of addresses. False if they can't be listed.
-pub fn for_each_private_mapping(mut found: impl FnMut(PrivateMapping)) -> bool {
+/// Calls `found` with each mapping that can be read, in the order of addresses. False if they can't be listed.
+pub fn for_each_readable_mapping(mut found: impl FnMut(ReadableMapping)) -> bool {
     for_each_mapping(|mapping| {
-        if mapping.readable && mapping.writable && !mapping.shared {
-            found(PrivateMapping {
+        if mapping.readable {
+            found(ReadableMapping {
                 start: mapping.start as usize,
                 end: mapping.end as usize,
-                is_of_file: mapping.inode != 0,
+                is_private_data: mapping.writable && !mapping.shared,
             });
         }
         None::<Option<()>>

@@ -28,7 +28,7 @@ impl KindFacts {
 
 /// All kinds. The order is that of the rules in SARIF, whose indices results refer to: new ones go to the
 /// end.
-pub(crate) const KINDS: [KindFacts; 10] = [
+pub(crate) const KINDS: [KindFacts; 11] = [
     KindFacts {
         kind: "double-free",
         cwe: 415,
@@ -92,6 +92,12 @@ pub(crate) const KINDS: [KindFacts; 10] = [
         cwe: 762,
         cwe_name: "Mismatched Memory Management Routines",
         meaning: "A block is deallocated with another size or alignment than it was allocated with.",
+    },
+    KindFacts {
+        kind: "leak",
+        cwe: 401,
+        cwe_name: "Missing Release of Memory after Effective Lifetime",
+        meaning: "A block was not freed, and nothing in the program leads to it any more: nobody can free it.",
     },
 ];
 

@@ -216,7 +216,7 @@ pub struct Access {
 }
 
 /// What is known of a guarded block.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     /// What was asked for.
     pub requested_bytes: u64,

@@ -49,6 +49,11 @@ pub trait Blocks {
         self.locate(address).filter(Place::is_live).map(|place| place.block())
     }
 
+    /// Calls `read` with the parts of a block that can be read: start and bytes.
+    fn for_each_part(&self, start: usize, bytes: usize, read: &mut dyn FnMut(usize, usize)) {
+        read(start, bytes);
+    }
+
     /// Calls `found` with each live block, in the order of addresses.
     fn for_each(&self, found: &mut dyn FnMut(Block));
 

@@ -13,6 +13,7 @@ pub struct HeapAndGuards<'a, O: Os, G: GuardOs> {
     guards: &'a Guards<G>,
     range: AddressRange,
     heap_numbers: usize,
+    holes: &'a [[u64; 2]],
 }
 
 impl<'a, O: Os, G: GuardOs> HeapAndGuards<'a, O, G> {
@@ -23,7 +24,12 @@ impl<'a, O: Os, G: GuardOs> HeapAndGuards<'a, O, G> {
             Some((area, area_bytes)) => AddressRange { start, bytes: area.addr().get() + area_bytes - start },
             None => AddressRange { start, bytes },
         };
-        HeapAndGuards { heap, guards, range, heap_numbers: heap.block_number_limit() }
+        HeapAndGuards { heap, guards, range, heap_numbers: heap.block_number_limit(), holes: &[] }
+    }
+
+    /// The same where addresses can't be read: first addresses and ends, in order.
+    pub fn with_holes(self, holes: &'a [[u64; 2]]) -> Self {
+        HeapAndGuards { holes, ..self }
     }
 
     fn guarded(&self, block: LiveBlock) -> Block {
@@ -88,6 +94,20 @@ impl<O: Os, G: GuardOs> Blocks for HeapAndGuards<'_, O, G> {
             None => {
                 self.guards.live_block_at(address).map(|block| PlaceOfEither::Guarded(self.guarded(block)))
             }
+        }
+    }
+
+    fn for_each_part(&self, start: usize, bytes: usize, read: &mut dyn FnMut(usize, usize)) {
+        let (mut at, end) = (start, start + bytes);
+        let first = self.holes.partition_point(|&[_, hole_end]| hole_end as usize <= start);
+        for &[hole, hole_end] in self.holes[first..].iter().take_while(|&&[hole, _]| (hole as usize) < end) {
+            if hole as usize > at {
+                read(at, hole as usize - at);
+            }
+            at = (hole_end as usize).min(end);
+        }
+        if at < end {
+            read(at, end - at);
         }
     }
 

@@ -115,7 +115,9 @@ fn note_pointed_at<B: Blocks>(blocks: &B, sets: &LeakSets<'_>, filter: Filter) {
                 }
             }
         };
-        // SAFETY: a live block.
-        unsafe { filter.find(block.start, block.bytes, range, note) };
+        blocks.for_each_part(block.start, block.bytes, &mut |start, bytes| {
+            // SAFETY: a live block, less what can't be read.
+            unsafe { filter.find(start, bytes, range, note) };
+        });
     });
 }

@@ -125,6 +125,16 @@ impl<'a, B: Blocks> Marker<'a, B> {
         }
     }
 
+    /// # Safety
+    /// What of the block is no hole can be read.
+    unsafe fn read_block(&mut self, start: usize, bytes: usize) {
+        let blocks = self.blocks;
+        blocks.for_each_part(start, bytes, &mut |start, bytes| {
+            // SAFETY: the caller's word.
+            unsafe { self.read(start, bytes) };
+        });
+    }
+
     /// A block was marked just now.
     fn note(&mut self, block: Block) {
         self.marked_blocks += 1;
@@ -147,14 +157,14 @@ impl<'a, B: Blocks> Marker<'a, B> {
                 self.depth = depth;
                 let Pending { start, bytes } = self.stack[depth];
                 // SAFETY: a live block; the caller's word.
-                unsafe { self.read(start, bytes) };
+                unsafe { self.read_block(start, bytes) };
             }
             let Some(LeftOut { first, last }) = self.left_out.take() else { return };
             let blocks = self.blocks;
             blocks.for_each(&mut |block| {
                 if (first..=last).contains(&block.start) && self.marks.contains(block.number) {
                     // SAFETY: as above.
-                    unsafe { self.read(block.start, block.bytes) };
+                    unsafe { self.read_block(block.start, block.bytes) };
                 }
             });
         }

@@ -1,5 +1,6 @@
 //! Blocks that nothing leads to.
 
+use super::holes::Holes;
 use super::lost::{Lost, LostAt, LostBlock};
 use super::memory::{Scratch, WINDOW_WORDS, look_at};
 use super::roots::Roots;
@@ -31,8 +32,10 @@ struct Tools {
     stack: Scratch<Pending>,
     window: Scratch<u64>,
     lost: Lost,
+    holes: Holes,
 }
 
+/// See [`LeakSets`].
 const SETS: usize = 4;
 
 impl Tools {
@@ -44,11 +47,12 @@ impl Tools {
             stack: Scratch::new(STACK_ENTRIES)?,
             window: Scratch::new(WINDOW_WORDS)?,
             lost: Lost::new()?,
+            holes: Holes::new()?,
         })
     }
 
-    fn places(&self) -> [(usize, usize); SETS] {
-        [self.sets.place(), self.stack.place(), self.window.place(), self.lost.place()]
+    fn places(&self) -> [(usize, usize); 5] {
+        [self.sets.place(), self.stack.place(), self.window.place(), self.lost.place(), self.holes.place()]
     }
 }
 
@@ -82,7 +86,11 @@ impl<H: Host> ProcessHeap<H> {
         let mut tools =
             Tools::new(hk_scan::Blocks::number_limit(&numbers) + spare).ok_or(Failure::NoMemory)?;
         let world = StoppedWorld::stop(self, PATIENCE_MS).map_err(Failure::Stop)?;
-        let blocks = HeapAndGuards::new(&self.heap, guards);
+        let (start, bytes) = self.own_reservation();
+        if !tools.holes.look(start, bytes) {
+            return Err(Failure::NoList);
+        }
+        let blocks = HeapAndGuards::new(&self.heap, guards).with_holes(tools.holes.list());
         if hk_scan::Blocks::number_limit(&blocks) > tools.words_per_set * 64 {
             return Err(Failure::NoMemory);
         }
@@ -90,8 +98,8 @@ impl<H: Host> ProcessHeap<H> {
         let (pointed_at, rest) = rest.split_at(tools.words_per_set);
         let (visited, begun) = rest.split_at(tools.words_per_set);
         let [reached, pointed_at, visited, begun] = [reached, pointed_at, visited, begun].map(Marks::new);
-        let places = tools.places();
-        let own = [self.own_reservation(), self.own_statics(), places[0], places[1], places[2], places[3]];
+        let [sets, stack, window, lost, holes] = tools.places();
+        let own = [self.own_reservation(), self.own_statics(), sets, stack, window, lost, holes];
         let mut marker = Marker::new(&blocks, reached, tools.stack.slice_mut(), Filter::best());
         // SAFETY: memory of this frame, and of the frames of stopped threads; blocks can be read while they are live.
         let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };

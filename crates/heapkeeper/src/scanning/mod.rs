@@ -2,9 +2,11 @@
 //!
 //! - [`world`]: everybody stopped, and all locks held.
 //! - [`roots`]: registers, stacks, static data, and what else the program may write to.
+//! - [`holes`]: blocks' pages that can't be read.
 //! - [`memory`]: memory to work with, and a look at memory that may vanish.
 //! - [`leaks`]: blocks that nothing leads to. [`lost`]: how many of which allocation site.
 
+mod holes;
 mod leaks;
 mod lost;
 mod memory;

@@ -2,7 +2,7 @@
 //! shares with nobody.
 
 use hk_os::{Context, own_memory};
-use hk_recorder::{PrivateMapping, for_each_private_mapping};
+use hk_recorder::{ReadableMapping, for_each_readable_mapping};
 
 /// Below the stack pointer a leaf function may keep what it likes (System V ABI, AMD64, 3.2.2).
 const RED_ZONE_BYTES: usize = 128;
@@ -31,7 +31,10 @@ impl Roots<'_> {
         contexts: impl Fn(&mut dyn FnMut(&Context)),
         mut found: impl FnMut(Piece),
     ) -> bool {
-        for_each_private_mapping(|mapping| {
+        for_each_readable_mapping(|mapping| {
+            if !mapping.is_private_data {
+                return;
+            }
             let mut first = None;
             let mut note = |pointer: usize| {
                 if (mapping.start..mapping.end).contains(&pointer) {
@@ -41,12 +44,12 @@ impl Roots<'_> {
             note(self.stack_pointer);
             contexts(&mut |context| note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES)));
             let start = first.unwrap_or(mapping.start).max(mapping.start);
-            self.without_own(PrivateMapping { start, ..mapping }, &mut found);
+            self.without_own(ReadableMapping { start, ..mapping }, &mut found);
         })
     }
 
     /// The mapping without the parts that are ours.
-    fn without_own(&self, mapping: PrivateMapping, found: &mut impl FnMut(Piece)) {
+    fn without_own(&self, mapping: ReadableMapping, found: &mut impl FnMut(Piece)) {
         let mut parts = [(0, 0); LEFT_OUT_MAX];
         let mut count = 0;
         let ours = self.own.iter().copied().chain(own_memory());

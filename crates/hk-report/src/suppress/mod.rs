@@ -50,6 +50,8 @@ enum Target {
     Id(String),
     /// Those with such frames in a stack of this kind, or in any.
     Frames(Option<Stack>, Vec<FramePattern>),
+    /// Those with any frame of the allocation whose function, source file or module has a part like this.
+    AnyFrame(String),
     /// Something that this version does not find, for the reason given. Accepted, so that one file serves several tools.
     Nothing(String),
 }
@@ -89,6 +91,10 @@ impl Suppression {
                 Target::Frames(which, frames) => {
                     stacks(finding, *which).iter().any(|stack| begins_so(stack, frames))
                 }
+                Target::AnyFrame(pattern) => {
+                    let allocated = stacks(finding, Some(Stack::Allocated));
+                    allocated.into_iter().flatten().any(|frame| has_part(frame, pattern))
+                }
                 Target::Nothing(_) => false,
             }
     }
@@ -100,6 +106,15 @@ impl Suppression {
             _ => None,
         }
     }
+}
+
+/// As LeakSanitizer reads its patterns: they fit anywhere, unless `^` or `$` stands at their ends.
+fn has_part(frame: &StackFrame, pattern: &str) -> bool {
+    let (begin, pattern) = pattern.strip_prefix('^').map_or(("*", pattern), |rest| ("", rest));
+    let (end, pattern) = pattern.strip_suffix('$').map_or(("*", pattern), |rest| ("", rest));
+    let whole = format!("{begin}{pattern}{end}");
+    let texts = [&frame.function, &frame.file, &frame.module];
+    texts.into_iter().flatten().any(|text| glob::matches(&whole, text))
 }
 
 fn stacks(finding: &Finding, which: Option<Stack>) -> Vec<&[StackFrame]> {

@@ -186,7 +186,7 @@ why:
             ("[a\nid: HK-1", "s:1: a suppression begins with its name in brackets"),
             ("[a]\nspeed 11", "s:2: expected 'key: value'"),
             ("[a]\nspeed: 11", "s:2: no key 'speed': use one of id, kind"),
-            ("[a]\nkind: leak", "s:2: no kind 'leak': use one of double-free, "),
+            ("[a]\nkind: leek", "s:2: no kind 'leek': use one of double-free, "),
             ("[a]\nid: 1234abcd", "s:2: '1234abcd' is no id"),
             ("[a]\nuntil: 31.3.2027", "s:2: '31.3.2027' is no day"),
             ("[a]\nmax: 0", "s:2: '0' is no number"),

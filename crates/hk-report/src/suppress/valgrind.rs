@@ -18,6 +18,20 @@ const REPLACED: [&str; 9] = [
     "__libc_free",
 ];
 
+/// The same where an allocation is told.
+const REPLACED_ALLOCATORS: [&str; 10] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "memalign",
+    "posix_memalign",
+    "aligned_alloc",
+    "_Znw",
+    "_Zna",
+    "operator new",
+];
+
 /// The kinds of our findings that an `Addr` can be.
 const ACCESSES: [&str; 5] =
     ["use-after-free", "overrun-write", "underrun-write", "overrun-read", "underrun-read"];
@@ -57,11 +71,14 @@ fn block(start: usize, lines: &mut Lines<'_>) -> Result<Suppression, String> {
         lines.error(*kind_number, &format!("'{kind}' is no kind: expected TOOL:KIND, as Memcheck:Free"))
     })?;
     let mut frames = Vec::new();
+    let lost = |line: &str| line.contains("definite") || line.contains("indirect") || line.contains("all");
+    let mut is_of_lost = true;
     for (at, (number, line)) in rest.iter().enumerate() {
         match frame(line) {
             Some(frame) => frames.push(frame),
             // Names of parameters and kinds of leaks stand before the frames.
-            None if at == 0 && (kind == "Param" || line.starts_with("match-leak-kinds:")) => {}
+            None if at == 0 && line.starts_with("match-leak-kinds:") => is_of_lost = lost(line),
+            None if at == 0 && kind == "Param" => {}
             None => {
                 let what = format!("'{line}' is no frame: expected fun:NAME, obj:PATH, src:FILE or ...");
                 return Err(lines.error(*number, &what));
@@ -69,6 +86,10 @@ fn block(start: usize, lines: &mut Lines<'_>) -> Result<Suppression, String> {
         }
     }
     let memcheck = tools.split(',').any(|tool| tool.trim() == "Memcheck");
+    if kind == "Leak" && memcheck && !is_of_lost {
+        let why = "only blocks that nothing points at are told as leaks, which are definite or indirect to valgrind";
+        return Ok(Suppression::new(name, lines.place(start), Target::Nothing(why.into())));
+    }
     Ok(suppression(name, lines.place(start), memcheck.then_some(kind), frames))
 }
 
@@ -80,7 +101,7 @@ fn suppression(name: &str, place: String, kind: Option<&str>, frames: Vec<Frame>
         Some("Free") => &FREES,
         Some("Param") => &ACCESSES,
         Some(kind) if kind.starts_with("Addr") => &ACCESSES,
-        Some("Leak") => return nothing("leaks are not looked for yet"),
+        Some("Leak") => &["leak"],
         Some(_) => return nothing("memcheck alone finds this kind"),
         None => return nothing("it is for another tool of valgrind"),
     };
@@ -91,13 +112,22 @@ fn suppression(name: &str, place: String, kind: Option<&str>, frames: Vec<Frame>
         .into_iter()
         .filter_map(|frame| if let Frame::Pattern(pattern) = frame { Some(pattern) } else { None })
         .collect();
-    if kind == Some("Free") && patterns.first().is_some_and(is_replaced) {
+    let is_leak = kind == Some("Leak");
+    let is_replaced = |name: &str| match kind {
+        Some("Free") => is_name_of_replaced(name),
+        _ => is_leak && REPLACED_ALLOCATORS.iter().any(|replaced| name.starts_with(replaced)),
+    };
+    if patterns
+        .first()
+        .is_some_and(|first| matches!(first, FramePattern::Function(name) if is_replaced(name)))
+    {
         patterns.remove(0);
     }
     if patterns.iter().all(|pattern| *pattern == FramePattern::Any) {
         return nothing("it names no frame of the program, and would suppress everything");
     }
-    let mut found = Suppression::new(name, place, Target::Frames(Some(Stack::Misuse), patterns));
+    let stack = if is_leak { Stack::Allocated } else { Stack::Misuse };
+    let mut found = Suppression::new(name, place, Target::Frames(Some(stack), patterns));
     found.kinds = kinds.iter().map(|&kind| kind.into()).collect();
     found.access_bytes = size;
     found
@@ -126,10 +156,6 @@ fn frame(line: &str) -> Option<Frame> {
         "src" => Frame::Pattern(FramePattern::source(value)),
         _ => return None,
     })
-}
-
-fn is_replaced(pattern: &FramePattern) -> bool {
-    matches!(pattern, FramePattern::Function(name) if is_name_of_replaced(name))
 }
 
 fn is_name_of_replaced(name: &str) -> bool {
@@ -182,9 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn leaks_are_told_by_who_allocated() {
+        let text =
+            "{\nx\nMemcheck:Leak\nmatch-leak-kinds: definite\nfun:malloc\nfun:order_new\n...\nfun:main\n}";
+        let found = parse_suppressions("v", text).unwrap();
+        let function = |name: &str| FramePattern::Function(name.into());
+        let frames = vec![function("order_new"), FramePattern::Any, function("main")];
+        assert_eq!(found[0].target, Target::Frames(Some(Stack::Allocated), frames));
+        assert_eq!(found[0].kinds, ["leak"]);
+    }
+
+    #[test]
     fn what_does_not_apply_says_why() {
         for (kind, frame, why) in [
-            ("Memcheck:Leak", "match-leak-kinds: definite\nfun:a", "leaks are not looked for"),
+            ("Memcheck:Leak", "match-leak-kinds: possible,reachable\nfun:a", "only blocks that nothing"),
+            ("Memcheck:Leak", "fun:malloc", "names no frame"),
             ("Memcheck:Cond", "fun:a", "memcheck alone"),
             ("Memcheck:Overlap", "fun:memcpy", "memcheck alone"),
             ("Helgrind:Race", "fun:a", "another tool"),

@@ -1,0 +1,269 @@
+//! Threads that wait in system calls while they are stopped again and again: no call returns before its time, or says that it was interrupted.
+
+#![allow(unsafe_code, reason = "system calls")]
+
+use hk_os::{StopFailure, stop_others};
+use std::ptr::{null, null_mut};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// One stop at a time in a process: tests of it take turns.
+static TURN: Mutex<()> = Mutex::new(());
+static SECOND: libc::timespec = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// What the threads wait for.
+struct Things {
+    pipe: [i32; 2],
+    queue: i32,
+    semaphores: i32,
+    messages: i32,
+}
+
+impl Things {
+    fn new() -> Things {
+        let mut pipe = [0; 2];
+        // SAFETY: a place for two descriptors.
+        assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+        // SAFETY: no pointers.
+        let queue = unsafe { libc::epoll_create1(0) };
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+        // SAFETY: an event.
+        assert_eq!(unsafe { libc::epoll_ctl(queue, libc::EPOLL_CTL_ADD, pipe[0], &raw mut event) }, 0);
+        // SAFETY: no pointers.
+        let semaphores = unsafe { libc::semget(libc::IPC_PRIVATE, 2, 0o600) };
+        // SAFETY: no pointers.
+        let messages = unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600) };
+        Things { pipe, queue, semaphores, messages }
+    }
+
+    /// Ends the calls that wait without end.
+    fn end(&self) {
+        // SAFETY: a byte.
+        unsafe { libc::write(self.pipe[1], c"x".as_ptr().cast(), 1) };
+        let mut up = libc::sembuf { sem_num: 0, sem_op: 1, sem_flg: 0 };
+        // SAFETY: one operation.
+        unsafe { libc::semop(self.semaphores, &raw mut up, 1) };
+        let message = [1_u64, 0];
+        // SAFETY: a type and eight bytes.
+        unsafe { libc::msgsnd(self.messages, message.as_ptr().cast(), 8, 0) };
+    }
+}
+
+impl Drop for Things {
+    fn drop(&mut self) {
+        // SAFETY: our own.
+        unsafe { libc::semctl(self.semaphores, 0, libc::IPC_RMID) };
+        // SAFETY: as above.
+        unsafe { libc::msgctl(self.messages, libc::IPC_RMID, null_mut()) };
+    }
+}
+
+/// Ends them also where the test fails.
+struct Ending<'a>(&'a Things);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A call that waits for a second, or until it is ended; gives its result.
+type Wait = fn(&Things) -> i64;
+
+fn readable(things: &Things) -> libc::pollfd {
+    libc::pollfd { fd: things.pipe[0], events: libc::POLLIN, revents: 0 }
+}
+
+fn operation(number: u16) -> libc::sembuf {
+    libc::sembuf { sem_num: number, sem_op: -1, sem_flg: 0 }
+}
+
+fn files(things: &Things) -> libc::fd_set {
+    // SAFETY: all zero is the empty set.
+    let mut set: libc::fd_set = unsafe { std::mem::zeroed() };
+    // SAFETY: a set with room for the descriptor.
+    unsafe { libc::FD_SET(things.pipe[0], &raw mut set) };
+    set
+}
+
+// Not in libc's crate for this system.
+unsafe extern "C" {
+    fn semtimedop(
+        id: i32,
+        operations: *mut libc::sembuf,
+        count: usize,
+        timeout: *const libc::timespec,
+    ) -> i32;
+}
+
+// SAFETY, in all of them: pointers to what lives through the call, or null.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "see above")]
+const WAITS: &[(&str, Wait)] = &[
+    ("poll", |things| unsafe { libc::poll(&mut readable(things), 1, 1000) }.into()),
+    ("poll without end", |things| unsafe { libc::poll(&mut readable(things), 1, -1) }.into()),
+    ("ppoll", |things| unsafe { libc::ppoll(&mut readable(things), 1, &raw const SECOND, null()) }.into()),
+    ("nanosleep", |_| unsafe { libc::nanosleep(&raw const SECOND, null_mut()) }.into()),
+    ("nanosleep with a rest", |_| {
+        let mut rest = SECOND;
+        unsafe { libc::nanosleep(&raw const SECOND, &raw mut rest) }.into()
+    }),
+    ("clock_nanosleep", |_| {
+        // It gives the error itself.
+        match unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &raw const SECOND, null_mut()) } {
+            libc::EINTR => interrupted(),
+            _ => 0,
+        }
+    }),
+    ("select", |things| {
+        let mut second = libc::timeval { tv_sec: 1, tv_usec: 0 };
+        let mut set = files(things);
+        let (set, none) = (&raw mut set, null_mut());
+        unsafe { libc::select(things.pipe[0] + 1, set, none, none, &raw mut second) }.into()
+    }),
+    ("pselect", |things| {
+        let mut set = files(things);
+        let (set, none) = (&raw mut set, null_mut());
+        unsafe { libc::pselect(things.pipe[0] + 1, set, none, none, &raw const SECOND, null()) }.into()
+    }),
+    ("epoll_wait", |things| {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        unsafe { libc::epoll_wait(things.queue, &raw mut event, 1, 1000) }.into()
+    }),
+    ("epoll_wait without end", |things| {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        unsafe { libc::epoll_wait(things.queue, &raw mut event, 1, -1) }.into()
+    }),
+    ("epoll_pwait", |things| {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        unsafe { libc::epoll_pwait(things.queue, &raw mut event, 1, 1000, null()) }.into()
+    }),
+    ("semop", |things| unsafe { libc::semop(things.semaphores, &mut operation(0), 1) }.into()),
+    ("semtimedop", |things| {
+        let mut waits = operation(1);
+        unsafe { semtimedop(things.semaphores, &raw mut waits, 1, &raw const SECOND) }.into()
+    }),
+    ("msgrcv", |things| {
+        let mut message = [0_u64; 2];
+        unsafe { libc::msgrcv(things.messages, message.as_mut_ptr().cast(), 8, 0, 0) as i64 }
+    }),
+    ("sigtimedwait", |_| {
+        let mut set = unsafe { std::mem::zeroed() };
+        unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR2) };
+        unsafe { libc::sigtimedwait(&raw const set, null_mut(), &raw const SECOND) }.into()
+    }),
+    ("a condition", |_| {
+        let (lock, condition) = (Mutex::new(()), std::sync::Condvar::new());
+        let begin = Instant::now();
+        let mut guard = lock.lock().unwrap();
+        while begin.elapsed() < Duration::from_secs(1) {
+            guard = condition.wait_timeout(guard, Duration::from_secs(1) - begin.elapsed()).unwrap().0;
+        }
+        0
+    }),
+];
+
+fn interrupted() -> i64 {
+    // SAFETY: the calling thread's own.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { *errno = libc::EINTR };
+    -1
+}
+
+/// What was wrong with a call, if anything was.
+fn judge(name: &str, things: &Things, wait: Wait, longest: Duration) -> Option<String> {
+    let begin = Instant::now();
+    let result = wait(things);
+    let error = std::io::Error::last_os_error().raw_os_error();
+    let took = begin.elapsed();
+    if result < 0 && error == Some(libc::EINTR) {
+        return Some(format!("{name}: EINTR after {took:?}"));
+    }
+    let is_right = (Duration::from_millis(950)..longest).contains(&took);
+    (!is_right).then(|| format!("{name}: took {took:?}, and gave {result}"))
+}
+
+/// What is made again from its start waits longer, where it is not known since when it did.
+fn longest(name: &str) -> Duration {
+    let is_made_again = matches!(name, "semtimedop" | "sigtimedwait");
+    Duration::from_millis(if is_made_again { 2600 } else { 1700 })
+}
+
+#[test]
+fn stops_are_unseen_by_calls_that_wait() {
+    let _turn = TURN.lock().unwrap();
+    let things = Things::new();
+    let mut stops = 0;
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let start = |&(name, wait): &'static (&str, Wait)| {
+            let things = &things;
+            scope.spawn(move || judge(name, things, wait, longest(name)))
+        };
+        let threads: Vec<_> = WAITS.iter().map(start).collect();
+        let ending = Ending(&things);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(1020) {
+            drop(stop_others(1000).unwrap());
+            stops += 1;
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        drop(ending);
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(wrong.is_empty(), "after {stops} stops: {wrong:#?}");
+    assert!(stops > 20);
+}
+
+#[test]
+fn nothing_runs_while_all_are_stopped() {
+    let _turn = TURN.lock().unwrap();
+    let (done, count) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    // Threads come and go.
+                    std::thread::spawn(|| {}).join().unwrap();
+                }
+            });
+        }
+        for _ in 0..300 {
+            let stopped = stop_others(5000).unwrap();
+            let before = count.load(Ordering::Relaxed);
+            let pointers: Vec<usize> = stopped.contexts().map(|context| context.stack_pointer()).collect();
+            assert!(pointers.len() >= 8 && pointers.iter().all(|&pointer| pointer != 0));
+            std::thread::sleep(Duration::from_micros(100));
+            assert_eq!(count.load(Ordering::Relaxed), before);
+            drop(stopped);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_thread_that_does_not_answer_costs_the_stop_alone() {
+    let _turn = TURN.lock().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let deaf = scope.spawn(|| {
+            let all = !0_u64;
+            let no_set = null_mut::<u64>();
+            // SAFETY: a set of the kernel's size. By the bare call, as libc leaves its own signals unblocked.
+            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, no_set, 8) };
+            while !done.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // SAFETY: as above. What was sent comes now, and means nothing any more.
+            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_UNBLOCK, &raw const all, no_set, 8) };
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        for _ in 0..20 {
+            assert!(matches!(stop_others(5), Err(StopFailure::NoAnswer(_))));
+        }
+        done.store(true, Ordering::Relaxed);
+        deaf.join().unwrap();
+    });
+    drop(stop_others(1000).unwrap());
+}
