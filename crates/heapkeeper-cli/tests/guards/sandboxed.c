@@ -47,7 +47,7 @@ static void enter_strict(int by_prctl) {
 
 static void use_memory(void) {
     static char *kept[COUNT];
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < COUNT; i++) {
             size_t bytes = 10 + i * i % 300000;
             kept[i] = malloc(bytes);
