@@ -36,7 +36,7 @@ pub fn unit(context: &mut Context) {
 pub fn loom(context: &mut Context) {
     let target = context.target.join("loom");
     let preemptions = if context.soak { "4" } else { "2" };
-    for models in [["hk-heap", "--test=loom"], ["hk-guard", "--lib"]] {
+    for models in [["hk-heap", "--test=loom"], ["hk-guard", "--lib"], ["hk-os", "--test=loom_gate"]] {
         count_tests(context, &format!("loom {}", models[0]), |run| {
             run.args(["test", "--release", "--package"])
                 .args(models)

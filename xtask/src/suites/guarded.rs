@@ -48,7 +48,9 @@ fn guarded(context: &Context, real: &Real) -> Verdict {
     let json = context.scratch.join(format!("{}-guarded.json", real.name));
     let _ = std::fs::remove_file(&json);
     let artefacts = context.artefacts()?;
-    let checked = artefacts.verb("check", &["--json", &json.to_string_lossy()], bash, LIMIT).arg(&script);
+    let checked = artefacts
+        .verb("check", &["--leaks=off", "--json", &json.to_string_lossy()], bash, LIMIT)
+        .arg(&script);
     // Blind, if memory for guards ran short.
     let checked = seconds(context, checked, &[0, 98])?;
     let report = Report::read(&json)?;

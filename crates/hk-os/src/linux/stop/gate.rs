@@ -1,9 +1,9 @@
 //! Who is there, and when all may go on.
 //!
 //! A gate is closed for one stop after another, each of which has a number. Whoever comes with another number is late and goes on at once. Threads
-//! touch nothing of the gate once it was opened, so that it can be closed again at any time.
+//! touch nothing of the gate once it was opened, so that it can be closed again at any time. (tests/loom_gate.rs has its model.)
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use super::sync::{AtomicU32, AtomicU64, Ordering, wait, wake};
 
 /// A waiting thread looks again after so long, whatever it was told.
 const SLEEP_MS_MAX: u32 = 100;
@@ -12,31 +12,33 @@ const ARRIVAL_MS_MAX: u32 = 1;
 
 /// A thread's place.
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     /// Whose it is.
-    thread: AtomicU32,
-    /// Where its context lies; 0: it is not there.
-    context: AtomicUsize,
+    pub(super) thread: AtomicU32,
+    /// For which stop it is, and where the thread's context lies; without the latter it is not there. In one word, so that a thread that comes in
+    /// the very moment in which its stop is given up does not come to the next.
+    pub(super) state: AtomicU64,
+}
+
+/// Addresses have 47 bits; above them is the number of the stop, which comes again after 65,536 of them.
+const EPOCH_SHIFT: u32 = 48;
+
+/// Of a slot whose thread is not there.
+fn expected(epoch: u32) -> u64 {
+    u64::from(epoch >> 1) << EPOCH_SHIFT
 }
 
 /// See the module head.
 #[derive(Debug)]
 pub(super) struct Gate<const SLOTS: usize> {
     /// Odd while it is closed.
-    epoch: AtomicU32,
-    arrivals: AtomicU32,
-    slots: [Slot; SLOTS],
+    pub(super) epoch: AtomicU32,
+    /// How many have come, in all.
+    pub(super) arrivals: AtomicU32,
+    pub(super) slots: [Slot; SLOTS],
 }
 
 impl<const SLOTS: usize> Gate<SLOTS> {
-    pub(super) const fn new() -> Self {
-        Gate {
-            epoch: AtomicU32::new(0),
-            arrivals: AtomicU32::new(0),
-            slots: [const { Slot { thread: AtomicU32::new(0), context: AtomicUsize::new(0) } }; SLOTS],
-        }
-    }
-
     /// The number of the present stop.
     pub(super) fn epoch(&self) -> u32 {
         // Relaxed: written by the same thread.
@@ -56,14 +58,14 @@ impl<const SLOTS: usize> Gate<SLOTS> {
         if !epoch.is_multiple_of(2) {
             // Release: see above.
             self.epoch.store(epoch.wrapping_add(1), Ordering::Release);
-            futex(&self.epoch, libc::FUTEX_WAKE, i32::MAX as u32, 0);
+            wake(&self.epoch, i32::MAX);
         }
     }
 
     /// Prepares a slot for a thread that is going to be sent the signal.
     pub(super) fn expect(&self, slot: usize, thread: u32) {
         // Relaxed: the signal orders it, which the thread gets later.
-        self.slots[slot].context.store(0, Ordering::Relaxed);
+        self.slots[slot].state.store(expected(self.epoch()), Ordering::Relaxed);
         self.slots[slot].thread.store(thread, Ordering::Relaxed);
     }
 
@@ -79,7 +81,8 @@ impl<const SLOTS: usize> Gate<SLOTS> {
     /// Where the context of the thread of that slot lies, if it is there.
     pub(super) fn context(&self, slot: usize) -> Option<usize> {
         // Acquire: what the thread did before it came is seen.
-        Some(self.slots[slot].context.load(Ordering::Acquire)).filter(|&context| context != 0)
+        let context = self.slots[slot].state.load(Ordering::Acquire) ^ expected(self.epoch());
+        (context != 0 && context >> EPOCH_SHIFT == 0).then_some(context as usize)
     }
 
     pub(super) fn arrivals(&self) -> u32 {
@@ -87,7 +90,7 @@ impl<const SLOTS: usize> Gate<SLOTS> {
     }
 
     pub(super) fn wait_for_arrival(&self, seen: u32) {
-        futex(&self.arrivals, libc::FUTEX_WAIT, seen, ARRIVAL_MS_MAX);
+        wait(&self.arrivals, seen, ARRIVAL_MS_MAX);
     }
 
     /// By a thread that got the signal of a stop: waits until that is over. Does not touch errno.
@@ -96,25 +99,16 @@ impl<const SLOTS: usize> Gate<SLOTS> {
         if self.epoch.load(Ordering::Acquire) != epoch || slot >= SLOTS {
             return;
         }
-        // Release: see `context`.
-        self.slots[slot].context.store(context, Ordering::Release);
+        let place = &self.slots[slot].state;
+        let here = expected(epoch) | context as u64;
+        // Release: see `context`. Otherwise the stop was given up, and the slot is of the next.
+        if place.compare_exchange(expected(epoch), here, Ordering::Release, Ordering::Relaxed).is_err() {
+            return;
+        }
         self.arrivals.fetch_add(1, Ordering::Release);
-        futex(&self.arrivals, libc::FUTEX_WAKE, 1, 0);
+        wake(&self.arrivals, 1);
         while self.epoch.load(Ordering::Acquire) == epoch {
-            futex(&self.epoch, libc::FUTEX_WAIT, epoch, SLEEP_MS_MAX);
+            wait(&self.epoch, epoch, SLEEP_MS_MAX);
         }
     }
-}
-
-/// futex(2) by the bare call: a thread without libc may come here, and its errno is not to be touched.
-fn futex(word: &AtomicU32, operation: i32, value: u32, timeout_ms: u32) {
-    let timeout = libc::timespec {
-        tv_sec: i64::from(timeout_ms / 1000),
-        tv_nsec: i64::from(timeout_ms % 1000) * 1_000_000,
-    };
-    let timeout: *const libc::timespec = if timeout_ms == 0 { core::ptr::null() } else { &raw const timeout };
-    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
-    let arguments = [word.as_ptr().addr(), operation as usize, value as usize, timeout.addr(), 0, 0];
-    // SAFETY: the word and the time-out live through the call.
-    unsafe { super::super::bare::call(libc::SYS_futex, arguments) };
 }

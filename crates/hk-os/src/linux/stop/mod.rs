@@ -13,14 +13,15 @@
 mod gate;
 mod handler;
 mod restart;
+mod sync;
 mod threads;
 
 pub use handler::Context;
 pub(crate) use handler::SIGNAL;
 
 use super::monotonic_ns;
-use core::sync::atomic::{AtomicBool, Ordering};
-use gate::Gate;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use gate::{Gate, Slot};
 
 /// A stop of more threads is given up.
 const THREADS_MAX: usize = 4096;
@@ -40,7 +41,11 @@ pub enum StopFailure {
     NoAnswer(u32),
 }
 
-static GATE: Gate<THREADS_MAX> = Gate::new();
+static GATE: Gate<THREADS_MAX> = Gate {
+    epoch: AtomicU32::new(0),
+    arrivals: AtomicU32::new(0),
+    slots: [const { Slot { thread: AtomicU32::new(0), state: AtomicU64::new(0) } }; THREADS_MAX],
+};
 /// One stop at a time.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
