@@ -229,3 +229,29 @@ fn under_a_bare_preload_a_leak_is_a_line() {
         "{said}"
     );
 }
+
+#[test]
+fn what_odd_places_hold_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = include_str!("leaks/odd_places.c");
+    let program = compile(folder.path(), "odd.c", source, &["-g", "-O1", "-w", "-pthread"]);
+    let places = [
+        "below a signal's stack",
+        "shared memory",
+        "sealed memory",
+        "after the first thread",
+        "a small stack for signals",
+        "pages of a file descriptor",
+        "a huge reservation",
+    ];
+    for place in places {
+        for verb in [&["check"][..], &["run", "--leaks"]] {
+            let begin = std::time::Instant::now();
+            let (output, report) = run(folder.path(), verb, &[program.to_str().unwrap(), place]);
+            let said = format!("{place}: {}", text(&output.stderr));
+            assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "well\n"), "{said}");
+            assert!(leaks(&report).is_empty(), "{said}");
+            assert!(begin.elapsed() < PATIENCE, "{said}");
+        }
+    }
+}

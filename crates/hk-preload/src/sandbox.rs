@@ -123,6 +123,9 @@ extern "C" fn our_seccomp(number: c_long, operation: c_ulong, flags: c_ulong, fi
     }
 }
 
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER (linux/seccomp.h).
+const NEW_LISTENER: c_ulong = 1 << 3;
+
 /// What a process may do in its sandbox.
 enum How {
     /// Read, write and exit.
@@ -141,7 +144,9 @@ fn enter(how: How, filter: c_ulong, call: [c_ulong; 6]) -> c_long {
     let [number, first, second, third, fourth, fifth] = call;
     // SAFETY: the caller's call and arguments.
     let result = unsafe { make(number, first, second, third, fourth, fifth, 0) };
-    if result >= 0 && is_own {
+    // A thread's number says that that one did not take it (SECCOMP_FILTER_FLAG_TSYNC); a descriptor is of a filter that was taken.
+    let has_listener = call[0] == libc::SYS_seccomp as c_ulong && call[2] & NEW_LISTENER != 0;
+    if (result == 0 || result > 0 && has_listener) && is_own {
         match how {
             How::Strict => hk_os::note_strict(),
             How::Filter => note_filter(filter),

@@ -221,29 +221,62 @@ pub struct ReadableMapping {
     pub start: usize,
     /// Its end.
     pub end: usize,
-    /// It can be written to, and is shared with nobody.
-    pub is_private_data: bool,
+    /// What a program may have put into it.
+    pub data: MappedData,
+    /// It is a thread's stack, from its end down to where the thread stands: the first thread's, or one behind a guard.
+    pub is_stack: bool,
+}
+
+/// What of a mapping a program may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappedData {
+    /// All of it.
+    All,
+    /// Pages that are no file's any more: the mapping can't be written to now, but may have been.
+    CopiedPages,
+    /// Nothing, or it is a device's.
+    None,
 }
 
 /// Calls `found` with each mapping that can be read, in the order of addresses. False if they can't be listed.
 pub fn for_each_readable_mapping(mut found: impl FnMut(ReadableMapping)) -> bool {
-    for_each_mapping(|mapping| {
+    let (mut guard_end, mut count) = (0, 0_u32);
+    let listed = for_each_mapping(|mapping| {
+        count += 1;
         if mapping.readable {
+            let is_behind_guard = mapping.inode == 0 && mapping.start == guard_end;
             found(ReadableMapping {
                 start: mapping.start as usize,
                 end: mapping.end as usize,
-                is_private_data: mapping.writable && !mapping.shared,
+                data: data_of(mapping),
+                is_stack: mapping.name.bytes() == b"[stack]" || is_behind_guard,
             });
         }
+        let is_guard = !mapping.readable && !mapping.writable && !mapping.executable && mapping.inode == 0;
+        let is_small = mapping.end - mapping.start <= GUARD_BYTES_MAX;
+        guard_end = if is_guard && is_small { mapping.end } else { 0 };
         None::<Option<()>>
-    })
-    .is_some()
+    });
+    listed.is_some() && count > 0
+}
+
+fn data_of(mapping: &Mapping) -> MappedData {
+    let name = mapping.name.bytes();
+    let is_device =
+        name.starts_with(b"/dev/") && !name.starts_with(b"/dev/zero") && !name.starts_with(b"/dev/shm/");
+    match (mapping.shared, mapping.writable, mapping.inode) {
+        _ if is_device || name == b"[vvar]" || name == b"[vdso]" || name == b"[vsyscall]" => MappedData::None,
+        (true, false, _) => MappedData::None,
+        (_, true, _) | (false, false, 0) => MappedData::All,
+        (false, false, _) => MappedData::CopiedPages,
+    }
 }
 
 /// Calls `visit` with each mapping in order of address until it gives a value. None if the list cannot be
 /// read; Some(None) also if no mapping gave one.
 fn for_each_mapping<T>(mut visit: impl FnMut(&Mapping) -> Option<Option<T>>) -> Option<Option<T>> {
-    let file = File::open(c"/proc/self/maps", libc::O_RDONLY).ok()?;
+    // The thread's, as the process's has nothing more once its first thread has left (proc(5)).
+    let file = File::open(c"/proc/thread-self/maps", libc::O_RDONLY).ok()?;
     let mut parser = Parser { column: Column::Start, mapping: Mapping::NONE };
     let mut chunk = [0u8; CHUNK_BYTES];
     loop {

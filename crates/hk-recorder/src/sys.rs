@@ -77,7 +77,11 @@ impl File {
     pub(crate) fn map_shared(&self, len: usize) -> SysResult {
         let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
         // SAFETY: a new mapping where nothing is mapped yet touches no memory that anyone knows.
-        unsafe { call(libc::SYS_mmap, [0, len, protection, libc::MAP_SHARED as usize, self.0 as usize, 0]) }
+        let start = unsafe {
+            call(libc::SYS_mmap, [0, len, protection, libc::MAP_SHARED as usize, self.0 as usize, 0])
+        }?;
+        hk_os::note_own_memory(start, len);
+        Ok(start)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::holes::Holes;
 use super::lost::{Lost, LostAt, LostBlock};
-use super::memory::{Scratch, WINDOW_WORDS, look_at};
+use super::memory::{Presence, Scratch, WINDOW_WORDS, look_at};
 use super::roots::Roots;
 use super::world::StoppedWorld;
 use crate::process::{Host, ProcessHeap};
@@ -65,9 +65,9 @@ impl<H: Host> ProcessHeap<H> {
         }
         let registers = Registers::capture();
         // What ran since exit was called has left copies of pointers that nobody uses.
-        let exit: unsafe extern "C" fn(i32) -> ! = libc::exit;
-        let stack_pointer =
-            stack_above(&registers, exit as *const () as usize).unwrap_or(registers.rsp as usize);
+        // SAFETY: a NUL-terminated name.
+        let exit = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"exit".as_ptr()) }.addr();
+        let stack_pointer = stack_above(&registers, exit).unwrap_or(registers.rsp as usize);
         let may = [hk_os::Optional::Scan, hk_os::Optional::OpenFile, hk_os::Optional::SignalAction];
         if !may.into_iter().all(hk_os::may) {
             return self.note_failure(&Failure::Sandbox);
@@ -109,15 +109,17 @@ impl<H: Host> ProcessHeap<H> {
         });
         let roots = Roots { own: &own, stack_pointer };
         let window = &mut tools.window;
+        let presence = Presence::new();
+        let mut is_read = true;
         let listed = roots.for_each_piece(
             |each| world.contexts().for_each(|context| each(&context)),
             |piece| {
-                look_at(window, piece.start, piece.bytes, |words| {
+                is_read &= look_at(window, &presence, piece, |words| {
                     mark(words.as_ptr().expose_provenance(), size_of_val(words));
                 });
             },
         );
-        if !listed {
+        if !listed || !is_read {
             return Err(Failure::NoList);
         }
         let sets = LeakSets { reached, pointed_at, visited, begun };
@@ -216,7 +218,7 @@ impl<H: Host> ProcessHeap<H> {
             Failure::Stop(hk_os::StopFailure::NoList) => (0, b"threads could not be listed"),
             Failure::Sandbox => (0, b"a sandbox forbids it"),
             Failure::NoMemory => (0, b"there was no memory for it"),
-            Failure::NoList => (0, b"/proc/self/maps could not be read"),
+            Failure::NoList => (0, b"memory or the list of its mappings could not be read"),
         };
         self.recording.note(NoteKind::NoScan, detail, why);
     }

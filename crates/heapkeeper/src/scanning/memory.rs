@@ -1,5 +1,7 @@
 //! Memory to work with, which is never the heap's, and a look at memory that may vanish meanwhile.
 
+use super::roots::Piece;
+use core::ffi::c_int;
 use core::ptr::null_mut;
 use core::sync::atomic::AtomicU64;
 
@@ -60,25 +62,110 @@ pub(crate) const WINDOW_WORDS: usize = (64 << 10) / size_of::<u64>();
 const WORD: usize = size_of::<u64>();
 const PAGE_BYTES: usize = 4096;
 
-/// Calls `look` with copies of the words of a piece of memory, some at a time, as far as it can be read: by the kernel, for which memory that is
-/// not there is no fault (process_vm_readv(2)). What can't be read is left out, by pages.
-pub(crate) fn look_at(window: &mut Scratch<u64>, start: usize, bytes: usize, mut look: impl FnMut(&[u64])) {
-    let (mut at, end) = (start.next_multiple_of(WORD), start + bytes);
-    while at < end {
-        let wanted = (end - at).min(window.count * WORD);
-        let came = copy(window, at, wanted);
-        let words = came / WORD;
-        look(&window.slice()[..words]);
-        at += words * WORD;
-        if came < wanted {
-            // The page can't be read.
-            at = (at + 1).next_multiple_of(PAGE_BYTES);
+/// Which pages of the process are there, as the kernel tells (pagemap, Documentation/admin-guide/mm/pagemap.rst): one that is not has nothing to
+/// be found in it, and to read it may take for ever (userfaultfd(2)).
+pub(crate) struct Presence {
+    file: Option<c_int>,
+}
+
+/// Bits of an entry: the page is in memory, or swapped out; it is a file's, or shared.
+const PRESENT: u64 = 1 << 63 | 1 << 62;
+const OF_FILE: u64 = 1 << 61;
+/// Entries that are read at once.
+const ENTRIES: usize = 512;
+
+impl Presence {
+    /// What is there now. If that can't be found out, all is taken to be.
+    pub(crate) fn new() -> Self {
+        let path = c"/proc/thread-self/pagemap";
+        // SAFETY: a path that ends with NUL. By the bare call, as libc's function is the program's, and may be cancelled.
+        let file = unsafe {
+            libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC)
+        };
+        Presence { file: (file >= 0).then_some(file as c_int) }
+    }
+
+    /// Calls `found` with each run of pages, of those between two addresses, that are there: start and end.
+    fn for_each_run(&self, start: usize, end: usize, copied_only: bool, mut found: impl FnMut(usize, usize)) {
+        let Some(file) = self.file else { return found(start, end) };
+        let mut entries = [0_u64; ENTRIES];
+        let mut run = start;
+        let mut page = start / PAGE_BYTES;
+        let last = end.div_ceil(PAGE_BYTES);
+        while page < last {
+            let wanted = ENTRIES.min(last - page) * WORD;
+            // SAFETY: as many bytes as there is room for.
+            let came = unsafe {
+                libc::syscall(
+                    libc::SYS_pread64,
+                    file,
+                    entries.as_mut_ptr(),
+                    wanted,
+                    (page * WORD) as libc::off_t,
+                )
+            };
+            if came < WORD as libc::c_long {
+                break;
+            }
+            for &entry in &entries[..came as usize / WORD] {
+                let is_wanted = entry & PRESENT != 0 && !(copied_only && entry & OF_FILE != 0);
+                let at = (page * PAGE_BYTES).max(start);
+                if !is_wanted {
+                    if at > run {
+                        found(run, at);
+                    }
+                    run = (page + 1) * PAGE_BYTES;
+                }
+                page += 1;
+            }
+        }
+        if run < end {
+            found(run, end);
         }
     }
 }
 
-/// Copies as much as can be read; gives how many bytes.
-fn copy(window: &mut Scratch<u64>, from: usize, bytes: usize) -> usize {
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if let Some(file) = self.file {
+            // SAFETY: our own descriptor, closed once.
+            unsafe { libc::syscall(libc::SYS_close, file) };
+        }
+    }
+}
+
+/// Calls `look` with copies of the words of a piece of memory, some at a time, as far as it is there and can be read: by the kernel, for which memory
+/// that is not there is no fault (process_vm_readv(2)). What can't be read is left out, by pages. False if nothing can be read so.
+pub(crate) fn look_at(
+    window: &mut Scratch<u64>,
+    presence: &Presence,
+    piece: Piece,
+    mut look: impl FnMut(&[u64]),
+) -> bool {
+    let mut works = true;
+    let (start, end) = (piece.start.next_multiple_of(WORD), piece.start + piece.bytes);
+    presence.for_each_run(start, end, piece.copied_only, |start, end| {
+        let mut at = start;
+        while at < end && works {
+            let wanted = (end - at).min(window.count * WORD);
+            let Some(came) = copy(window, at, wanted) else {
+                works = false;
+                return;
+            };
+            let words = came / WORD;
+            look(&window.slice()[..words]);
+            at += words * WORD;
+            if came < wanted {
+                // The page can't be read.
+                at = (at + 1).next_multiple_of(PAGE_BYTES);
+            }
+        }
+    });
+    works
+}
+
+/// Copies as much as can be read; gives how many bytes. None if the system refuses.
+fn copy(window: &mut Scratch<u64>, from: usize, bytes: usize) -> Option<usize> {
     let to = libc::iovec { iov_base: window.start.cast(), iov_len: bytes };
     // In pages, as the kernel copies whole parts or nothing of them.
     let mut parts = [libc::iovec { iov_base: null_mut(), iov_len: 0 }; WINDOW_WORDS * WORD / PAGE_BYTES + 1];
@@ -91,10 +178,14 @@ fn copy(window: &mut Scratch<u64>, from: usize, bytes: usize) -> usize {
         count += 1;
         at = next;
     }
-    // SAFETY: no arguments.
-    let process = unsafe { libc::getpid() };
+    // The thread's number, as the process's first thread may have left, and has no memory then.
+    let process = hk_recorder::tid() as libc::pid_t;
     let count = count as libc::c_ulong;
     // SAFETY: the kernel writes to the window alone, which has room for as much.
     let came = unsafe { libc::process_vm_readv(process, &raw const to, 1, parts.as_ptr(), count, 0) };
-    came.max(0) as usize
+    match came {
+        0.. => Some(came as usize),
+        _ if hk_os::Errno::get() == libc::EFAULT => Some(0),
+        _ => None,
+    }
 }

@@ -1,8 +1,7 @@
-//! Where pointers are looked for that nothing leads to: registers, stacks, static data, and all else that the program may write to and
-//! shares with nobody.
+//! Where pointers are looked for that nothing leads to: registers, stacks, static data, and all else that the program may have written to.
 
 use hk_os::{Context, own_memory};
-use hk_recorder::{ReadableMapping, for_each_readable_mapping};
+use hk_recorder::{MappedData, ReadableMapping, for_each_readable_mapping};
 
 /// Below the stack pointer a leaf function may keep what it likes (System V ABI, AMD64, 3.2.2).
 const RED_ZONE_BYTES: usize = 128;
@@ -14,6 +13,8 @@ const LEFT_OUT_MAX: usize = 96;
 pub(super) struct Piece {
     pub(super) start: usize,
     pub(super) bytes: usize,
+    /// Only pages that are no file's are of interest.
+    pub(super) copied_only: bool,
 }
 
 /// What is not looked at, or differently.
@@ -32,7 +33,7 @@ impl Roots<'_> {
         mut found: impl FnMut(Piece),
     ) -> bool {
         for_each_readable_mapping(|mapping| {
-            if !mapping.is_private_data {
+            if mapping.data == MappedData::None {
                 return;
             }
             let mut first = None;
@@ -43,6 +44,8 @@ impl Roots<'_> {
             };
             note(self.stack_pointer);
             contexts(&mut |context| note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES)));
+            // Elsewhere other things may lie below a stack in the same mapping.
+            let first = first.filter(|_| mapping.is_stack);
             let start = first.unwrap_or(mapping.start).max(mapping.start);
             self.without_own(ReadableMapping { start, ..mapping }, &mut found);
         })
@@ -61,17 +64,18 @@ impl Roots<'_> {
                 count += 1;
             }
         }
+        let copied_only = mapping.data == MappedData::CopiedPages;
         let parts = &mut parts[..count];
         parts.sort_unstable();
         let mut at = mapping.start;
         for &mut (start, end) in parts {
             if start > at {
-                found(Piece { start: at, bytes: start - at });
+                found(Piece { start: at, bytes: start - at, copied_only });
             }
             at = at.max(end);
         }
         if at < mapping.end {
-            found(Piece { start: at, bytes: mapping.end - at });
+            found(Piece { start: at, bytes: mapping.end - at, copied_only });
         }
     }
 }

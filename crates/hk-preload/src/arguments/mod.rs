@@ -146,6 +146,9 @@ extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
     if nth == CLOCK {
         return look_at_clock(saved);
     }
+    if nth == functions::SIGNAL_STACK {
+        note_signal_stack(saved);
+    }
     if PROCESS.is_guarding() && IS_LIBC[nth].load(Ordering::Relaxed) {
         for (argument, kind) in ARGUMENTS[nth].into_iter().flatten() {
             look_at(saved, argument.into(), kind);
@@ -165,6 +168,15 @@ fn look_at_bare(saved: &Saved) {
     let shifted = Saved { last_first, ..*saved };
     for &(argument, kind) in arguments.iter().flatten() {
         look_at(&shifted, argument.into(), kind);
+    }
+}
+
+/// Threads are stopped by a signal, for which there has to be room.
+fn note_signal_stack(saved: &Saved) {
+    let stack: *const libc::stack_t = core::ptr::with_exposed_provenance(saved.last_first[5]);
+    if !stack.is_null() && hk_recorder::is_readable(stack.addr()) && stack.is_aligned() {
+        // SAFETY: found readable; one that lies on two pages of which the second is not is the caller's mistake.
+        hk_os::note_signal_stack(unsafe { (*stack).ss_size });
     }
 }
 
@@ -360,6 +372,9 @@ macro_rules! stubs {
         #[expect(non_camel_case_types, reason = "the functions' own names")]
         #[repr(u32)]
         enum Number { $($name),+ }
+
+        /// That of sigaltstack.
+        pub(super) const SIGNAL_STACK: usize = Number::sigaltstack as usize;
 
         $(
             #[unsafe(naked)]

@@ -4,7 +4,7 @@ use super::super::bare::{call, restorer};
 use super::{GATE, restart};
 use core::ffi::{c_int, c_void};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// SIGSETXID of glibc (sysdeps/unix/sysv/linux/internal-signals.h).
 pub(crate) const SIGNAL: c_int = 33;
@@ -40,6 +40,21 @@ const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
 
 /// Whose handler was there.
 static PREVIOUS: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread has a stack for signals that has no room for one's frame and our handler: then the signal is handled on the stack that is in use, as glibc's own
+/// handler of it does. Where there is none a thread's stack may be the smaller one (coroutines, Go).
+static HAS_SMALL_STACKS: AtomicBool = AtomicBool::new(false);
+/// What the handler itself takes.
+const HANDLER_BYTES: usize = 2048;
+
+/// A thread has got a stack of so many bytes for signals.
+pub fn note_signal_stack(bytes: usize) {
+    // SAFETY: takes any number. It tells how large a frame is here (AT_MINSIGSTKSZ, Linux 5.14).
+    let frame_bytes = (unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize).max(libc::MINSIGSTKSZ);
+    if bytes < frame_bytes + HANDLER_BYTES {
+        HAS_SMALL_STACKS.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Where a stopped thread stands: its registers, as the kernel laid them down when it was interrupted.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +111,8 @@ pub(super) fn install() -> bool {
         return asked == 0;
     }
     PREVIOUS.store(present.handler, Ordering::Release);
-    let flags = (libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK) as u64 | SA_RESTORER;
+    let on_stack = if HAS_SMALL_STACKS.load(Ordering::Relaxed) { 0 } else { libc::SA_ONSTACK };
+    let flags = (libc::SA_SIGINFO | libc::SA_RESTART | on_stack) as u64 | SA_RESTORER;
     let action = Action { handler: ours as usize, flags, restorer: restorer as *const () as usize, mask: !0 };
     let place = (&raw const action).addr();
     // SAFETY: an action whose handler has the right type.

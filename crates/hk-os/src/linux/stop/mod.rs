@@ -16,8 +16,8 @@ mod restart;
 mod sync;
 mod threads;
 
-pub use handler::Context;
 pub(crate) use handler::SIGNAL;
+pub use handler::{Context, note_signal_stack};
 
 use super::monotonic_ns;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

@@ -1,0 +1,81 @@
+/* Blocks that are held in odd places, or by odd threads; nothing is lost. The argument says where. */
+#define _GNU_SOURCE
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct {
+    char before[16384];
+    void *volatile held[16];
+    char stack[65536] __attribute__((aligned(16)));
+} together;
+
+static void *volatile *volatile pages;
+
+static void *volatile *mapped(int kind) {
+    pages = mmap(NULL, 4096, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
+    return pages;
+}
+
+static void leave(int signal) { exit(0); }
+
+/* The first thread's stack is gone when this ends the process. */
+static void *last(void *unused) {
+    usleep(50000);
+    puts("well");
+    exit(0);
+}
+
+static void *with_small_stack(void *unused) {
+    sigaltstack(&(stack_t){.ss_sp = together.stack, .ss_size = MINSIGSTKSZ}, NULL);
+    for (;;) pause();
+}
+
+int main(int argc, char **argv) {
+    const char *where = argv[1];
+    pthread_t thread;
+    if (!strcmp(where, "below a signal's stack")) {
+        for (int i = 0; i < 16; i++) together.held[i] = malloc(100 + i);
+        sigaltstack(&(stack_t){.ss_sp = together.stack, .ss_size = sizeof together.stack}, NULL);
+        struct sigaction action = {.sa_handler = leave, .sa_flags = SA_ONSTACK};
+        sigaction(SIGUSR1, &action, NULL);
+        puts("well");
+        raise(SIGUSR1);
+    }
+    if (!strcmp(where, "shared memory")) mapped(MAP_SHARED)[1] = malloc(70);
+    if (!strcmp(where, "sealed memory")) {
+        mapped(MAP_PRIVATE)[1] = malloc(70);
+        mprotect((void *)pages, 4096, PROT_READ);
+    }
+    if (!strcmp(where, "after the first thread")) {
+        together.held[0] = malloc(70);
+        pthread_create(&thread, NULL, last, NULL);
+        pthread_exit(NULL);
+    }
+    if (!strcmp(where, "a small stack for signals")) {
+        pthread_create(&thread, NULL, with_small_stack, NULL);
+        usleep(50000);
+    }
+    if (!strcmp(where, "pages of a file descriptor")) {
+        int file = syscall(SYS_userfaultfd, 1);
+        struct uffdio_api api = {.api = UFFD_API};
+        if (file >= 0 && !ioctl(file, UFFDIO_API, &api)) {
+            struct uffdio_register range = {.range = {(unsigned long)mapped(MAP_PRIVATE), 4096}};
+            range.mode = UFFDIO_REGISTER_MODE_MISSING;
+            ioctl(file, UFFDIO_REGISTER, &range);
+        }
+    }
+    if (!strcmp(where, "a huge reservation")) {
+        char *start = mmap(NULL, 1L << 38, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (start != MAP_FAILED) *(void *volatile *)(start + (1L << 37)) = malloc(70);
+    }
+    puts("well");
+    return 0;
+}
