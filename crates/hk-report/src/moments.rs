@@ -45,7 +45,7 @@ pub(crate) fn moments(finding: &Finding) -> Vec<Moment<'_>> {
         thread: &finding.thread,
         stack: &finding.stack,
         // At the exit nobody makes a call: that there is no stack is no loss.
-        stack_state: if finding.call == "exit" { "" } else { &finding.stack_state },
+        stack_state: if matches!(finding.call.as_str(), "exit" | "scan") { "" } else { &finding.stack_state },
     };
     events.chain([misused]).collect()
 }
@@ -54,6 +54,9 @@ pub(crate) fn moments(finding: &Finding) -> Vec<Moment<'_>> {
 fn misuse(finding: &Finding) -> &'static str {
     if finding.evidence == "canary" {
         return if finding.call == "exit" { "damage found at exit" } else { "damage found" };
+    }
+    if finding.leak.is_some() {
+        return "found lost";
     }
     if let Some(access) = &finding.access {
         return match access.kind.as_str() {

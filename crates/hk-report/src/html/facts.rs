@@ -58,6 +58,7 @@ fn sentences(finding: &Finding) -> String {
         }
         "canary" => "Bytes around the block were found overwritten: the write itself was not seen.",
         "buffer" => "The buffer was looked at before the system call.",
+        "scan" => "All memory was looked through: nothing leads to the block any more.",
         _ => "",
     };
     let instruction = finding.access.as_ref().and_then(|access| access.instruction.as_ref());

@@ -51,7 +51,8 @@ struct Part {
 
 /// None if the address lies at no block.
 pub(super) fn figure(finding: &Finding, at: usize) -> Option<String> {
-    let block = finding.block.as_ref()?;
+    // A leak happened at no address.
+    let block = finding.block.as_ref().filter(|_| finding.leak.is_none())?;
     let life = finding.life.as_ref();
     let (parts, is_to_scale) = laid_out(stretches(block, life, accessed_bytes(finding)));
     let legend = legend(finding, block, &parts);

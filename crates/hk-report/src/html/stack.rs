@@ -27,6 +27,9 @@ pub(super) fn column(moment: &Moment<'_>) -> String {
     };
     let remark = match stack_remark(moment.stack_state) {
         Some(remark) => format!("<p class=\"hint\">{}.</p>\n", capitalised(remark)),
+        None if moment.stack.is_empty() && moment.stack_state.is_empty() => {
+            "<p class=\"hint\">No call did this: it was found by a look at the blocks.</p>\n".into()
+        }
         None if moment.stack.is_empty() => "<p class=\"hint\">There is no stack.</p>\n".into(),
         None => String::new(),
     };

@@ -124,7 +124,10 @@ fn with_thread(when: &str, thread: &ThreadRef) -> String {
 
 /// `by cache_evict`. Of a long name the end says most: what stands before it are the types around it.
 fn by(moment: &Moment<'_>) -> String {
-    let Some(function) = function(moment) else { return "no stack".into() };
+    let Some(function) = function(moment) else {
+        // Nobody did what was found at the end.
+        return if moment.stack_state.is_empty() { String::new() } else { "no stack".into() };
+    };
     let name = clean(&function);
     match name.chars().count().checked_sub(CHARS - "by ".len()) {
         None | Some(0) => format!("by {name}"),
