@@ -5,32 +5,10 @@ mod common;
 
 use common::*;
 use serde_json::Value;
-use std::path::Path;
-use std::process::{Command, Output};
-
-/// Runs a program under a verb, with its report read.
-fn run(folder: &Path, verb: &[&str], program: &[&str], change: impl Fn(&mut Command)) -> (Output, Value) {
-    let mut command = heapkeeper();
-    command
-        .args(verb)
-        .args(["--json", "out.json", "--"])
-        .args(program)
-        .current_dir(folder)
-        .env("TMPDIR", folder);
-    change(&mut command);
-    let output = command.output().unwrap();
-    let report = std::fs::read_to_string(folder.join("out.json"));
-    let report = report.unwrap_or_else(|e| panic!("{e}: {}", text(&output.stderr)));
-    (output, serde_json::from_str(&report).unwrap())
-}
+use std::process::Command;
 
 fn kinds(report: &Value) -> Vec<&str> {
     report["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
-}
-
-fn functions(stack: &Value) -> Vec<&str> {
-    let frames = stack.as_array().unwrap().iter();
-    frames.map(|frame| frame["function"].as_str().unwrap_or("?")).collect()
 }
 
 /// A use after free.
@@ -63,7 +41,7 @@ fn another_unwinder_and_other_preloaded_libraries_are_no_hindrance() {
     let program = compile(folder.path(), "stale.c", STALE, &["-g", "-O1"]);
     let other = compile(folder.path(), "other.c", OTHER_LIBRARY, &["-shared", "-fPIC", "-w", "-fno-builtin"]);
     let (other, program) = (other.to_str().unwrap(), program.to_str().unwrap());
-    let (output, report) = run(folder.path(), &["check"], &[program], |command| {
+    let (output, report) = run_for_report(folder.path(), &["check"], &[program], |command| {
         command.env("LD_PRELOAD", other);
     });
     assert_eq!(output.status.code(), Some(97), "{}", text(&output.stderr));
@@ -91,7 +69,7 @@ fn any_layout_of_addresses_will_do() {
     {
         for program in [program, fixed.to_str().unwrap()] {
             let words: Vec<&str> = before.iter().copied().chain([program]).collect();
-            let (output, report) = run(folder.path(), &["check"], &words, |_| {});
+            let (output, report) = run_for_report(folder.path(), &["check"], &words, |_| {});
             assert_eq!(output.status.code(), Some(97), "{before:?}: {}", text(&output.stderr));
             assert_eq!(kinds(&report), ["use-after-free"], "{before:?}");
             let stack = &report["findings"][0]["stack"];
@@ -130,7 +108,7 @@ fn code_that_was_unloaded_keeps_its_names() {
     );
     let host = compile(folder.path(), "host.c", HOST, &["-g", "-O1"]);
     let words = [host.to_str().unwrap(), plugin.to_str().unwrap()];
-    let (output, report) = run(folder.path(), &["check"], &words, |_| {});
+    let (output, report) = run_for_report(folder.path(), &["check"], &words, |_| {});
     assert_eq!(output.status.code(), Some(97), "{}", text(&output.stderr));
     let finding = &report["findings"][0];
     assert_eq!(functions(&finding["life"]["allocated"]["stack"])[..2], ["plugin_allocates", "main"]);
@@ -160,7 +138,7 @@ fn wide_instructions_are_told_by_their_width() {
         eprintln!("skipped: this processor has no AVX-512; run it on one that has");
         return;
     }
-    let (output, report) = run(folder.path(), &["check"], &[program.to_str().unwrap()], |_| {});
+    let (output, report) = run_for_report(folder.path(), &["check"], &[program.to_str().unwrap()], |_| {});
     assert_eq!(output.status.code(), Some(97), "{}", text(&output.stderr));
     assert_eq!(kinds(&report), ["overrun-write"]);
     assert_eq!(report["findings"][0]["access"]["bytes"], 64, "{}", text(&output.stderr));
@@ -185,7 +163,7 @@ fn names_without_end_are_borne_by_every_form() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "long.cpp", LONG_NAME, &["-g", "-O1"]);
     let verb = ["check", "--html", "out.html", "--sarif", "out.sarif", "--junit", "out.xml"];
-    let (output, report) = run(folder.path(), &verb, &[program.to_str().unwrap()], |_| {});
+    let (output, report) = run_for_report(folder.path(), &verb, &[program.to_str().unwrap()], |_| {});
     assert_eq!(output.status.code(), Some(97), "{}", text(&output.stderr));
     let stack = functions(&report["findings"][0]["stack"]).join("\n");
     assert!(stack.contains("long_named<Pair<Pair<"), "{stack:.200}");
@@ -204,7 +182,7 @@ fn what_blocks_hold_is_in_no_recording_and_no_report() {
     let verb = ["check", "--html", "out.html", "--sarif", "out.sarif", "--record", "out.hkrec"];
     std::fs::write(folder.path().join("secret"), SECRET).unwrap();
     let words = [program.to_str().unwrap(), "read it"];
-    let (output, report) = run(folder.path(), &verb, &words, |command| {
+    let (output, report) = run_for_report(folder.path(), &verb, &words, |command| {
         command.stdin(std::fs::File::open(folder.path().join("secret")).unwrap());
     });
     assert_eq!(kinds(&report), ["use-after-free"]);
@@ -237,7 +215,7 @@ int main(void) {
 fn blocks_that_live_for_ever_leave_room_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "live.c", LIVE_ON, &["-g", "-O1", "-w"]);
-    let (output, report) = run(folder.path(), &["run"], &[program.to_str().unwrap()], |_| {});
+    let (output, report) = run_for_report(folder.path(), &["run"], &[program.to_str().unwrap()], |_| {});
     assert_eq!(kinds(&report), ["use-after-free"], "{}", text(&output.stderr));
 }
 
@@ -265,7 +243,7 @@ fn stacks_are_whole_and_the_second_bug_is_told_as_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["-g", "-O1", "-fomit-frame-pointer", "-w"];
     let program = compile(folder.path(), "deep.c", DEEP, &flags);
-    let (output, report) = run(folder.path(), &["check"], &[program.to_str().unwrap()], |_| {});
+    let (output, report) = run_for_report(folder.path(), &["check"], &[program.to_str().unwrap()], |_| {});
     assert_eq!(kinds(&report), ["use-after-free", "double-free"], "{}", text(&output.stderr));
     for finding in report["findings"].as_array().unwrap() {
         for event in ["allocated", "freed"] {

@@ -48,11 +48,6 @@ impl Case {
     }
 }
 
-fn functions(stack: &Value) -> Vec<String> {
-    let frames = stack.as_array().unwrap().iter();
-    frames.filter_map(|frame| frame["function"].as_str().map(str::to_owned)).collect()
-}
-
 /// Refuses guard pages as kernels before Linux 6.13 do, and becomes its arguments.
 const OLDER_KERNEL: &str = r#"
 #include <errno.h>
@@ -367,7 +362,7 @@ fn a_first_finding_of_a_sample_has_its_whole_site_guarded() {
     // Of 20,000 bad accesses a sample meets some forty; 2,000 blocks of the site are guarded after the first.
     assert!((1500..=2500).contains(&calls), "{calls} bad accesses were met");
     let life = &report["findings"][0]["life"];
-    assert!(functions(&life["allocated"]["stack"]).contains(&"alloc_site".to_owned()));
+    assert!(functions(&life["allocated"]["stack"]).contains(&"alloc_site"));
 }
 
 #[test]

@@ -8,17 +8,7 @@ use std::path::Path;
 use std::process::Output;
 
 fn run(folder: &Path, verb: &[&str], program: &[&str]) -> (Output, Value) {
-    let mut command = heapkeeper();
-    command
-        .args(verb)
-        .args(["--json", "out.json", "--"])
-        .args(program)
-        .current_dir(folder)
-        .env("TMPDIR", folder);
-    let output = command.output().unwrap();
-    let report = std::fs::read_to_string(folder.join("out.json"));
-    let report = report.unwrap_or_else(|e| panic!("{e}: {}", text(&output.stderr)));
-    (output, serde_json::from_str(&report).unwrap())
+    run_for_report(folder, verb, program, |_| {})
 }
 
 /// What is told of one leak: who allocated, how it was lost, blocks, bytes, and those that were lost with it.

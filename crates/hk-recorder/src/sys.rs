@@ -5,7 +5,6 @@
 //! them set `errno`.
 #![allow(unsafe_code, reason = "the boundary to the kernel")]
 
-use core::arch::asm;
 use core::ffi::CStr;
 use hk_os::{Optional, may};
 
@@ -21,19 +20,8 @@ type SysResult = Result<usize, Errno>;
 /// The arguments must be what the call wants: pointers valid for what the kernel reads and writes there, and
 /// no effect on memory that Rust relies on.
 unsafe fn call(number: libc::c_long, args: [usize; 6]) -> SysResult {
-    let result: isize;
-    // SAFETY: the `syscall` instruction clobbers rcx and r11 only; the effects on memory are the caller's
-    // promise.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
-            in("r10") args[3], in("r8") args[4], in("r9") args[5],
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
-        );
-    }
+    // SAFETY: the caller's promise.
+    let result = unsafe { hk_os::system_call(number, args) };
     if (-4095..0).contains(&result) { Err(Errno(-result as i32)) } else { Ok(result as usize) }
 }
 

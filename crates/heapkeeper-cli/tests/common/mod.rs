@@ -42,6 +42,29 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
+/// Runs a program under a verb in a folder; gives how it ended, and its JSON report.
+#[track_caller]
+pub fn run_for_report(
+    folder: &Path,
+    verb: &[&str],
+    program: &[&str],
+    change: impl Fn(&mut Command),
+) -> (Output, serde_json::Value) {
+    let mut command = heapkeeper();
+    command.args(verb).args(["--json", "out.json", "--"]).args(program);
+    change(command.current_dir(folder).env("TMPDIR", folder));
+    let output = command.output().unwrap();
+    let report = std::fs::read_to_string(folder.join("out.json"));
+    let report = report.unwrap_or_else(|e| panic!("{e}: {}", text(&output.stderr)));
+    (output, serde_json::from_str(&report).unwrap())
+}
+
+/// The functions of a report's stack; `?` for one without a name.
+pub fn functions(stack: &serde_json::Value) -> Vec<&str> {
+    let frames = stack.as_array().unwrap().iter();
+    frames.map(|frame| frame["function"].as_str().unwrap_or("?")).collect()
+}
+
 /// Waits until the condition holds.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

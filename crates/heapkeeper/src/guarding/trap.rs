@@ -7,11 +7,10 @@
 
 use super::findings::{Told, kind_of, place_of};
 use crate::process::{Host, ProcessHeap};
-use core::arch::global_asm;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hk_format::{AccessKind, CODE_BYTES, Call, Evidence, NoteKind};
-use hk_os::Os;
+use hk_os::{KernelAction, Os, exchange_kernel_action};
 use hk_recorder::{Access, Registers, resume_after_bad_read, set_reads_recover};
 use libc::{SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_RESTART, SA_SIGINFO, SIG_DFL, SIG_IGN, SIGSEGV, c_int};
 
@@ -23,34 +22,8 @@ const SI_KERNEL: c_int = 0x80;
 /// A fault by a mapping's protection (sigaction(2)). At a guard page, whose mapping can be accessed, the kernel says SEGV_MAPERR, as where no
 /// mapping is (observed on Linux 6.18).
 const SEGV_ACCERR: c_int = 2;
-const SA_RESTORER: u64 = 0x0400_0000;
 const SIGNAL_SET_BYTES: usize = 8;
 const PAGE_BYTES: usize = 4096;
-
-global_asm!(
-    ".pushsection .text.heapkeeper_restore, \"ax\", @progbits",
-    // Unwinders know a signal's frame by these bytes (glibc's, sysdeps/unix/sysv/linux/x86_64/sigaction.c).
-    ".p2align 4",
-    ".hidden heapkeeper_restore",
-    ".globl heapkeeper_restore",
-    "heapkeeper_restore:",
-    ".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05",
-    ".popsection",
-);
-
-unsafe extern "C" {
-    fn heapkeeper_restore();
-}
-
-/// The kernel's struct sigaction.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct KernelAction {
-    handler: usize,
-    flags: u64,
-    restorer: usize,
-    mask: u64,
-}
 
 /// What the program wants done on SIGSEGV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,14 +102,14 @@ pub(super) fn install<H: Host>() {
     }
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_fault::<H>;
     OURS.store(handler as usize, Ordering::Relaxed);
-    take_over(kernel_action(None).unwrap_or_default());
+    take_over(exchange_kernel_action(SIGSEGV, None).unwrap_or_default());
     unblock();
     set_reads_recover(true);
 }
 
 /// What was there is the program's from now on.
 fn take_over(old: KernelAction) {
-    PROGRAM.set(Action { handler: old.handler, flags: old.flags & !SA_RESTORER, mask: old.mask });
+    PROGRAM.set(Action { handler: old.handler, flags: old.public_flags(), mask: old.mask });
     set_kernel_action(flags_for(PROGRAM.get()));
 }
 
@@ -156,31 +129,13 @@ fn unblock() {
 }
 
 fn set_kernel_action(flags: u64) {
-    let restorer: unsafe extern "C" fn() = heapkeeper_restore;
     // All other signals wait: their handlers might be put where a report is being made, or come back to it.
     let faults = [SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
     let mask = faults.iter().fold(u64::MAX, |mask, signal| mask & !(1 << (signal - 1)));
-    let action = KernelAction {
-        handler: OURS.load(Ordering::Relaxed),
-        flags: flags | SA_RESTORER,
-        restorer: restorer as usize,
-        mask,
-    };
-    kernel_action(Some(action));
-}
-
-/// rt_sigaction(2), past libc's function, which may be the program's or our own; gives what was there. None where a sandbox forbids it.
-fn kernel_action(new: Option<KernelAction>) -> Option<KernelAction> {
-    if !hk_os::may(hk_os::Optional::SignalAction) {
-        return None;
-    }
-    let _errno = hk_os::Errno::keep();
-    let new: *const KernelAction = new.as_ref().map_or(core::ptr::null(), |action| action);
-    let mut old = KernelAction::default();
-    // SAFETY: null or a valid action, and a place for the old one; sizes as the kernel has them.
-    let failed =
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, SIGSEGV, new, &raw mut old, SIGNAL_SET_BYTES) };
-    (failed == 0).then_some(old)
+    exchange_kernel_action(
+        SIGSEGV,
+        Some(KernelAction::handled_by(OURS.load(Ordering::Relaxed), flags, mask)),
+    );
 }
 
 extern "C" fn on_fault<H: Host>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -249,7 +204,7 @@ impl<H: Host> ProcessHeap<H> {
     /// Looks now and then whether the handler is still ours. Where nobody sees the program install one (Rust's std does so after its first
     /// allocations), it becomes the one that faults are passed on to.
     pub(crate) fn check_trap(&self) {
-        let Some(present) = kernel_action(None) else { return };
+        let Some(present) = exchange_kernel_action(SIGSEGV, None) else { return };
         if present.handler == OURS.load(Ordering::Relaxed) {
             return;
         }
@@ -353,10 +308,7 @@ fn die(signal: c_int, is_fault: bool) {
 
 /// Sets the default action; false if that is refused.
 fn has_default_action() -> bool {
-    let action = KernelAction::default();
-    let (action, old): (*const KernelAction, *mut KernelAction) = (&raw const action, core::ptr::null_mut());
-    // SAFETY: a valid action, and no place for the old one; sizes as the kernel has them.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, SIGSEGV, action, old, SIGNAL_SET_BYTES) == 0 }
+    exchange_kernel_action(SIGSEGV, Some(KernelAction::default())).is_some()
 }
 
 /// Signal stacks are as small as the program's handlers need; a report needs more.

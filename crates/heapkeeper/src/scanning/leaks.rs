@@ -9,7 +9,7 @@ use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::AtomicU64;
 use hk_format::{Call, Evidence, FindingKind, Loss, NoteKind, Place};
 use hk_recorder::{Access, BadCall, LostBlocks, Registers, stack_above};
-use hk_scan::{Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks};
+use hk_scan::{Blocks, Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks};
 
 /// How long a scan at the end waits for other threads.
 const PATIENCE_MS: u32 = 2000;
@@ -37,6 +37,8 @@ struct Tools {
 
 /// See [`LeakSets`].
 const SETS: usize = 4;
+/// Other threads may make room for so many blocks more until they are stopped.
+const SPARE_NUMBERS: usize = 1 << 20;
 
 impl Tools {
     fn new(numbers: usize) -> Option<Tools> {
@@ -56,6 +58,15 @@ impl Tools {
     }
 }
 
+/// Four empty sets.
+fn sets_in(words: &[AtomicU64]) -> LeakSets<'_> {
+    let (left, right) = words.split_at(words.len() / 2);
+    let (reached, pointed_at) = left.split_at(left.len() / 2);
+    let (visited, begun) = right.split_at(right.len() / 2);
+    let [reached, pointed_at, visited, begun] = [reached, pointed_at, visited, begun].map(Marks::new);
+    LeakSets { reached, pointed_at, visited, begun }
+}
+
 impl<H: Host> ProcessHeap<H> {
     /// At the end: finds the blocks that nothing leads to, and tells of them, if that is wanted.
     pub fn look_for_leaks_at_exit(&'static self) {
@@ -63,15 +74,15 @@ impl<H: Host> ProcessHeap<H> {
         if !self.scanning.looks_at_exit() || !self.heap.is_started() || !self.heap.is_own() {
             return;
         }
+        let may = [hk_os::Optional::Scan, hk_os::Optional::OpenFile, hk_os::Optional::SignalAction];
+        if !may.into_iter().all(hk_os::may) {
+            return self.note_failure(&Failure::Sandbox);
+        }
         let registers = Registers::capture();
         // What ran since exit was called has left copies of pointers that nobody uses.
         // SAFETY: a NUL-terminated name.
         let exit = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"exit".as_ptr()) }.addr();
         let stack_pointer = stack_above(&registers, exit).unwrap_or(registers.rsp as usize);
-        let may = [hk_os::Optional::Scan, hk_os::Optional::OpenFile, hk_os::Optional::SignalAction];
-        if !may.into_iter().all(hk_os::may) {
-            return self.note_failure(&Failure::Sandbox);
-        }
         match self.find_lost(stack_pointer, &registers) {
             Ok(mut lost) => lost.sorted().iter().for_each(|at| self.tell_leak(at, Call::Exit)),
             Err(failure) => self.note_failure(&failure),
@@ -80,60 +91,43 @@ impl<H: Host> ProcessHeap<H> {
 
     fn find_lost(&'static self, stack_pointer: usize, registers: &Registers) -> Result<Lost, Failure> {
         let guards = &self.guarding.guards;
-        let numbers = HeapAndGuards::new(&self.heap, guards);
-        // Other threads may make room for more blocks until they are stopped.
-        let spare = 1 << 20;
-        let mut tools =
-            Tools::new(hk_scan::Blocks::number_limit(&numbers) + spare).ok_or(Failure::NoMemory)?;
+        let present = HeapAndGuards::new(&self.heap, guards).number_limit();
+        let mut tools = Tools::new(present + SPARE_NUMBERS).ok_or(Failure::NoMemory)?;
         let world = StoppedWorld::stop(self, PATIENCE_MS).map_err(Failure::Stop)?;
-        let (start, bytes) = self.own_reservation();
+        let own = self.own_places(&tools);
+        let (start, bytes) = self.heap.reservation();
         if !tools.holes.look(start, bytes) {
             return Err(Failure::NoList);
         }
         let blocks = HeapAndGuards::new(&self.heap, guards).with_holes(tools.holes.list());
-        if hk_scan::Blocks::number_limit(&blocks) > tools.words_per_set * 64 {
+        if Marks::words_needed(blocks.number_limit()) > tools.words_per_set {
             return Err(Failure::NoMemory);
         }
-        let (reached, rest) = tools.sets.slice().split_at(tools.words_per_set);
-        let (pointed_at, rest) = rest.split_at(tools.words_per_set);
-        let (visited, begun) = rest.split_at(tools.words_per_set);
-        let [reached, pointed_at, visited, begun] = [reached, pointed_at, visited, begun].map(Marks::new);
-        let [sets, stack, window, lost, holes] = tools.places();
-        let own = [self.own_reservation(), self.own_statics(), sets, stack, window, lost, holes];
-        let mut marker = Marker::new(&blocks, reached, tools.stack.slice_mut(), Filter::best());
+        let sets = sets_in(tools.sets.slice());
+        let mut marker = Marker::new(&blocks, sets.reached, tools.stack.slice_mut(), Filter::best());
         // SAFETY: memory of this frame, and of the frames of stopped threads; blocks can be read while they are live.
         let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };
         mark(core::ptr::from_ref(registers).expose_provenance(), size_of::<Registers>());
-        world.contexts().for_each(|context| {
-            context.registers().into_iter().for_each(|(start, bytes)| mark(start, bytes));
-        });
         let roots = Roots { own: &own, stack_pointer };
-        let window = &mut tools.window;
-        let presence = Presence::new();
-        let mut is_read = true;
-        let listed = roots.for_each_piece(
-            |each| world.contexts().for_each(|context| each(&context)),
-            |piece| {
-                is_read &= look_at(window, &presence, piece, |words| {
-                    mark(words.as_ptr().expose_provenance(), size_of_val(words));
-                });
-            },
-        );
-        if !listed || !is_read {
+        if !mark_from_roots(&world, &roots, &mut tools.window, mark) {
             return Err(Failure::NoList);
         }
-        let sets = LeakSets { reached, pointed_at, visited, begun };
         let lost = &mut tools.lost;
         // SAFETY: all other threads are stopped; blocks can be read while they are live.
         unsafe {
             find_leaks(&blocks, sets, tools.stack.slice_mut(), |leak| {
-                if let Some(block) = self.lost_block(&leak) {
-                    lost.add(&block);
-                }
+                self.lost_block(&leak).iter().for_each(|block| lost.add(block));
             });
         }
         drop(world);
         Ok(tools.lost)
+    }
+
+    /// Where nothing is looked for: the heap with its guarded blocks, this, which knows blocks by their addresses, and what is worked with.
+    fn own_places(&self, tools: &Tools) -> [(usize, usize); 7] {
+        let this = (core::ptr::from_ref(self).addr(), size_of::<Self>());
+        let [sets, stack, window, lost, holes] = tools.places();
+        [self.heap.reservation(), this, sets, stack, window, lost, holes]
     }
 
     /// What is known of it; None if it is the parent's affair.
@@ -197,16 +191,6 @@ impl<H: Host> ProcessHeap<H> {
         });
     }
 
-    /// Where the heap and the guarded blocks lie.
-    fn own_reservation(&self) -> (usize, usize) {
-        self.heap.reservation()
-    }
-
-    /// This: it knows blocks by their addresses.
-    fn own_statics(&self) -> (usize, usize) {
-        (core::ptr::from_ref(self).addr(), size_of::<Self>())
-    }
-
     fn note_failure(&self, failure: &Failure) {
         let (detail, why): (u64, &[u8]) = match failure {
             Failure::Stop(hk_os::StopFailure::NoAnswer(thread)) => {
@@ -222,4 +206,25 @@ impl<H: Host> ProcessHeap<H> {
         };
         self.recording.note(NoteKind::NoScan, detail, why);
     }
+}
+
+/// Marks from the registers of stopped threads, and from all memory that leads somewhere. False if that can't be read.
+fn mark_from_roots<H: Host>(
+    world: &StoppedWorld<H>,
+    roots: &Roots<'_>,
+    window: &mut Scratch<u64>,
+    mut mark: impl FnMut(usize, usize),
+) -> bool {
+    world.contexts().flat_map(|context| context.registers()).for_each(|(start, bytes)| mark(start, bytes));
+    let presence = Presence::new();
+    let mut is_read = true;
+    let listed = roots.for_each_piece(
+        |each| world.contexts().for_each(|context| each(&context)),
+        |piece| {
+            is_read &= look_at(window, &presence, piece, |words| {
+                mark(words.as_ptr().expose_provenance(), size_of_val(words));
+            });
+        },
+    );
+    listed && is_read
 }

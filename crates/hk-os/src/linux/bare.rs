@@ -1,12 +1,15 @@
-//! System calls without libc, where its thread may be none of libc's, or its errno must not change.
+//! System calls without libc, whose functions may be the program's own, are cancellation points, and set errno; and for threads that libc does not
+//! know of.
 
-use core::arch::{asm, naked_asm};
+use super::sandbox::{Optional, may};
+use core::arch::{asm, global_asm};
+use core::ffi::c_int;
 
 /// Makes a call; an error is its number, less than 0.
 ///
 /// # Safety
 /// The arguments must be what the call wants, and what it does to memory nothing that Rust relies on.
-pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
+pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let result: isize;
     // SAFETY: the instruction changes rcx and r11 only; what it does to memory is the caller's affair.
     unsafe {
@@ -22,9 +25,64 @@ pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize 
     result
 }
 
-/// What a handler returns to (rt_sigreturn(2)). Unwinders know a signal's frame by these bytes.
-#[unsafe(naked)]
-pub(super) extern "C" fn restorer() {
-    // glibc's (sysdeps/unix/sysv/linux/x86_64/sigaction.c): mov rax, 15; syscall.
-    naked_asm!(".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05")
+global_asm!(
+    ".pushsection .text.heapkeeper_restore, \"ax\", @progbits",
+    // Unwinders know a signal's frame by these bytes (glibc's, sysdeps/unix/sysv/linux/x86_64/sigaction.c).
+    ".p2align 4",
+    ".hidden heapkeeper_restore",
+    ".globl heapkeeper_restore",
+    "heapkeeper_restore:",
+    ".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    /// What a handler returns to (rt_sigreturn(2)).
+    fn heapkeeper_restore();
+}
+
+/// Says that there is a function to return to.
+const SA_RESTORER: u64 = 0x0400_0000;
+/// Bytes of the kernel's sets of signals.
+const SIGNAL_SET_BYTES: usize = 8;
+
+/// What is done on a signal, as the kernel has it (rt_sigaction(2)).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelAction {
+    /// SIG_DFL, SIG_IGN, or a function.
+    pub handler: usize,
+    /// Of sigaction(2).
+    pub flags: u64,
+    restorer: usize,
+    /// Signals 1 to 64.
+    pub mask: u64,
+}
+
+impl KernelAction {
+    /// One with a handler.
+    pub fn handled_by(handler: usize, flags: u64, mask: u64) -> Self {
+        let restorer: unsafe extern "C" fn() = heapkeeper_restore;
+        KernelAction { handler, flags: flags | SA_RESTORER, restorer: restorer as usize, mask }
+    }
+
+    /// Its flags as sigaction(2) has them.
+    pub fn public_flags(&self) -> u64 {
+        self.flags & !SA_RESTORER
+    }
+}
+
+/// Sets what is done on a signal, if there is anything new, past libc's function; gives what it was. None where it is refused, or a sandbox
+/// forbids to ask.
+pub fn exchange_kernel_action(signal: c_int, new: Option<KernelAction>) -> Option<KernelAction> {
+    if !may(Optional::SignalAction) {
+        return None;
+    }
+    let new: *const KernelAction = new.as_ref().map_or(core::ptr::null(), |action| action);
+    let mut old = KernelAction::default();
+    let places = (new.addr(), (&raw mut old).addr());
+    let arguments = [signal as usize, places.0, places.1, SIGNAL_SET_BYTES, 0, 0];
+    // SAFETY: null or a valid action, and a place for the old one; sizes as the kernel has them.
+    let failed = unsafe { system_call(libc::SYS_rt_sigaction, arguments) };
+    (failed == 0).then_some(old)
 }

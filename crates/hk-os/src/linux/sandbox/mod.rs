@@ -11,7 +11,7 @@ mod tests;
 pub use filter::Instruction;
 use filter::{Call, allows};
 
-use super::{MADV_GUARD_INSTALL, MADV_GUARD_REMOVE};
+use super::{MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, PIDFD_SELF};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Calls that are left out where they are forbidden.
@@ -48,22 +48,6 @@ pub enum Optional {
 
 use Optional::*;
 
-const ALL: [Optional; 13] = [
-    Protect,
-    Advise,
-    Guard,
-    AdviseMany,
-    SignalMask,
-    SignalAction,
-    Clock,
-    ProcessId,
-    ThreadId,
-    ThreadName,
-    OpenFile,
-    Write,
-    Scan,
-];
-
 /// Those of a process that may do nothing but read, write and exit (SECCOMP_MODE_STRICT).
 const STRICT: u32 = !(1 << Write as u32);
 
@@ -83,64 +67,88 @@ pub fn note_strict() {
 
 /// The kernel has taken a filter. What one of several forbids is forbidden.
 pub fn note_filter(filter: &[Instruction]) {
-    let is_forbidden = |call: &&Optional| !calls_of(**call).iter().all(|call| allows(filter, call));
-    let forbidden = ALL.iter().filter(is_forbidden).fold(0, |bits, &call| bits | 1 << call as u32);
+    let is_forbidden = |calls: &[Call]| calls.iter().any(|call| !allows(filter, call));
+    let forbidden = CALLS.iter().filter(|(_, calls)| is_forbidden(calls));
+    let forbidden = forbidden.fold(0, |bits, &(what, _)| bits | 1 << what as u32);
     FORBIDDEN.fetch_or(forbidden, Ordering::Relaxed);
 }
 
-/// The calls as they are made; addresses and descriptors stand for any.
-fn calls_of(call: Optional) -> [Call; 3] {
-    const PLACE: u64 = 0x7F00_0000_0000;
-    const BYTES: u64 = 4096;
-    let one = |number: libc::c_long, arguments: [u64; 6]| {
-        let call = Call { number: number as u32, arguments };
-        [call, call, call]
-    };
-    let advice = |advice: i32| [PLACE, BYTES, advice as u64, 0, 0, 0];
-    let several = |number: libc::c_long, arguments: [[u64; 6]; 3]| {
-        arguments.map(|arguments| Call { number: number as u32, arguments })
-    };
-    match call {
-        Protect => {
-            let access = |access: i32| [PLACE, BYTES, access as u64, 0, 0, 0];
-            let (open, closed) = (access(libc::PROT_READ | libc::PROT_WRITE), access(libc::PROT_NONE));
-            several(libc::SYS_mprotect, [open, open, closed])
-        }
-        Advise => several(
-            libc::SYS_madvise,
-            [libc::MADV_DONTNEED, libc::MADV_POPULATE_WRITE, libc::MADV_NOHUGEPAGE].map(advice),
-        ),
-        Guard => several(
-            libc::SYS_madvise,
-            [libc::MADV_DONTNEED, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE].map(advice),
-        ),
-        AdviseMany => one(
-            libc::SYS_process_madvise,
-            [super::PIDFD_SELF as u64, PLACE, 1, MADV_GUARD_REMOVE as u64, 0, 0],
-        ),
-        SignalMask => one(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, PLACE, PLACE, 8, 0, 0]),
-        SignalAction => one(libc::SYS_rt_sigaction, [libc::SIGSEGV as u64, 0, PLACE, 8, 0, 0]),
-        Clock => one(libc::SYS_clock_gettime, [libc::CLOCK_REALTIME as u64, PLACE, 0, 0, 0, 0]),
-        ProcessId => one(libc::SYS_getpid, [0; 6]),
-        ThreadId => one(libc::SYS_gettid, [0; 6]),
-        ThreadName => one(libc::SYS_prctl, [libc::PR_GET_NAME as u64, PLACE, 0, 0, 0, 0]),
-        OpenFile => {
-            let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
-            let call = |number: libc::c_long, arguments| Call { number: number as u32, arguments };
-            [
-                call(libc::SYS_openat, [libc::AT_FDCWD as u64, PLACE, flags, 0, 0, 0]),
-                call(libc::SYS_read, [3, PLACE, BYTES, 0, 0, 0]),
-                call(libc::SYS_close, [3, 0, 0, 0, 0, 0]),
-            ]
-        }
-        Scan => {
-            let call = |number: libc::c_long, arguments| Call { number: number as u32, arguments };
-            [
-                call(libc::SYS_rt_tgsigqueueinfo, [1, 1, 33, PLACE, 0, 0]),
-                call(libc::SYS_process_vm_readv, [1, PLACE, 1, PLACE, 1, 0]),
-                call(libc::SYS_getdents64, [3, PLACE, BYTES, 0, 0, 0]),
-            ]
-        }
-        Write => one(libc::SYS_write, [libc::STDERR_FILENO as u64, PLACE, 80, 0, 0, 0]),
-    }
+/// Any address, number of bytes, descriptor, process.
+const PLACE: u64 = 0x7F00_0000_0000;
+const BYTES: u64 = 4096;
+const FILE: u64 = 3;
+const PROCESS: u64 = 1;
+
+const fn call(number: libc::c_long, arguments: [u64; 6]) -> Call {
+    Call { number: number as u32, arguments }
 }
+
+/// On a page of memory: mprotect with an access, madvise with an advice.
+const fn on_page(number: libc::c_long, what: i32) -> Call {
+    call(number, [PLACE, BYTES, what as u64, 0, 0, 0])
+}
+
+/// All of them, with the calls as they are made.
+const CALLS: &[(Optional, &[Call])] = &[
+    (
+        Protect,
+        &[
+            on_page(libc::SYS_mprotect, libc::PROT_READ | libc::PROT_WRITE),
+            on_page(libc::SYS_mprotect, libc::PROT_NONE),
+        ],
+    ),
+    (
+        Advise,
+        &[
+            on_page(libc::SYS_madvise, libc::MADV_DONTNEED),
+            on_page(libc::SYS_madvise, libc::MADV_POPULATE_WRITE),
+            on_page(libc::SYS_madvise, libc::MADV_NOHUGEPAGE),
+        ],
+    ),
+    (
+        Guard,
+        &[
+            on_page(libc::SYS_madvise, libc::MADV_DONTNEED),
+            on_page(libc::SYS_madvise, MADV_GUARD_INSTALL),
+            on_page(libc::SYS_madvise, MADV_GUARD_REMOVE),
+        ],
+    ),
+    (
+        AdviseMany,
+        &[call(libc::SYS_process_madvise, [PIDFD_SELF as u64, PLACE, 1, MADV_GUARD_REMOVE as u64, 0, 0])],
+    ),
+    (SignalMask, &[call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, PLACE, PLACE, 8, 0, 0])]),
+    (SignalAction, &[call(libc::SYS_rt_sigaction, [libc::SIGSEGV as u64, 0, PLACE, 8, 0, 0])]),
+    (Clock, &[call(libc::SYS_clock_gettime, [libc::CLOCK_REALTIME as u64, PLACE, 0, 0, 0, 0])]),
+    (ProcessId, &[call(libc::SYS_getpid, [0; 6])]),
+    (ThreadId, &[call(libc::SYS_gettid, [0; 6])]),
+    (ThreadName, &[call(libc::SYS_prctl, [libc::PR_GET_NAME as u64, PLACE, 0, 0, 0, 0])]),
+    (
+        OpenFile,
+        &[
+            call(
+                libc::SYS_openat,
+                [libc::AT_FDCWD as u64, PLACE, (libc::O_RDONLY | libc::O_CLOEXEC) as u64, 0, 0, 0],
+            ),
+            call(libc::SYS_read, [FILE, PLACE, BYTES, 0, 0, 0]),
+            call(libc::SYS_close, [FILE, 0, 0, 0, 0, 0]),
+        ],
+    ),
+    (Write, &[call(libc::SYS_write, [libc::STDERR_FILENO as u64, PLACE, 80, 0, 0, 0])]),
+    (
+        Scan,
+        &[
+            call(libc::SYS_rt_tgsigqueueinfo, [PROCESS, PROCESS, super::stop::SIGNAL as u64, PLACE, 0, 0]),
+            call(libc::SYS_getdents64, [FILE, PLACE, BYTES, 0, 0, 0]),
+            call(libc::SYS_pread64, [FILE, PLACE, BYTES, 0, 0, 0]),
+            call(libc::SYS_process_vm_readv, [PROCESS, PLACE, 1, PLACE, 1, 0]),
+            // What stopped threads do.
+            call(
+                libc::SYS_futex,
+                [PLACE, (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as u64, 0, PLACE, 0, 0],
+            ),
+            call(libc::SYS_restart_syscall, [0; 6]),
+            call(libc::SYS_rt_sigreturn, [0; 6]),
+        ],
+    ),
+];

@@ -1,6 +1,6 @@
 //! What a thread does when it is told to stop.
 
-use super::super::bare::{call, restorer};
+use super::super::bare::{KernelAction, exchange_kernel_action, system_call};
 use super::{GATE, restart};
 use core::ffi::{c_int, c_void};
 use core::mem::offset_of;
@@ -8,21 +8,9 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// SIGSETXID of glibc (sysdeps/unix/sysv/linux/internal-signals.h).
 pub(crate) const SIGNAL: c_int = 33;
-const SIGNAL_SET_BYTES: usize = 8;
-const SA_RESTORER: u64 = 0x0400_0000;
 /// Of the signal's value, to tell it from what others may send by the same call.
 const MARK: usize = 0x484B << 48;
 const SLOT_SHIFT: usize = 32;
-
-/// As the kernel has it (rt_sigaction(2)).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-struct Action {
-    handler: usize,
-    flags: u64,
-    restorer: usize,
-    mask: u64,
-}
 
 /// Of a signal that was sent with a value (rt_sigqueueinfo(2)).
 #[repr(C)]
@@ -103,20 +91,14 @@ fn extended_bytes(vectors: usize) -> usize {
 /// Puts the handler in place, if it is not. False if the system refuses.
 pub(super) fn install() -> bool {
     let ours: extern "C" fn(c_int, *const Info, *mut c_void) = on_signal;
-    let mut present = Action::default();
-    let place = (&raw mut present).addr();
-    // SAFETY: a place for the action; nothing is set.
-    let asked = unsafe { call(libc::SYS_rt_sigaction, [SIGNAL as usize, 0, place, SIGNAL_SET_BYTES, 0, 0]) };
-    if asked != 0 || present.handler == ours as usize {
-        return asked == 0;
+    let Some(present) = exchange_kernel_action(SIGNAL, None) else { return false };
+    if present.handler == ours as usize {
+        return true;
     }
     PREVIOUS.store(present.handler, Ordering::Release);
     let on_stack = if HAS_SMALL_STACKS.load(Ordering::Relaxed) { 0 } else { libc::SA_ONSTACK };
-    let flags = (libc::SA_SIGINFO | libc::SA_RESTART | on_stack) as u64 | SA_RESTORER;
-    let action = Action { handler: ours as usize, flags, restorer: restorer as *const () as usize, mask: !0 };
-    let place = (&raw const action).addr();
-    // SAFETY: an action whose handler has the right type.
-    unsafe { call(libc::SYS_rt_sigaction, [SIGNAL as usize, place, 0, SIGNAL_SET_BYTES, 0, 0]) == 0 }
+    let flags = (libc::SA_SIGINFO | libc::SA_RESTART | on_stack) as u64;
+    exchange_kernel_action(SIGNAL, Some(KernelAction::handled_by(ours as usize, flags, !0))).is_some()
 }
 
 /// What became of a signal.
@@ -130,7 +112,7 @@ pub(super) enum Sent {
 /// Sends a thread the signal.
 pub(super) fn send(thread: u32, epoch: u32, slot: usize) -> Sent {
     // SAFETY: no arguments.
-    let process = unsafe { call(libc::SYS_getpid, [0; 6]) };
+    let process = unsafe { system_call(libc::SYS_getpid, [0; 6]) };
     let value = MARK | slot << SLOT_SHIFT | epoch as usize;
     let info = Info {
         signal: SIGNAL,
@@ -144,7 +126,7 @@ pub(super) fn send(thread: u32, epoch: u32, slot: usize) -> Sent {
     };
     let arguments = [process as usize, thread as usize, SIGNAL as usize, (&raw const info).addr(), 0, 0];
     // SAFETY: the kernel reads the description.
-    match unsafe { call(libc::SYS_rt_tgsigqueueinfo, arguments) } {
+    match unsafe { system_call(libc::SYS_rt_tgsigqueueinfo, arguments) } {
         0 => Sent::Yes,
         error if error == -(libc::ESRCH as isize) => Sent::Gone,
         _ => Sent::Refused,

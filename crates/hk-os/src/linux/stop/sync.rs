@@ -2,7 +2,7 @@
 
 pub(super) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::super::bare::call;
+use super::super::bare::system_call;
 
 /// Sleeps while `word` is `expected`, at most `timeout_ms`. By the bare call: a thread without libc may come here, and its errno is not to be touched.
 pub(super) fn wait(word: &AtomicU32, expected: u32, timeout_ms: u32) {
@@ -22,5 +22,5 @@ fn futex(word: &AtomicU32, operation: i32, value: u32, timeout: usize) {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;
     let arguments = [word.as_ptr().addr(), operation as usize, value as usize, timeout, 0, 0];
     // SAFETY: the word and the time-out live through the call.
-    unsafe { call(libc::SYS_futex, arguments) };
+    unsafe { system_call(libc::SYS_futex, arguments) };
 }

@@ -1,6 +1,6 @@
 //! Which threads there are, as the kernel lists them.
 
-use super::super::bare::call;
+use super::super::{bare::system_call, read_file};
 use core::ffi::CStr;
 
 /// Bytes of the list that are read at once.
@@ -12,7 +12,7 @@ const NAME_AT: usize = 19;
 /// The calling thread's id.
 pub(super) fn own_id() -> u32 {
     // SAFETY: no arguments.
-    unsafe { call(libc::SYS_gettid, [0; 6]) as u32 }
+    unsafe { system_call(libc::SYS_gettid, [0; 6]) as u32 }
 }
 
 /// Calls `found` with each thread's id. False if they can't be listed.
@@ -22,7 +22,7 @@ pub(super) fn for_each(mut found: impl FnMut(u32)) -> bool {
     let listed = loop {
         let arguments = [folder, chunk.as_mut_ptr().addr(), CHUNK_BYTES, 0, 0, 0];
         // SAFETY: the kernel writes so many bytes at most.
-        let len = unsafe { call(libc::SYS_getdents64, arguments) };
+        let len = unsafe { system_call(libc::SYS_getdents64, arguments) };
         if len <= 0 {
             break len == 0;
         }
@@ -71,14 +71,9 @@ pub(super) fn is_there(thread: u32) -> bool {
     let len = PREFIX.len() + digits.len() - first;
     path[PREFIX.len()..len].copy_from_slice(&digits[first..]);
     path[len..len + 5].copy_from_slice(b"/stat");
-    let Some(file) = CStr::from_bytes_until_nul(&path).ok().and_then(|path| open(path, 0)) else {
-        return false;
-    };
+    let Ok(path) = CStr::from_bytes_until_nul(&path) else { return false };
     let mut text = [0u8; 256];
-    // SAFETY: the kernel writes so many bytes at most.
-    let len = unsafe { call(libc::SYS_read, [file, text.as_mut_ptr().addr(), text.len(), 0, 0, 0]) };
-    close(file);
-    let text = &text[..len.max(0) as usize];
+    let text = read_file(path, &mut text);
     // The name stands in parentheses, and may have some of its own.
     let state = text.iter().rposition(|&byte| byte == b')').and_then(|end| text.get(end + 2));
     state.is_some_and(|state| !b"ZXx".contains(state))
@@ -87,12 +82,13 @@ pub(super) fn is_there(thread: u32) -> bool {
 fn open(path: &CStr, flags: i32) -> Option<usize> {
     let flags = (flags | libc::O_RDONLY | libc::O_CLOEXEC) as usize;
     // SAFETY: a path that ends with NUL.
-    let file =
-        unsafe { call(libc::SYS_openat, [libc::AT_FDCWD as usize, path.as_ptr().addr(), flags, 0, 0, 0]) };
+    let file = unsafe {
+        system_call(libc::SYS_openat, [libc::AT_FDCWD as usize, path.as_ptr().addr(), flags, 0, 0, 0])
+    };
     usize::try_from(file).ok()
 }
 
 fn close(file: usize) {
     // SAFETY: our own descriptor, closed once.
-    unsafe { call(libc::SYS_close, [file, 0, 0, 0, 0, 0]) };
+    unsafe { system_call(libc::SYS_close, [file, 0, 0, 0, 0, 0]) };
 }
