@@ -25,6 +25,7 @@ mod finding;
 mod process;
 mod record;
 mod settings;
+mod snapshot;
 
 pub use file::{CONTROL_OFFSET, FileHeader, MAGIC, PAGE_BYTES, PROCESS_TABLE_OFFSET, VERSION, file_layout};
 pub use finding::{
@@ -40,6 +41,11 @@ pub use record::{
 pub use settings::{
     GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardRange, GuardSide, HugePages, Leaks, Mode, OnFinding,
     SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
+};
+pub use snapshot::{
+    BlockRecord, CHUNK_BYTES_MAX, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife,
+    MAPPING_PATH_BYTES, MappingRecord, PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION,
+    SnapshotHeader, SnapshotTotals, StackRecord, ThreadRecord,
 };
 
 /// Makes a plain enum with a stable number for each name, and the way back from the number.
