@@ -30,6 +30,7 @@ pub mod guarding;
 pub mod process;
 mod scanning;
 mod stop;
+mod sweeping;
 mod threads;
 
 pub use global::{Heapkeeper, Stats};

@@ -3,11 +3,13 @@
 use crate::guarding::Guarding;
 use crate::scanning::Scanning;
 use crate::stop::Stop;
+use crate::sweeping::Sweeping;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
 use hk_heap::{
-    Count, FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
+    Count, FastAllocate, FastFree, Heap, HugePages, InQuarantine, LiveFigures, Options, REQUEST_BYTES_MAX,
+    Reuse, fits_in_place,
 };
 use hk_os::{Linux, Os};
 use hk_recorder::{Innermost, Recording, Registers, SharedFigures};
@@ -73,6 +75,7 @@ pub struct ProcessHeap<H> {
     pub(crate) stop: Stop,
     pub(crate) guarding: Guarding,
     pub(crate) scanning: Scanning,
+    pub(crate) sweeping: Sweeping,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -100,6 +103,7 @@ impl<H: Host> ProcessHeap<H> {
             stop: Stop::new(),
             guarding: Guarding::new(),
             scanning: Scanning::new(),
+            sweeping: Sweeping::new(),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -292,16 +296,25 @@ impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
     fn free_slow(&self, block: *mut u8, call: Call, layout: GivenLayout) {
+        let current = self.current();
+        if self.sweeping.is_on() {
+            match self.heap.free_to_quarantine(current, block) {
+                InQuarantine::Done => return,
+                InQuarantine::Full => return H::process().ask_for_sweep(),
+                InQuarantine::Unusual => {}
+            }
+        }
         if block.is_null() {
             return;
         }
         if self.is_guarded(block) {
             return self.free_guarded(block, call, layout);
         }
-        let current = self.current();
         if let Err(misuse) = self.heap.free_slow(current, block) {
             let _errno = hk_os::Errno::keep();
             self.free_refused(block, call, misuse, &Registers::capture());
+        } else if self.sweeping.is_on() && self.heap.is_quarantine_full() {
+            H::process().ask_for_sweep();
         }
     }
 
@@ -432,7 +445,7 @@ impl<H: Host> ProcessHeap<H> {
         if !self.heap.is_started() {
             let settings = self.read_settings();
             let options = Options {
-                keep: settings.mode == Mode::Keep,
+                reuse: reuse_of(&settings),
                 purge_delay_ms: settings.purge_delay_ms,
                 huge_pages: huge_pages_of(&settings),
                 guards: settings.guard != Guard::Off,
@@ -464,9 +477,10 @@ impl<H: Host> ProcessHeap<H> {
         }
         let settings = self.read_settings();
         self.abort_on_finding.store(settings.on_finding == OnFinding::Abort, Ordering::Relaxed);
-        if settings.mode == Mode::Keep {
-            self.heap.keep_from_now_on();
+        if settings.mode != Mode::Manual {
+            self.heap.reuse_from_now_on(reuse_of(&settings));
         }
+        self.apply_quarantine(&settings);
         self.heap.set_purge_delay_ms(settings.purge_delay_ms);
         self.heap.set_huge_pages(huge_pages_of(&settings));
         self.scanning.set_leaks(settings.leaks);
@@ -489,8 +503,12 @@ impl<H: Host> ProcessHeap<H> {
             return;
         }
         self.process_id.store(Linux.process_id(), Ordering::Relaxed);
-        let mode = if self.heap.keeps() { 1 } else { 0 };
-        self.recording.claim_process(origin, mode);
+        let mode = match self.heap.reuse() {
+            Reuse::Freed => Mode::Manual,
+            Reuse::Never => Mode::Keep,
+            Reuse::Swept => Mode::Quarantine,
+        };
+        self.recording.claim_process(origin, mode as u32);
         self.recording.set_heap_count(self.heap.heap_count());
         self.record_guarding();
         if let Some(shared) = self.recording.figures() {
@@ -555,6 +573,14 @@ impl<H: Host> ProcessHeap<H> {
 
 const _: () = assert!(size_of::<SharedFigures>() == size_of::<LiveFigures>());
 const _: () = assert!(size_of::<hk_format::Figures>() == size_of::<LiveFigures>());
+
+fn reuse_of(settings: &hk_format::Settings) -> Reuse {
+    match settings.mode {
+        Mode::Manual => Reuse::Freed,
+        Mode::Keep => Reuse::Never,
+        Mode::Quarantine => Reuse::Swept,
+    }
+}
 
 fn huge_pages_of(settings: &hk_format::Settings) -> HugePages {
     match settings.huge_pages {

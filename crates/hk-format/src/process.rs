@@ -64,7 +64,7 @@ pub struct ProcessRecord {
     pub pid: u32,
     /// Parent's process id.
     pub ppid: u32,
-    /// 0 manual, 1 keep ([`crate::Mode`]).
+    /// 0 manual, 1 keep, 2 quarantine ([`crate::Mode`]).
     pub mode: u32,
     /// Start (of this entry), nanoseconds since 1970.
     pub start_ns: u64,

@@ -17,6 +17,8 @@ pub enum Mode {
     Manual,
     /// Nobody: nothing is ever reused.
     Keep,
+    /// A sweep that finds no pointer to the block, after the program has freed it.
+    Quarantine,
 }
 
 impl Mode {
@@ -25,6 +27,7 @@ impl Mode {
         match self {
             Mode::Manual => "manual",
             Mode::Keep => "keep",
+            Mode::Quarantine => "quarantine",
         }
     }
 }
@@ -130,7 +133,7 @@ impl Leaks {
 /// One setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting<'a> {
-    /// `mode=manual|keep`.
+    /// `mode=manual|keep|quarantine`.
     Mode(Mode),
     /// `on-finding=report|abort`.
     OnFinding(OnFinding),
@@ -153,6 +156,12 @@ pub enum Setting<'a> {
     GuardSites(&'a [u8]),
     /// `leaks=off|exit`.
     Leaks(Leaks),
+    /// `quarantine-mib=N`: with so much freed since the last sweep the next one is due.
+    QuarantineMib(u32),
+    /// `quarantine-percent=N`: the same as a share of what is live, if that is more.
+    QuarantinePercent(u32),
+    /// `zero=on|off`: whether small blocks are zeroed when they go into quarantine.
+    Zero(bool),
     /// `lib=PATH`: the library itself, so that it can be put under children whose environment was cleared; still percent-encoded.
     Library(&'a [u8]),
 }
@@ -191,6 +200,12 @@ pub struct Settings {
     pub guard_batch: u32,
     /// Default off.
     pub leaks: Leaks,
+    /// Default 8 MiB.
+    pub quarantine_mib: u32,
+    /// Default 15.
+    pub quarantine_percent: u32,
+    /// Default true.
+    pub zero: bool,
 }
 
 /// One block in so many is guarded by `heapkeeper run`.
@@ -209,6 +224,9 @@ impl Settings {
         guard_side: GuardSide::Both,
         guard_batch: 0,
         leaks: Leaks::Off,
+        quarantine_mib: 8,
+        quarantine_percent: 15,
+        zero: true,
     };
 
     /// Takes one setting over. Paths are the caller's affair.
@@ -223,6 +241,9 @@ impl Settings {
             Setting::GuardSide(side) => self.guard_side = side,
             Setting::GuardBatch(count) => self.guard_batch = count,
             Setting::Leaks(leaks) => self.leaks = leaks,
+            Setting::QuarantineMib(mib) => self.quarantine_mib = mib,
+            Setting::QuarantinePercent(percent) => self.quarantine_percent = percent,
+            Setting::Zero(zero) => self.zero = zero,
             Setting::Recorder(_) | Setting::Library(_) | Setting::GuardSites(_) => {}
         }
     }
@@ -247,7 +268,8 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
         b"mode" => match value {
             b"manual" => Ok(Setting::Mode(Mode::Manual)),
             b"keep" => Ok(Setting::Mode(Mode::Keep)),
-            _ => Err(error("mode is manual or keep")),
+            b"quarantine" => Ok(Setting::Mode(Mode::Quarantine)),
+            _ => Err(error("mode is manual, keep or quarantine")),
         },
         b"on-finding" => match value {
             b"report" => Ok(Setting::OnFinding(OnFinding::Report)),
@@ -278,6 +300,19 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
             b"off" => Ok(Setting::Leaks(Leaks::Off)),
             b"exit" => Ok(Setting::Leaks(Leaks::Exit)),
             _ => Err(error("leaks is off or exit")),
+        },
+        b"quarantine-mib" => number(value)
+            .filter(|&mib| mib > 0)
+            .map(Setting::QuarantineMib)
+            .ok_or(error("quarantine-mib is a whole number of MiB, at least 1")),
+        b"quarantine-percent" => number(value)
+            .filter(|&percent| percent <= 1000)
+            .map(Setting::QuarantinePercent)
+            .ok_or(error("quarantine-percent is a whole number of percent, at most 1000")),
+        b"zero" => match value {
+            b"on" => Ok(Setting::Zero(true)),
+            b"off" => Ok(Setting::Zero(false)),
+            _ => Err(error("zero is on or off")),
         },
         b"guard-sites" if value.split(|&b| b == b'+').all(|range| guard_range(range).is_some()) => {
             Ok(Setting::GuardSites(value))

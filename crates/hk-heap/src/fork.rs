@@ -49,6 +49,7 @@ impl<O: Os> Heap<O> {
             return;
         }
         self.process.store(self.os.process_id(), Ordering::Relaxed);
+        self.end_releases();
         if found == Found::Abandoned {
             self.recover_abandoned();
         } else {
@@ -89,6 +90,7 @@ impl<O: Os> Heap<O> {
             assert!(mine, "the forking thread's heap was running");
         }
         self.process.store(self.os.process_id(), Ordering::Relaxed);
+        self.end_releases();
         self.stale_cursor.set(0);
         // Threads that only free have no heap, so their number says nothing. What a signal handler that forks interrupted goes on when it
         // returns, and keeps what it has in hand.

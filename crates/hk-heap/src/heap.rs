@@ -6,10 +6,11 @@ use crate::lock::Lock;
 use crate::mailbox::{Directory, HeapIndex, Mailbox, Pending, SpanIndex};
 use crate::misuse::Misuse;
 use crate::population;
+use crate::quarantine::Quarantine;
 use crate::signal_safe;
 use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, class_of};
 use crate::slices::SliceMap;
-use crate::span::SpanHeader;
+use crate::span::{FLAG_KEEP, FLAG_QUARANTINE, SpanHeader};
 use crate::tables::{RESERVE_BYTES_MAX, Tables};
 use crate::thread_heap::ThreadHeap;
 use crate::words::WordPool;
@@ -24,8 +25,8 @@ pub const REQUEST_BYTES_MAX: usize = isize::MAX as usize;
 /// What a heap is told at its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Nothing is ever reused.
-    pub keep: bool,
+    /// When freed blocks are reused.
+    pub reuse: Reuse,
     /// How long freed memory is kept before it goes back to the system; 0: at once.
     pub purge_delay_ms: u32,
     /// For what the system is asked for huge pages.
@@ -39,13 +40,25 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            keep: false,
+            reuse: Reuse::Freed,
             purge_delay_ms: 250,
             huge_pages: HugePages::Small,
             reserve_bytes_max: RESERVE_BYTES_MAX,
             guards: false,
         }
     }
+}
+
+/// When freed blocks are reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reuse {
+    /// When they are free.
+    Freed = 0,
+    /// Never.
+    Never = 1,
+    /// When a sweep has found no pointer to them: see [`crate::quarantine`].
+    Swept = 2,
 }
 
 /// For what the system is asked for huge pages.
@@ -101,7 +114,9 @@ pub struct Heap<O> {
     /// The process that this heap is of: not that of a vfork child, which only borrows it.
     pub(crate) process: AtomicU32,
     pub(crate) fork_generation: AtomicU32,
-    pub(crate) keep: AtomicBool,
+    /// A [`Reuse`].
+    reuse: AtomicU8,
+    pub(crate) quarantine: Quarantine,
     pub(crate) purge_delay_ms: AtomicU32,
     /// A [`HugePages`].
     huge_pages: AtomicU8,
@@ -144,7 +159,8 @@ impl<O: Os> Heap<O> {
             heap_count: AtomicU32::new(0),
             process: AtomicU32::new(0),
             fork_generation: AtomicU32::new(0),
-            keep: AtomicBool::new(false),
+            reuse: AtomicU8::new(Reuse::Freed as u8),
+            quarantine: Quarantine::new(),
             purge_delay_ms: AtomicU32::new(250),
             huge_pages: AtomicU8::new(HugePages::Small as u8),
             next_tick_ms: AtomicU64::new(0),
@@ -175,7 +191,7 @@ impl<O: Os> Heap<O> {
         if let Some(word) = self.os.word_wiped_on_fork() {
             self.lock.watch_forks(word);
         }
-        self.keep.store(options.keep, Ordering::Relaxed);
+        self.reuse.store(options.reuse as u8, Ordering::Relaxed);
         self.purge_delay_ms.store(options.purge_delay_ms, Ordering::Relaxed);
         self.huge_pages.store(options.huge_pages as u8, Ordering::Relaxed);
         tables.prefer_huge(&self.os, options.huge_pages == HugePages::All);
@@ -273,11 +289,22 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Turns keep mode on after the start. It reaches spans made before, but nothing is moved: to be called while the process has one
-    /// thread.
-    pub fn keep_from_now_on(&self) {
-        if !self.keep.swap(true, Ordering::Relaxed) && self.is_started() {
-            self.flag_spans(crate::span::FLAG_KEEP);
+    /// Says after the start when freed blocks are reused. It reaches spans made before, but what is free stays free: to be called while the
+    /// process has one thread, and not to take back what was said before.
+    pub fn reuse_from_now_on(&self, reuse: Reuse) {
+        let before = self.reuse.swap(reuse as u8, Ordering::Relaxed);
+        if before != reuse as u8 && self.is_started() {
+            self.flag_spans(self.span_flags());
+        }
+    }
+
+    /// The flags that new spans have.
+    #[inline]
+    pub(crate) fn span_flags(&self) -> u64 {
+        match self.reuse() {
+            Reuse::Freed => 0,
+            Reuse::Never => FLAG_KEEP,
+            Reuse::Swept => FLAG_QUARANTINE,
         }
     }
 
@@ -300,9 +327,15 @@ impl<O: Os> Heap<O> {
         self.huge_pages.load(Ordering::Relaxed) == HugePages::Small as u8
     }
 
-    /// Whether nothing is ever reused.
-    pub fn keeps(&self) -> bool {
-        self.keep.load(Ordering::Relaxed)
+    /// When freed blocks are reused.
+    #[inline]
+    pub fn reuse(&self) -> Reuse {
+        // Relaxed: said while there is one thread.
+        match self.reuse.load(Ordering::Relaxed) {
+            0 => Reuse::Freed,
+            1 => Reuse::Never,
+            _ => Reuse::Swept,
+        }
     }
 
     /// Whether the calling thread was interrupted while it held the heap's lock: whatever needs the lock would wait

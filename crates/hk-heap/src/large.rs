@@ -148,6 +148,11 @@ impl<O: Os> Heap<O> {
         popped.ok().map(|first| first as usize - 1)
     }
 
+    /// Gives a large block's span back that was retained, by a sweep.
+    pub(crate) fn release_large(&self, span: usize) {
+        self.free_large_and_look(span);
+    }
+
     fn free_large_and_look(&self, span: usize) {
         self.free_large(span);
         self.look_after_retire();

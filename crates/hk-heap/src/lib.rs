@@ -1,7 +1,7 @@
 //! The heap: bookkeeping that is bits, far away from the program's data.
 //!
 //! Every block owns one bit in each of four sets ([`word`]): *avail* (may be handed out), *freed* (by its
-//! owner, waits for a refill), *remote* (freed by another thread), *quarantine* (kept). A block in none of them
+//! owner, waits for a refill), *remote* (freed by another thread), *quarantine* (freed, and retained). A block in none of them
 //! is live. malloc takes the lowest bit of a word; free sets one; a double free is a bit that is set already;
 //! an invalid free is an address that is not the start of a block. No block's memory is ever touched.
 //!
@@ -16,6 +16,7 @@
 //! - [`bin`], [`thread_heap`]: one bin per class.
 //! - [`lock`], [`fork_mark`]: the one lock, and whether a fork left it behind.
 //! - [`heap`], [`fast`]: the heap as a value, and the fast paths. `refill`, `release`, `large`, `purge`, `registry`, `fork`: the slow ones.
+//! - [`quarantine`]: freed blocks wait until no pointer to them is left.
 //! - [`sampling`]: every so many-th malloc is told of.
 //! - [`walk`]: exact counts, and `verify`. `live`: the live blocks, for scans.
 //!
@@ -72,6 +73,8 @@ mod purge;
 #[cfg(not(hk_loom))]
 mod purging;
 #[cfg(not(hk_loom))]
+pub mod quarantine;
+#[cfg(not(hk_loom))]
 mod refill;
 #[cfg(not(hk_loom))]
 mod registry;
@@ -100,9 +103,10 @@ pub mod words;
 mod runtime {
     pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
-    pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX};
+    pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX, Reuse};
     pub use crate::live::BlockPlace;
     pub use crate::misuse::{At, Misuse};
+    pub use crate::quarantine::{InQuarantine, Retained};
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;
 }

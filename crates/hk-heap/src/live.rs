@@ -19,6 +19,7 @@ pub struct BlockPlace {
     pub bytes: usize,
     /// Its number among all that there may be: that of its bit.
     pub number: usize,
+    is_first: bool,
     word: *const Word,
 }
 
@@ -27,6 +28,24 @@ impl BlockPlace {
     #[inline(always)]
     pub fn prefetch(&self) {
         prefetch(self.word.cast());
+    }
+
+    /// The block of the same span that ends where this one begins.
+    #[inline(always)]
+    pub fn before(&self) -> Option<BlockPlace> {
+        if self.is_first {
+            return None;
+        }
+        let word =
+            if self.number.is_multiple_of(BLOCKS_PER_WORD) { self.word.wrapping_sub(1) } else { self.word };
+        // Whether that one is the first does not matter to who has come from here.
+        Some(BlockPlace {
+            start: self.start - self.bytes,
+            number: self.number - 1,
+            is_first: true,
+            word,
+            ..*self
+        })
     }
 
     /// Whether the block is live.
@@ -96,23 +115,31 @@ impl<O: Os> Heap<O> {
     #[inline(always)]
     fn place(&self, start: usize, bytes: usize, words: *const Word, index: usize) -> BlockPlace {
         let word = words.wrapping_add(index / BLOCKS_PER_WORD);
-        let word_number = (word.addr() - self.tables().word_place(0).addr()) / size_of::<Word>();
-        let number = word_number * BLOCKS_PER_WORD + index % BLOCKS_PER_WORD;
-        BlockPlace { start: start + index * bytes, bytes, number, word }
+        let number = self.word_number(word) * BLOCKS_PER_WORD + index % BLOCKS_PER_WORD;
+        BlockPlace { start: start + index * bytes, bytes, number, is_first: index == 0, word }
     }
 
     /// Calls `found` with each live block, in the order of addresses.
-    pub fn for_each_live(&self, mut found: impl FnMut(BlockPlace)) {
+    pub fn for_each_live(&self, found: impl FnMut(BlockPlace)) {
+        self.for_each_of(Word::live, found);
+    }
+
+    /// The same with each block that was freed and is retained.
+    pub fn for_each_retained(&self, found: impl FnMut(BlockPlace)) {
+        self.for_each_of(Word::retained, found);
+    }
+
+    fn for_each_of(&self, set: impl Fn(&Word) -> u64, mut found: impl FnMut(BlockPlace)) {
         let mut slice = 0;
         while slice < self.block_range().1 / SLICE_BYTES {
             let header = self.tables().header(slice);
             match header.shape() {
                 Some(shape) if matches!(shape.state, SliceState::Small | SliceState::Large) => {
                     for nth in 0..word_count(&shape) {
-                        let mut live = live_of(&shape, nth);
-                        while live != 0 {
-                            let index = nth * BLOCKS_PER_WORD + live.trailing_zeros() as usize;
-                            live &= live - 1;
+                        let mut bits = set(word_of(&shape, nth));
+                        while bits != 0 {
+                            let index = nth * BLOCKS_PER_WORD + bits.trailing_zeros() as usize;
+                            bits &= bits - 1;
                             found(self.place(shape.start, shape.block_bytes, shape.words, index));
                         }
                     }
@@ -130,7 +157,7 @@ impl<O: Os> Heap<O> {
             let is_span = |shape: &SpanShape| matches!(shape.state, SliceState::Small | SliceState::Large);
             let Some(shape) = shape.filter(is_span) else { continue };
             for nth in (0..word_count(&shape)).rev() {
-                let mut live = live_of(&shape, nth);
+                let mut live = word_of(&shape, nth).live();
                 while live != 0 {
                     let bit = u64::BITS - 1 - live.leading_zeros();
                     live &= !(1 << bit);
@@ -158,9 +185,9 @@ fn word_count(shape: &SpanShape) -> usize {
     shape.block_count.div_ceil(BLOCKS_PER_WORD)
 }
 
-fn live_of(shape: &SpanShape, nth: usize) -> u64 {
+fn word_of<'a>(shape: &SpanShape, nth: usize) -> &'a Word {
     // SAFETY: nth is below the word count of the shape, whose state is one that has words.
-    unsafe { shape.word_of(nth * BLOCKS_PER_WORD) }.live()
+    unsafe { shape.word_of(nth * BLOCKS_PER_WORD) }
 }
 
 #[inline(always)]

@@ -18,7 +18,7 @@ use crate::purge::Tick;
 use crate::signal_safe;
 use crate::size_class::{CLASSES, Geometry, SLICE_SHIFT, class_of_aligned};
 use crate::slices::populate_run;
-use crate::span::{FLAG_KEEP, Listing, SliceState, SpanHeader};
+use crate::span::{Listing, SliceState, SpanHeader};
 use crate::thread_heap::{Queue, ThreadHeap};
 use crate::word::{BLOCKS_PER_WORD, Claimed, Word};
 use core::ops::Range;
@@ -227,8 +227,7 @@ impl<O: Os> Heap<O> {
             }
             self.note_spans();
             // Under the lock, so that a fork in a signal handler finds the span in its owner's hands.
-            let flags = if self.keep.load(Ordering::Relaxed) { FLAG_KEEP } else { 0 };
-            header.publish(heap.owner_word() | flags);
+            header.publish(heap.owner_word() | self.span_flags());
             let huge = if self.opens_huge_pages() && heap.fills_spans() {
                 self.slices.open_huge(tables, &self.os, run)
             } else {

@@ -1,7 +1,7 @@
 //! free's slow path, and what else takes a pointer: every check that the fast path failed on, one by one.
 
 use crate::fast::fits_in_place;
-use crate::heap::Heap;
+use crate::heap::{Heap, Reuse};
 use crate::mailbox::{HeapState, announce};
 use crate::misuse::{At, Misuse};
 use crate::size_class::{CLASS_BYTES_MAX, SLICE_BYTES, SLICE_SHIFT, block_index};
@@ -19,7 +19,7 @@ pub(crate) struct BlockRef<'a> {
     pub(crate) shape: SpanShape,
     index: usize,
     pub(crate) word: &'a Word,
-    bit: u64,
+    pub(crate) bit: u64,
 }
 
 impl BlockRef<'_> {
@@ -78,33 +78,33 @@ impl<O: Os> Heap<O> {
     #[cold]
     #[inline(never)]
     fn free_checked(&self, heap: &ThreadHeap, block: *mut u8) -> Result<(), Misuse> {
-        let block = self.resolve(block.addr())?;
-        if block.word.live() & block.bit == 0 {
+        let found = self.resolve(block.addr())?;
+        if found.word.live() & found.bit == 0 {
             // Here, not only by the bit's arbiter below: the owner may hand the block out again meanwhile, and this free would be that one's.
-            return Err(block.misuse(At::FreeBlock));
+            return Err(found.misuse(At::FreeBlock));
         }
-        if block.header.keeps() || self.keep.load(Ordering::Relaxed) {
-            return if block.word.free_kept(block.bit) { Ok(()) } else { Err(block.misuse(At::FreeBlock)) };
+        if found.header.retains() || self.reuse() != Reuse::Freed {
+            return if self.retain(&found, block) { Ok(()) } else { Err(found.misuse(At::FreeBlock)) };
         }
-        if block.header.is_owned_by(heap) {
-            return self.free_own(heap, &block);
+        if found.header.is_owned_by(heap) {
+            return self.free_own(heap, &found);
         }
-        let is_current = || block.header.is_generation(block.shape.generation);
-        let freed = block.word.free_remote(block.bit, &block.header.claims, is_current);
+        let is_current = || found.header.is_generation(found.shape.generation);
+        let freed = found.word.free_remote(found.bit, &found.header.claims, is_current);
         let mut double = freed.double;
-        if block.shape.state == SliceState::Large {
+        if found.shape.state == SliceState::Large {
             // Only the winner of the bit retires a large span: if it is another one now, this free is a second one.
             if !is_current() {
-                block.word.withdraw(block.bit);
+                found.word.withdraw(found.bit);
                 double = true;
             }
             if !double {
-                self.retire_large(heap, block.span);
+                self.retire_large(heap, found.span);
             }
         } else if freed.announce {
-            self.announce_free(block.span, block.index);
+            self.announce_free(found.span, found.index);
         }
-        if double { Err(block.misuse(At::FreeBlock)) } else { Ok(()) }
+        if double { Err(found.misuse(At::FreeBlock)) } else { Ok(()) }
     }
 
     fn free_own(&self, heap: &ThreadHeap, block: &BlockRef<'_>) -> Result<(), Misuse> {
@@ -117,7 +117,7 @@ impl<O: Os> Heap<O> {
         Ok(())
     }
 
-    fn announce_free(&self, span: usize, index: usize) {
+    pub(crate) fn announce_free(&self, span: usize, index: usize) {
         if let Some(owner) = announce(self, span as u32, (index / BLOCKS_PER_WORD) as u32) {
             // The owner has no call to come in which it could look.
             if self.drain_if_ownerless(owner) {
@@ -293,7 +293,7 @@ impl<O: Os> Heap<O> {
     fn resize_in_place(&self, found: &BlockRef<'_>, present: usize, bytes: usize) -> bool {
         if found.shape.state == SliceState::Large {
             // In place while it is as large, down to half: smaller ones move, so that slices come free.
-            let shrinks_little = bytes <= present && (bytes > present / 2 || self.keeps());
+            let shrinks_little = bytes <= present && (bytes > present / 2 || self.reuse() == Reuse::Never);
             return shrinks_little
                 || (bytes > CLASS_BYTES_MAX
                     && bytes <= self.tables().limit()

@@ -18,8 +18,10 @@ use crate::word::{BLOCKS_PER_WORD, Word};
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// The flag in `owner_and_flags` that sends every free of the span to the slow path: keep mode.
+/// The flag in `owner_and_flags` that sends every free of the span to the slow path: its blocks are never reused.
 pub const FLAG_KEEP: u64 = 1;
+/// The same: its blocks are reused once no pointer to them is left. See [`crate::quarantine`].
+pub const FLAG_QUARANTINE: u64 = 2;
 /// All flags: what the alignment of thread heaps leaves free.
 pub const FLAGS_MASK: u64 = align_of::<ThreadHeap>() as u64 - 1;
 
@@ -183,9 +185,9 @@ impl SpanHeader {
         self.owner().is_some_and(|owner| owner.get() as u64 == heap.owner_word())
     }
 
-    /// Whether blocks of the span are never reused.
-    pub fn keeps(&self) -> bool {
-        self.owner_and_flags.load(Ordering::Relaxed) & FLAG_KEEP != 0
+    /// Whether free does not make blocks of the span free.
+    pub fn retains(&self) -> bool {
+        self.owner_and_flags.load(Ordering::Relaxed) & FLAGS_MASK != 0
     }
 
     /// Reads the shape, or None if it changed meanwhile: then the slice is in nobody's use.

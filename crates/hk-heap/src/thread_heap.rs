@@ -89,6 +89,8 @@ pub struct ThreadHeap {
     pub(crate) idle_look: IdleLook,
     /// Change of the live-bytes estimate that was not added up yet.
     pub(crate) live_delta: Cell<i64>,
+    /// Bytes that were put into quarantine and not added up yet. A signal handler's may be lost.
+    pub(crate) retained_bytes: Cell<usize>,
     /// The word whose remote bits are being claimed, for who looks at a stopped thread; else null.
     pub(crate) transit: AtomicPtr<Word>,
 
@@ -139,6 +141,7 @@ impl ThreadHeap {
             span_count: Cell::new(0),
             idle_look: IdleLook::new(),
             live_delta: Cell::new(0),
+            retained_bytes: Cell::new(0),
             transit: AtomicPtr::new(null_mut()),
             shared: Shared {
                 mailbox: Mailbox::unused(),

@@ -183,7 +183,7 @@ fn count_span(header: &SpanHeader, count: &mut Count) {
         // SAFETY: index is below the word count of the shape, whose state is small or large.
         let word = unsafe { shape.word_of((index * BPW) as usize) };
         let live = u64::from(word.live().count_ones());
-        let kept = u64::from(word.quarantined().count_ones());
+        let kept = u64::from(word.retained().count_ones());
         count.live_blocks += live;
         count.live_bytes += live * shape.block_bytes as u64;
         count.kept_blocks += kept;

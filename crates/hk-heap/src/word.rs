@@ -7,10 +7,11 @@
 //!        avail ───────────────────────▶ (no bit: live)
 //!          ▲                              │        │         │
 //!   expose │ owner, at a refill           │        │         │
-//!          │                   free_local │        │ free_   │ free_kept
+//!          │                   free_local │        │ free_   │ retain
 //!        freed ◀──────────────────────────┘        │ remote  │
 //!          ▲            claim (owner)              ▼         ▼
-//!          └─────────────────────────────────── remote   quarantine
+//!          └─────────────────────────────────── remote ◀─ quarantine
+//!                                                  release (a sweep)
 //! ```
 //!
 //! Who may write: `avail` and `freed` belong to the thread that owns the span (see [`crate::signal_safe`]);
@@ -215,17 +216,16 @@ impl Word {
     /// claim of the blocks that are to be handed out.
     #[inline(always)]
     pub fn has_remote_after_fence(&self) -> bool {
-        // Dekker with `free_remote`: our own unfenced `free_local`, the fence, this load.
-        self.remote.load(Ordering::Relaxed) != 0
+        // Dekker with `free_remote`: our own unfenced `free_local`, the fence, this load. Not what is still being released.
+        let retained = self.quarantine.load(Ordering::Relaxed);
+        self.remote.load(Ordering::Relaxed) & !retained != 0
     }
 
     /// The owner takes all remote bits over, and files them under `freed`. `in_transit` is told true while they are in no set, then false.
     /// Call [`Word::has_remote`] before; nothing is wrong if it said no.
     pub fn claim(&self, claims: &AtomicU32, in_transit: impl Fn(bool)) -> Claimed {
         in_transit(true);
-        // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
-        // once, those that came since the load too: the next freer then finds the word empty and announces it.
-        let claimed = self.remote.swap(0, Ordering::AcqRel);
+        let claimed = self.take_remote();
         // Only the owner counts. Release: who reads this count finds the bits gone; who finds them filed, reads it.
         claims.store(claims.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         let doubles = claimed & (self.freed.load(Ordering::Relaxed) | self.avail.load(Ordering::Relaxed));
@@ -233,6 +233,21 @@ impl Word {
         self.file(claimed);
         in_transit(false);
         Claimed { filed: claimed & !doubles, doubles }
+    }
+
+    #[inline]
+    fn take_remote(&self) -> u64 {
+        let retained = self.quarantine.load(Ordering::Acquire);
+        if retained == 0 {
+            // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
+            // once, those that came since the load too: the next freer then finds the word empty and announces it.
+            return self.remote.swap(0, Ordering::AcqRel);
+        }
+        // What is being released leaves quarantine last, so that no free of its next life meets the bit of its last one. A release
+        // announces the word after that, whatever was in it.
+        let released = self.remote.load(Ordering::Acquire) & !retained;
+        self.remote.fetch_and(!released, Ordering::AcqRel);
+        released
     }
 
     /// The owner makes `chosen` of the freed blocks available. Call [`Word::claim`] before; `avail` is empty.
@@ -265,8 +280,8 @@ impl Word {
         self.avail.load(Ordering::Relaxed)
     }
 
-    /// free in keep mode: the block is never handed out again. True if it was live.
-    pub fn free_kept(&self, bit: u64) -> bool {
+    /// free where blocks are retained: the block is not handed out again until [`Word::release`]. True if it was live.
+    pub fn retain(&self, bit: u64) -> bool {
         let before = self.quarantine.fetch_or(bit, Ordering::AcqRel);
         if before & bit != 0 {
             return false;
@@ -282,6 +297,21 @@ impl Word {
         true
     }
 
+    /// Some retained blocks are free, if they still are retained. The caller announces the word to the span's owner in any case.
+    pub fn release(&self, bits: u64) {
+        // Destination, then source, as ever. AcqRel: what was found out about the blocks happens before their next lives.
+        self.remote.fetch_or(bits, Ordering::AcqRel);
+        self.quarantine.fetch_and(!bits, Ordering::AcqRel);
+    }
+
+    /// In a fork child where nobody goes on with it: ends all releases that were under way.
+    pub fn end_release(&self) {
+        let both = self.quarantine.load(Ordering::Relaxed) & self.remote.load(Ordering::Relaxed);
+        if both != 0 {
+            self.quarantine.fetch_and(!both, Ordering::AcqRel);
+        }
+    }
+
     /// The blocks that are live: in none of the four. Read in the direction of travel, so that a block on the
     /// move is met once or twice, never missed (but for `in_transit`).
     #[inline]
@@ -293,9 +323,22 @@ impl Word {
         !(quarantine | remote | freed | avail)
     }
 
-    /// The blocks that the program freed and keep mode retains.
-    pub fn quarantined(&self) -> u64 {
-        self.quarantine.load(Ordering::Acquire)
+    /// The blocks that the program freed, and that are retained.
+    pub fn retained(&self) -> u64 {
+        // In the direction of travel. A block that is free has the bit for a moment when it is freed a second time.
+        let quarantine = self.quarantine.load(Ordering::Acquire);
+        let remote = self.remote.load(Ordering::Acquire);
+        let freed = self.freed.load(Ordering::Acquire);
+        let avail = self.avail.load(Ordering::Acquire);
+        quarantine & !(remote | freed | avail)
+    }
+
+    /// The blocks that are free to be handed out, or will be, and those that do not exist.
+    pub fn free(&self) -> u64 {
+        let remote = self.remote.load(Ordering::Acquire);
+        let freed = self.freed.load(Ordering::Acquire);
+        let avail = self.avail.load(Ordering::Acquire);
+        remote | freed | avail
     }
 
     /// Blocks that are in more than one set though nothing moves: always zero in a heap at rest.

@@ -4,7 +4,7 @@
 
 mod oracle;
 
-use hk_heap::{Heap, Options};
+use hk_heap::{Heap, Options, Reuse};
 use hk_os::Fake;
 use oracle::Oracle;
 
@@ -33,7 +33,7 @@ fn random_operations_agree_with_the_oracle() {
 #[test]
 fn keep_never_hands_a_block_out_twice() {
     let heap = Heap::new(Fake::new(64 << 20));
-    heap.start(&Options { keep: true, ..options(64 << 20) }).unwrap();
+    heap.start(&Options { reuse: Reuse::Never, ..options(64 << 20) }).unwrap();
     let thread = heap.attach().unwrap();
     let mut seen = std::collections::HashSet::new();
     for round in 0..2000 {

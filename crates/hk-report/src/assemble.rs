@@ -151,6 +151,7 @@ fn process(record: &ProcessRecord) -> Process {
         mode: match record.mode {
             0 => hk_format::Mode::Manual.name().into(),
             1 => hk_format::Mode::Keep.name().into(),
+            2 => hk_format::Mode::Quarantine.name().into(),
             other => unknown(other),
         },
         state: match ProcessState::from_u32(record.state) {

@@ -25,6 +25,12 @@ pub trait Place: Copy {
 
     /// Whether it is live.
     fn is_live(&self) -> bool;
+
+    /// Another block that the address leads to: the one that it is right behind.
+    #[inline(always)]
+    fn before(&self) -> Option<Block> {
+        None
+    }
 }
 
 /// The blocks of a heap while it does not change.
@@ -56,8 +62,11 @@ pub trait Blocks {
 
     /// Calls `found` with each live block, in the order of addresses.
     fn for_each(&self, found: &mut dyn FnMut(Block));
+}
 
-    /// The same in the opposite order.
+/// Blocks that can be gone through both ways.
+pub trait OrderedBlocks: Blocks {
+    /// [`Blocks::for_each`] in the opposite order.
     fn for_each_backwards(&self, found: &mut dyn FnMut(Block));
 }
 
@@ -103,7 +112,9 @@ impl<O: Os> Blocks for Heap<O> {
     fn for_each(&self, found: &mut dyn FnMut(Block)) {
         self.for_each_live(|place| found(place.block()));
     }
+}
 
+impl<O: Os> OrderedBlocks for Heap<O> {
     fn for_each_backwards(&self, found: &mut dyn FnMut(Block)) {
         self.for_each_live_backwards(|place| found(place.block()));
     }

@@ -1,6 +1,6 @@
 //! A process's blocks: those of its heap, and those that are guarded.
 
-use crate::blocks::{Block, Blocks, Place};
+use crate::blocks::{Block, Blocks, OrderedBlocks, Place};
 use crate::filter::AddressRange;
 use hk_guard::{Guards, LiveBlock};
 use hk_heap::{BlockPlace, Heap};
@@ -98,26 +98,38 @@ impl<O: Os, G: GuardOs> Blocks for HeapAndGuards<'_, O, G> {
     }
 
     fn for_each_part(&self, start: usize, bytes: usize, read: &mut dyn FnMut(usize, usize)) {
-        let (mut at, end) = (start, start + bytes);
-        let first = self.holes.partition_point(|&[_, hole_end]| hole_end as usize <= start);
-        for &[hole, hole_end] in self.holes[first..].iter().take_while(|&&[hole, _]| (hole as usize) < end) {
-            if hole as usize > at {
-                read(at, hole as usize - at);
-            }
-            at = (hole_end as usize).min(end);
-        }
-        if at < end {
-            read(at, end - at);
-        }
+        without_holes(self.holes, start, bytes, read);
     }
 
     fn for_each(&self, found: &mut dyn FnMut(Block)) {
         self.heap.for_each(found);
         self.guards.for_each_live(|block| found(self.guarded(block)));
     }
+}
 
+impl<O: Os, G: GuardOs> OrderedBlocks for HeapAndGuards<'_, O, G> {
     fn for_each_backwards(&self, found: &mut dyn FnMut(Block)) {
         self.guards.for_each_live_backwards(|block| found(self.guarded(block)));
         self.heap.for_each_backwards(found);
+    }
+}
+
+/// Calls `read` with the parts of some memory that are not in `holes`.
+pub(crate) fn without_holes(
+    holes: &[[u64; 2]],
+    start: usize,
+    bytes: usize,
+    read: &mut dyn FnMut(usize, usize),
+) {
+    let (mut at, end) = (start, start + bytes);
+    let first = holes.partition_point(|&[_, hole_end]| hole_end as usize <= start);
+    for &[hole, hole_end] in holes[first..].iter().take_while(|&&[hole, _]| (hole as usize) < end) {
+        if hole as usize > at {
+            read(at, hole as usize - at);
+        }
+        at = (hole_end as usize).min(end);
+    }
+    if at < end {
+        read(at, end - at);
     }
 }

@@ -7,7 +7,7 @@
 //! the last one lies in a component that nothing else leads to; and once what that one leads to is gone, so does the last root that is left
 //! (Sharir, "A strong-connectivity algorithm and its applications in data flow analysis", 1981, on the order of finishing).
 
-use crate::blocks::{Block, Blocks};
+use crate::blocks::{Block, OrderedBlocks};
 use crate::filter::Filter;
 use crate::marker::{Marker, Pending};
 use crate::marks::Marks;
@@ -51,7 +51,7 @@ pub struct LeakSets<'a> {
 ///
 /// # Safety
 /// All live blocks can be read, and nothing changes meanwhile.
-pub unsafe fn find_leaks<B: Blocks>(
+pub unsafe fn find_leaks<B: OrderedBlocks>(
     blocks: &B,
     sets: LeakSets<'_>,
     stack: &mut [Pending],
@@ -84,7 +84,7 @@ pub unsafe fn find_leaks<B: Blocks>(
 
 /// # Safety
 /// All live blocks can be read.
-unsafe fn tell<B: Blocks>(
+unsafe fn tell<B: OrderedBlocks>(
     marker: &mut Marker<'_, B>,
     kind: LeakKind,
     block: Block,
@@ -102,7 +102,7 @@ unsafe fn tell<B: Blocks>(
 }
 
 /// A block that points at itself alone was lost directly.
-fn note_pointed_at<B: Blocks>(blocks: &B, sets: &LeakSets<'_>, filter: Filter) {
+fn note_pointed_at<B: OrderedBlocks>(blocks: &B, sets: &LeakSets<'_>, filter: Filter) {
     let range = blocks.range();
     blocks.for_each(&mut |block| {
         if sets.reached.contains(block.number) {

@@ -5,6 +5,7 @@
 //!
 //! - [`filter`]: finds the words of a piece of memory that lie in a range of addresses.
 //! - [`blocks`]: what the marker needs to know of a heap; [`both`]: of one with guarded blocks. [`marks`]: a bit for each place where a block may begin.
+//! - [`retained`]: blocks in quarantine.
 //! - [`marker`]: reaches blocks from words, with a stack of bounded size.
 //! - [`leaks`]: what follows for blocks that were not reached: which of them were lost, and which only with those.
 //!
@@ -18,10 +19,12 @@ pub mod filter;
 pub mod leaks;
 pub mod marker;
 pub mod marks;
+pub mod retained;
 
-pub use blocks::{Block, Blocks, Place};
+pub use blocks::{Block, Blocks, OrderedBlocks, Place};
 pub use both::HeapAndGuards;
 pub use filter::{AddressRange, Filter};
 pub use leaks::{Leak, LeakKind, LeakSets, find_leaks};
 pub use marker::{Marker, Pending, mark_shallowly};
 pub use marks::Marks;
+pub use retained::RetainedBlocks;

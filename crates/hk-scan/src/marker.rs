@@ -43,6 +43,11 @@ fn reach<B: Blocks>(blocks: &B, marks: &Marks<'_>, words: &[usize], mut new: imp
         if place.is_live() && marks.insert(block.number) {
             new(block);
         }
+        if let Some(before) = place.before()
+            && marks.insert(before.number)
+        {
+            new(before);
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub enum ModeName {
     Manual,
     /// Nobody: nothing is ever reused, which shows what never freeing costs
     Keep,
+    /// A sweep: a freed block is reused when no pointer to it is left, so that its use after free harms nobody
+    Quarantine,
 }
 
 /// `--on-finding` on the command line.
@@ -162,8 +164,19 @@ impl Choices {
     }
 
     fn value(&self, library: &Path, recording: &Path) -> OsString {
-        let Settings { mode, on_finding, purge_delay_ms, huge_pages, guard, guard_side, guard_batch, leaks } =
-            self.settings;
+        let Settings {
+            mode,
+            on_finding,
+            purge_delay_ms,
+            huge_pages,
+            guard,
+            guard_side,
+            guard_batch,
+            leaks,
+            quarantine_mib,
+            quarantine_percent,
+            zero,
+        } = self.settings;
         let mut value = OsString::from(format!(
             "mode={},on-finding={},purge-delay-ms={purge_delay_ms},huge-pages={},guard-side={},guard-batch={guard_batch},leaks={},",
             mode.name(),
@@ -172,6 +185,12 @@ impl Choices {
             guard_side.name(),
             leaks.name(),
         ));
+        if mode == Mode::Quarantine {
+            value.push(format!(
+                "quarantine-mib={quarantine_mib},quarantine-percent={quarantine_percent},zero={},",
+                if zero { "on" } else { "off" }
+            ));
+        }
         match guard {
             Guard::Off => value.push("guard=off,"),
             Guard::OneIn(every) => value.push(format!("guard=1/{every},")),
@@ -237,6 +256,7 @@ fn given(options: &RunOptions) -> impl Iterator<Item = Setting<'static>> {
     let mode = options.mode.map(|mode| match mode {
         ModeName::Manual => Setting::Mode(Mode::Manual),
         ModeName::Keep => Setting::Mode(Mode::Keep),
+        ModeName::Quarantine => Setting::Mode(Mode::Quarantine),
     });
     let on_finding = options.on_finding.map(|what| match what {
         OnFindingName::Report => Setting::OnFinding(OnFinding::Report),

@@ -8,24 +8,24 @@ use hk_recorder::for_each_readable_mapping;
 const HOLES_MAX: usize = 1 << 16;
 
 /// See the module head.
-pub(super) struct Holes {
+pub(crate) struct Holes {
     /// First address and end of each, in order, one behind the other.
     words: Scratch<u64>,
     count: usize,
 }
 
 impl Holes {
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         Some(Holes { words: Scratch::new(2 * HOLES_MAX)?, count: 0 })
     }
 
     /// Where its memory lies.
-    pub(super) fn place(&self) -> (usize, usize) {
+    pub(crate) fn place(&self) -> (usize, usize) {
         self.words.place()
     }
 
     /// Looks where there are holes between two addresses. False if that can't be found out.
-    pub(super) fn look(&mut self, start: usize, bytes: usize) -> bool {
+    pub(crate) fn look(&mut self, start: usize, bytes: usize) -> bool {
         let end = start + bytes;
         let mut at = start;
         let listed = for_each_readable_mapping(|mapping| {
@@ -49,7 +49,7 @@ impl Holes {
     }
 
     /// The holes, as first addresses and ends, in order.
-    pub(super) fn list(&self) -> &[[u64; 2]] {
+    pub(crate) fn list(&self) -> &[[u64; 2]] {
         let (holes, _) = self.words.slice()[..2 * self.count].as_chunks();
         holes
     }

@@ -14,10 +14,10 @@ use hk_scan::{Blocks, Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, 
 /// How long a scan at the end waits for other threads.
 const PATIENCE_MS: u32 = 2000;
 /// Blocks that were reached and not read yet, before memory is gone through again for them.
-const STACK_ENTRIES: usize = 1 << 16;
+pub(crate) const STACK_ENTRIES: usize = 1 << 16;
 
 /// Why no leaks were looked for.
-enum Failure {
+pub(crate) enum Failure {
     Sandbox,
     Stop(hk_os::StopFailure),
     NoMemory,
@@ -209,7 +209,7 @@ impl<H: Host> ProcessHeap<H> {
 }
 
 /// Marks from the registers of stopped threads, and from all memory that leads somewhere. False if that can't be read.
-fn mark_from_roots<H: Host>(
+pub(crate) fn mark_from_roots<H: Host>(
     world: &StoppedWorld<H>,
     roots: &Roots<'_>,
     window: &mut Scratch<u64>,

@@ -13,6 +13,12 @@ mod memory;
 mod roots;
 mod world;
 
+pub(crate) use holes::Holes;
+pub(crate) use leaks::{Failure, STACK_ENTRIES, mark_from_roots};
+pub(crate) use memory::{Scratch, WINDOW_WORDS};
+pub(crate) use roots::Roots;
+pub(crate) use world::StoppedWorld;
+
 use core::sync::atomic::{AtomicBool, Ordering};
 use hk_format::Leaks;
 

@@ -18,11 +18,11 @@ pub(super) struct Piece {
 }
 
 /// What is not looked at, or differently.
-pub(super) struct Roots<'a> {
+pub(crate) struct Roots<'a> {
     /// The heap, and all else that is ours.
-    pub(super) own: &'a [(usize, usize)],
+    pub(crate) own: &'a [(usize, usize)],
     /// Where the calling thread's stack begins.
-    pub(super) stack_pointer: usize,
+    pub(crate) stack_pointer: usize,
 }
 
 impl Roots<'_> {

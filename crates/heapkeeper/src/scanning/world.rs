@@ -4,7 +4,7 @@ use crate::process::{Host, ProcessHeap};
 use hk_os::{Context, StopFailure, Stopped, stop_others};
 
 /// While this is there, nothing of the program changes: its other threads wait, outside of whatever the heap's locks protect.
-pub(super) struct StoppedWorld<H: Host> {
+pub(crate) struct StoppedWorld<H: Host> {
     process: &'static ProcessHeap<H>,
     /// Dropped by hand, before the locks are given back.
     threads: Option<Stopped>,
@@ -12,7 +12,7 @@ pub(super) struct StoppedWorld<H: Host> {
 
 impl<H: Host> StoppedWorld<H> {
     /// Stops all other threads. They may be in the midst of malloc, but in no part that a lock protects.
-    pub(super) fn stop(process: &'static ProcessHeap<H>, patience_ms: u32) -> Result<Self, StopFailure> {
+    pub(crate) fn stop(process: &'static ProcessHeap<H>, patience_ms: u32) -> Result<Self, StopFailure> {
         // In this order, as before a fork.
         process.guarding.guards.prepare_fork();
         process.heap.prepare_fork();
@@ -23,7 +23,7 @@ impl<H: Host> StoppedWorld<H> {
     }
 
     /// Where the others stand.
-    pub(super) fn contexts(&self) -> impl Iterator<Item = Context> {
+    pub(crate) fn contexts(&self) -> impl Iterator<Item = Context> {
         self.threads.iter().flat_map(Stopped::contexts)
     }
 }

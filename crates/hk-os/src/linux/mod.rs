@@ -8,11 +8,13 @@ mod own;
 mod sandbox;
 mod stop;
 mod tls;
+mod worker;
 
 pub use bare::{KernelAction, exchange_kernel_action, system_call};
 pub use own::{note_own_memory, own_memory};
 pub use sandbox::{Instruction, Optional, may, note_filter, note_strict};
 pub use stop::{Context, StopFailure, Stopped, note_signal_stack, stop_others};
+pub use worker::Worker;
 
 use crate::{GuardOs, Os, Purged, SignalMask};
 use core::ffi::CStr;
@@ -394,6 +396,11 @@ fn set_signal_mask(mask: SignalMask) -> SignalMask {
 /// A clock that does not go back, in nanoseconds. No system call where the kernel provides for that (vdso(7)).
 pub fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC, libc::CLOCK_MONOTONIC_COARSE)
+}
+
+/// Time that the calling thread has run, in nanoseconds.
+pub fn thread_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID, libc::CLOCK_MONOTONIC_COARSE)
 }
 
 /// Wall clock, nanoseconds since 1970. No system call where the kernel provides for that (vdso(7)).
