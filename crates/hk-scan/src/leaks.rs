@@ -8,7 +8,7 @@
 //! (Sharir, "A strong-connectivity algorithm and its applications in data flow analysis", 1981, on the order of finishing).
 
 use crate::blocks::{Block, OrderedBlocks};
-use crate::filter::Filter;
+use crate::filter::{Filter, Found};
 use crate::marker::{Marker, Pending};
 use crate::marks::Marks;
 
@@ -104,11 +104,12 @@ unsafe fn tell<B: OrderedBlocks>(
 /// A block that points at itself alone was lost directly.
 fn note_pointed_at<B: OrderedBlocks>(blocks: &B, sets: &LeakSets<'_>, filter: Filter) {
     let range = blocks.range();
+    let mut pointers = Found::new();
     blocks.for_each(&mut |block| {
         if sets.reached.contains(block.number) {
             return;
         }
-        let note = |words: &[usize]| {
+        let mut note = |words: &[usize]| {
             for other in words.iter().filter_map(|&word| blocks.block_at(word)) {
                 if other.start != block.start {
                     sets.pointed_at.insert(other.number);
@@ -117,7 +118,8 @@ fn note_pointed_at<B: OrderedBlocks>(blocks: &B, sets: &LeakSets<'_>, filter: Fi
         };
         blocks.for_each_part(block.start, block.bytes, &mut |start, bytes| {
             // SAFETY: a live block, less what can't be read.
-            unsafe { filter.find(start, bytes, range, note) };
+            unsafe { filter.find(start, bytes, range, &mut pointers, &mut note) };
         });
+        pointers.give(&mut note);
     });
 }

@@ -23,7 +23,7 @@ pub mod retained;
 
 pub use blocks::{Block, Blocks, OrderedBlocks, Place};
 pub use both::HeapAndGuards;
-pub use filter::{AddressRange, Filter};
+pub use filter::{AddressRange, Filter, Found};
 pub use leaks::{Leak, LeakKind, LeakSets, find_leaks};
 pub use marker::{Marker, Pending, mark_shallowly};
 pub use marks::Marks;

@@ -5,7 +5,7 @@
 //! each such round has marked blocks that were not before, and costs no memory however deep or wide the graph is.
 
 use crate::blocks::{Block, Blocks, Place};
-use crate::filter::{BATCH, Filter, GROUP};
+use crate::filter::{BATCH, Filter, Found, GROUP};
 use crate::marks::Marks;
 use core::mem::MaybeUninit;
 
@@ -62,20 +62,29 @@ pub unsafe fn mark_shallowly<B: Blocks>(
     start: usize,
     bytes: usize,
 ) {
+    let mut found = Found::new();
+    let mut give = |words: &[usize]| reach(blocks, marks, words, |_| {});
     // SAFETY: the caller's word.
-    unsafe { filter.find(start, bytes, blocks.range(), |words| reach(blocks, marks, words, |_| {})) };
+    unsafe { filter.find(start, bytes, blocks.range(), &mut found, &mut give) };
+    found.give(&mut give);
 }
 
 /// See the module head.
 pub struct Marker<'a, B: Blocks> {
     blocks: &'a B,
     marks: Marks<'a>,
+    filter: Filter,
+    found: Found,
+    reached: Reached<'a>,
+}
+
+/// Blocks that were reached and not read yet.
+struct Reached<'a> {
     stack: &'a mut [Pending],
     depth: usize,
     left_out: Option<LeftOut>,
-    filter: Filter,
-    marked_blocks: u64,
-    marked_bytes: u64,
+    blocks: u64,
+    bytes: u64,
 }
 
 impl<'a, B: Blocks> Marker<'a, B> {
@@ -85,12 +94,13 @@ impl<'a, B: Blocks> Marker<'a, B> {
     /// If the stack has no room.
     pub fn new(blocks: &'a B, marks: Marks<'a>, stack: &'a mut [Pending], filter: Filter) -> Self {
         assert!(!stack.is_empty(), "a stack with room");
-        Marker { blocks, marks, stack, depth: 0, left_out: None, filter, marked_blocks: 0, marked_bytes: 0 }
+        let reached = Reached { stack, depth: 0, left_out: None, blocks: 0, bytes: 0 };
+        Marker { blocks, marks, filter, found: Found::new(), reached }
     }
 
     /// Blocks that were marked so far, and their bytes.
     pub fn marked(&self) -> (u64, u64) {
-        (self.marked_blocks, self.marked_bytes)
+        (self.reached.blocks, self.reached.bytes)
     }
 
     /// Marks what the words of a piece of memory lead to, and what that leads to.
@@ -104,6 +114,19 @@ impl<'a, B: Blocks> Marker<'a, B> {
         unsafe { self.finish() };
     }
 
+    /// Begins to: what it finds may be looked after by a later call, or by [`Marker::finish`]. For many small pieces.
+    ///
+    /// # Safety
+    /// As for [`Marker::mark_from`].
+    pub unsafe fn begin_from(&mut self, start: usize, bytes: usize) {
+        // SAFETY: the caller's word.
+        unsafe { self.read(start, bytes) };
+        if self.reached.depth > self.reached.stack.len() / 2 {
+            // SAFETY: as above.
+            unsafe { self.finish() };
+        }
+    }
+
     /// Marks a block, and what it leads to. False if it was marked already.
     ///
     /// # Safety
@@ -112,7 +135,7 @@ impl<'a, B: Blocks> Marker<'a, B> {
         if !self.marks.insert(block.number) {
             return false;
         }
-        self.note(block);
+        self.reached.note(block);
         // SAFETY: the caller's word.
         unsafe { self.finish() };
         true
@@ -121,13 +144,16 @@ impl<'a, B: Blocks> Marker<'a, B> {
     /// # Safety
     /// The memory can be read.
     unsafe fn read(&mut self, start: usize, bytes: usize) {
-        let (filter, blocks, marks) = (self.filter, self.blocks, self.marks);
+        let Marker { blocks, marks, filter, found, reached } = self;
+        let mut give = |words: &[usize]| reach(*blocks, marks, words, |block| reached.note(block));
         // SAFETY: the caller's word.
-        unsafe {
-            filter.find(start, bytes, blocks.range(), |words| {
-                reach(blocks, &marks, words, |block| self.note(block));
-            });
-        }
+        unsafe { filter.find(start, bytes, blocks.range(), found, &mut give) };
+    }
+
+    /// Looks after all that was found.
+    fn reach_found(&mut self) {
+        let Marker { blocks, marks, found, reached, .. } = self;
+        found.give(&mut |words: &[usize]| reach(*blocks, marks, words, |block| reached.note(block)));
     }
 
     /// # Safety
@@ -140,10 +166,37 @@ impl<'a, B: Blocks> Marker<'a, B> {
         });
     }
 
+    /// Marks what all that was found leads to.
+    ///
+    /// # Safety
+    /// All live blocks can be read.
+    pub unsafe fn finish(&mut self) {
+        loop {
+            self.reach_found();
+            while let Some(Pending { start, bytes }) = self.reached.take() {
+                // SAFETY: a live block; the caller's word.
+                unsafe { self.read_block(start, bytes) };
+                if self.reached.depth == 0 {
+                    self.reach_found();
+                }
+            }
+            let Some(LeftOut { first, last }) = self.reached.left_out.take() else { return };
+            let blocks = self.blocks;
+            blocks.for_each(&mut |block| {
+                if (first..=last).contains(&block.start) && self.marks.contains(block.number) {
+                    // SAFETY: as above.
+                    unsafe { self.read_block(block.start, block.bytes) };
+                }
+            });
+        }
+    }
+}
+
+impl Reached<'_> {
     /// A block was marked just now.
     fn note(&mut self, block: Block) {
-        self.marked_blocks += 1;
-        self.marked_bytes += block.bytes as u64;
+        self.blocks += 1;
+        self.bytes += block.bytes as u64;
         let Some(place) = self.stack.get_mut(self.depth) else {
             let left_out = self.left_out.get_or_insert(LeftOut { first: block.start, last: block.start });
             left_out.first = left_out.first.min(block.start);
@@ -154,24 +207,8 @@ impl<'a, B: Blocks> Marker<'a, B> {
         self.depth += 1;
     }
 
-    /// # Safety
-    /// All live blocks can be read.
-    unsafe fn finish(&mut self) {
-        loop {
-            while let Some(depth) = self.depth.checked_sub(1) {
-                self.depth = depth;
-                let Pending { start, bytes } = self.stack[depth];
-                // SAFETY: a live block; the caller's word.
-                unsafe { self.read_block(start, bytes) };
-            }
-            let Some(LeftOut { first, last }) = self.left_out.take() else { return };
-            let blocks = self.blocks;
-            blocks.for_each(&mut |block| {
-                if (first..=last).contains(&block.start) && self.marks.contains(block.number) {
-                    // SAFETY: as above.
-                    unsafe { self.read_block(block.start, block.bytes) };
-                }
-            });
-        }
+    fn take(&mut self) -> Option<Pending> {
+        self.depth = self.depth.checked_sub(1)?;
+        Some(self.stack[self.depth])
     }
 }

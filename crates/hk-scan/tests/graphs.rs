@@ -5,7 +5,7 @@ use hk_guard::{Event, Freed, Guards, Request, Side};
 use hk_heap::{Heap, Options, ThreadHeap};
 use hk_os::Fake;
 use hk_scan::{
-    Block, Blocks, Filter, HeapAndGuards, Leak, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks,
+    Block, Blocks, Filter, Found, HeapAndGuards, Leak, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
@@ -303,12 +303,12 @@ fn words_are_found_wherever_they_stand() {
             for skipped in [0, 1, 7, 8] {
                 let bytes = (count * 8usize).saturating_sub(skipped);
                 let mut found: Vec<usize> = Vec::new();
+                let mut kept = Found::new();
+                let mut give = |some: &[usize]| found.extend(some);
+                let start = words.as_ptr().addr() + skipped;
                 // SAFETY: within the list.
-                unsafe {
-                    filter.find(words.as_ptr().addr() + skipped, bytes, range, |some: &[usize]| {
-                        found.extend(some)
-                    })
-                };
+                unsafe { filter.find(start, bytes, range, &mut kept, &mut give) };
+                kept.give(&mut give);
                 let first = usize::from(skipped > 0 && count > 0 && range.contains(words[0]));
                 assert_eq!(found, expected[first..], "{filter:?}, {count} words, {skipped} bytes in");
             }

@@ -72,14 +72,16 @@ impl<H: Host> ProcessHeap<H> {
         let blocks = RetainedBlocks::new(&self.heap, limit, tools.holes.list());
         let mut marker = Marker::new(&blocks, Marks::new(others), tools.stack.slice_mut(), Filter::best());
         // SAFETY: memory of stopped threads, and of live blocks; what can't be read of them is left out.
-        let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };
+        let mut mark = |start: usize, bytes: usize| unsafe { marker.begin_from(start, bytes) };
         // Its own stack is none of the program's.
         let roots = Roots { own: &own, stack_pointer: 0 };
         if !mark_from_roots(&world, &roots, &mut tools.window, &mut mark) {
             return Err(Failure::NoList);
         }
         self.guarding.guards.for_each_live(|block| mark(block.start, block.bytes));
-        self.heap.for_each_swept(others, |start, bytes| mark(start, bytes));
+        self.heap.for_each_swept(others, mark);
+        // SAFETY: as above.
+        unsafe { marker.finish() };
         drop(world);
         let stop_ns = hk_os::monotonic_ns() - begin_ns;
         let released = self.heap.release_retained(others);

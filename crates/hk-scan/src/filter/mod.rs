@@ -29,14 +29,21 @@ pub(crate) const BATCH: usize = 64;
 /// Words that are looked at together.
 pub(crate) const GROUP: usize = 16;
 
-/// Words that were found and not looked after yet.
-pub(crate) struct Found {
+/// Words that were found and not looked after yet: they may be of many pieces of memory.
+pub struct Found {
     words: [usize; BATCH + GROUP],
     len: usize,
 }
 
+impl Default for Found {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Found {
-    fn new() -> Self {
+    /// None.
+    pub const fn new() -> Self {
         Found { words: [0; BATCH + GROUP], len: 0 }
     }
 
@@ -54,9 +61,12 @@ impl Found {
         }
     }
 
-    fn give(&mut self, give: &mut impl FnMut(&[usize])) {
-        give(&self.words[..self.len]);
-        self.len = 0;
+    /// Calls `give` with those that there are.
+    pub fn give(&mut self, give: &mut impl FnMut(&[usize])) {
+        if self.len > 0 {
+            give(&self.words[..self.len]);
+            self.len = 0;
+        }
     }
 }
 
@@ -80,8 +90,8 @@ impl Filter {
         Filter::Portable
     }
 
-    /// Calls `give` with the words of a piece of memory that lie in `range`, some at a time, in order. What is no whole aligned word at either end
-    /// is not looked at.
+    /// Adds the words of a piece of memory that lie in `range` to `found`, in order, and calls `give` with them when there are many. What is no
+    /// whole aligned word at either end is not looked at.
     ///
     /// # Safety
     /// The memory can be read. Others may write to it: of a word that changes meanwhile either value is seen.
@@ -91,21 +101,18 @@ impl Filter {
         start: usize,
         bytes: usize,
         range: AddressRange,
-        mut give: impl FnMut(&[usize]),
+        found: &mut Found,
+        give: &mut impl FnMut(&[usize]),
     ) {
         let first = start.next_multiple_of(size_of::<usize>());
         let count = (start + bytes).saturating_sub(first) / size_of::<usize>();
         let words: *const usize = core::ptr::with_exposed_provenance(first);
-        let mut found = Found::new();
         match self {
             // SAFETY: the caller's word.
-            Filter::Portable => unsafe { portable::find(words, count, range, &mut found, &mut give) },
+            Filter::Portable => unsafe { portable::find(words, count, range, found, give) },
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             // SAFETY: as above; this processor has it.
-            Filter::Avx2 => unsafe { x86_64::find(words, count, range, &mut found, &mut give) },
-        }
-        if found.len > 0 {
-            found.give(&mut give);
+            Filter::Avx2 => unsafe { x86_64::find(words, count, range, found, give) },
         }
     }
 }

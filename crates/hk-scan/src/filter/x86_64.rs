@@ -66,24 +66,39 @@ pub(super) unsafe fn find(
         });
         let any = _mm256_or_si256(_mm256_or_si256(hits[0], hits[1]), _mm256_or_si256(hits[2], hits[3]));
         if _mm256_testz_si256(any, any) == 0 {
-            take(group, hits, range, found);
+            take(group, bits_of(hits), range, found);
             found.give_if_full(give);
         }
         nth += GROUP;
+    }
+    while nth + 4 <= count {
+        let four = words.wrapping_add(nth);
+        // SAFETY: as above.
+        let loaded = unsafe { _mm256_loadu_si256(four.cast::<__m256i>()) };
+        let hits = _mm256_cmpgt_epi64(limit, _mm256_sub_epi64(loaded, start));
+        if _mm256_testz_si256(hits, hits) == 0 {
+            take(four, _mm256_movemask_pd(_mm256_castsi256_pd(hits)), range, found);
+            found.give_if_full(give);
+        }
+        nth += 4;
     }
     // SAFETY: the caller's word, for what is left.
     unsafe { portable::find(words.wrapping_add(nth), count - nth, range, found, give) };
 }
 
-/// The words of a group that lie in the range.
+/// A bit for each word of a group.
 #[target_feature(enable = "avx2")]
-fn take(group: *const usize, hits: [__m256i; 4], range: AddressRange, found: &mut Found) {
+fn bits_of(hits: [__m256i; 4]) -> i32 {
     let bits = |four: usize| _mm256_movemask_pd(_mm256_castsi256_pd(hits[four])) << (4 * four);
-    let mut mask = bits(0) | bits(1) | bits(2) | bits(3);
+    bits(0) | bits(1) | bits(2) | bits(3)
+}
+
+/// The words of a group, of which some seemed to lie in the range.
+fn take(group: *const usize, mut mask: i32, range: AddressRange, found: &mut Found) {
     while mask != 0 {
         let word = group.wrapping_add(mask.trailing_zeros() as usize);
         mask &= mask - 1;
-        // SAFETY: one of the sixteen, which were read just now.
+        // SAFETY: one of those that were read just now.
         let value = unsafe { word.read_volatile() };
         // Somebody may have written meanwhile.
         if range.contains(value) {
