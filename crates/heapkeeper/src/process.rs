@@ -543,6 +543,7 @@ impl<H: Host> ProcessHeap<H> {
         if !self.recording.is_open() || !self.is_recorded() {
             return;
         }
+        self.record_sweeps();
         if state == ProcessState::Counted && self.heap.is_started() {
             self.heap.settle_figures();
             // Guarded blocks have no span.

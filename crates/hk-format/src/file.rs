@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The first eight bytes of every recording.
 pub const MAGIC: [u8; 8] = *b"HEAPKPR\n";
 /// The layout's version; a reader refuses any other.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The unit of the file's parts, and of what a full disk is tested with.
 pub const PAGE_BYTES: usize = 4096;
 /// Where the process table begins.

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! 0        FileHeader            one page: identity, the two bump counters, the control words
-//! 4096     ProcessRecord x N     256 bytes each, claimed by `process_next.fetch_add(1)`
+//! 4096     ProcessRecord x N     352 bytes each, claimed by `process_next.fetch_add(1)`
 //! records  64-byte aligned       each claimed by `record_next.fetch_add(len)`, begins with RecordHeader
 //! ```
 //!
@@ -33,7 +33,7 @@ pub use finding::{
     FREE_SITES_MAX, Family, FindingKind, FindingRecord, FreeSiteRecord, LeakRecord, LifeRecord, Loss,
     MODULE_AREA_BYTES, ModuleHeader, ModuleIter, ModuleRef, Place, SITE_FRAME_COUNT_MAX, StackState,
 };
-pub use process::{Figures, PROCESS_NAME_BYTES, ProcessOrigin, ProcessRecord, ProcessState};
+pub use process::{Figures, PROCESS_NAME_BYTES, ProcessOrigin, ProcessRecord, ProcessState, SweepFigures};
 pub use record::{
     EXEC_PATH_BYTES, ExecRecord, ExecState, NOTE_TEXT_BYTES, NoteKind, NoteRecord, RECORD_MAGIC,
     RecordHeader, RecordKind, RecordState,

@@ -54,6 +54,36 @@ pub struct Figures {
     pub span_peak_bytes: u64,
 }
 
+/// What sweeps of the quarantine did so far. All zero in other modes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct SweepFigures {
+    /// Sweeps that were made.
+    pub sweeps: u64,
+    /// Sweeps that were given up: a thread did not stop, the system refused something, there was no memory.
+    pub dropped: u64,
+    /// Blocks that were released.
+    pub released_blocks: u64,
+    /// Their bytes.
+    pub released_bytes: u64,
+    /// Blocks that were free by the program's word and to which something pointed at the last sweep.
+    pub held_blocks: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
+    /// The longest stop of all threads, in nanoseconds.
+    pub stop_ns_max: u64,
+    /// All of them together, in nanoseconds.
+    pub stop_ns_total: u64,
+    /// Time on a processor that sweeps took, in nanoseconds.
+    pub sweeper_ns: u64,
+    /// How often a thread that freed had to wait for a sweep.
+    pub stalls: u64,
+    /// Those waits together, in nanoseconds.
+    pub stall_ns_total: u64,
+    /// Filler.
+    pub reserved: u64,
+}
+
 /// One process. Claimed at its start (or after fork, in the child); figures are kept up to date in place.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -92,9 +122,11 @@ pub struct ProcessRecord {
     pub guard_every: u32,
     /// How guards are put up: 0 by guard pages (Linux 6.13), 1 by mprotect.
     pub guard_method: u32,
+    /// The quarantine.
+    pub sweeps: SweepFigures,
 }
 
-const _: () = assert!(size_of::<ProcessRecord>() == 272 - 16);
+const _: () = assert!(size_of::<ProcessRecord>() == 352);
 
 impl ProcessRecord {
     /// The program's path as bytes, without filler.

@@ -7,7 +7,9 @@ use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hk_format::{
     Figures, FileHeader, PROCESS_NAME_BYTES, PROCESS_TABLE_OFFSET, ProcessOrigin, ProcessRecord, ProcessState,
+    SweepFigures,
 };
+use zerocopy::IntoBytes;
 
 /// The mapped [`Figures`] of this process, to be kept current in place; same layout.
 #[repr(C)]
@@ -108,6 +110,15 @@ impl Recording {
     pub fn set_resident_bytes(&self, bytes: u64) {
         let Some(at) = self.own_entry() else { return };
         self.put_u64(at + offset_of!(ProcessRecord, resident_bytes), bytes);
+    }
+
+    /// Writes down what sweeps did.
+    pub fn set_sweeps(&self, figures: &SweepFigures) {
+        let Some(at) = self.own_entry() else { return };
+        for (nth, word) in figures.as_bytes().chunks_exact(size_of::<u64>()).enumerate() {
+            let value = u64::from_ne_bytes(word.try_into().unwrap_or_default());
+            self.put_u64(at + offset_of!(ProcessRecord, sweeps) + nth * size_of::<u64>(), value);
+        }
     }
 
     /// Wall clock for [`Recording::set_process_state`], nanoseconds since 1970.

@@ -170,6 +170,24 @@ fn process(record: &ProcessRecord) -> Process {
         guarded_blocks: record.guarded_blocks,
         unguarded_blocks: record.unguarded_blocks,
         figures: figures(record),
+        sweeps: (record.mode == hk_format::Mode::Quarantine as u32).then(|| sweeps(&record.sweeps)),
+    }
+}
+
+fn sweeps(raw: &hk_format::SweepFigures) -> Sweeps {
+    const US: u64 = 1000;
+    Sweeps {
+        count: raw.sweeps,
+        dropped: raw.dropped,
+        released_blocks: raw.released_blocks,
+        released_bytes: raw.released_bytes,
+        held_blocks: raw.held_blocks,
+        held_bytes: raw.held_bytes,
+        stop_us_max: raw.stop_ns_max / US,
+        stop_us_total: raw.stop_ns_total / US,
+        sweeper_us: raw.sweeper_ns / US,
+        stalls: raw.stalls,
+        stall_us_total: raw.stall_ns_total / US,
     }
 }
 

@@ -353,7 +353,7 @@ pub struct Process {
     pub ppid: u32,
     /// Path of the program; empty if unknown.
     pub exe: String,
-    /// `manual` or `keep`.
+    /// `manual`, `keep` or `quarantine`.
     pub mode: String,
     /// `running` (still, or ended without telling), `counted`, `counted-roughly` (other threads ran meanwhile), `replaced` (by exec).
     pub state: String,
@@ -380,6 +380,36 @@ pub struct Process {
     pub unguarded_blocks: u64,
     /// Sizes.
     pub figures: Figures,
+    /// In mode quarantine.
+    #[serde(default)]
+    pub sweeps: Option<Sweeps>,
+}
+
+/// What sweeps of the quarantine did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweeps {
+    /// How many.
+    pub count: u64,
+    /// How many were given up.
+    pub dropped: u64,
+    /// Blocks that were released.
+    pub released_blocks: u64,
+    /// Their bytes.
+    pub released_bytes: u64,
+    /// Blocks that were freed, and to which something pointed at the last sweep.
+    pub held_blocks: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
+    /// The longest stop of the program's threads.
+    pub stop_us_max: u64,
+    /// All stops together.
+    pub stop_us_total: u64,
+    /// Processor time of sweeps.
+    pub sweeper_us: u64,
+    /// How often a thread that freed had to wait.
+    pub stalls: u64,
+    /// All those waits together.
+    pub stall_us_total: u64,
 }
 
 /// Sizes of a process's heap, in bytes but for the blocks.

@@ -66,6 +66,7 @@ mod tests {
             guard_method: "guard-pages".into(),
             guarded_blocks: 5,
             unguarded_blocks,
+            sweeps: None,
             figures,
         };
         Report {

@@ -1,15 +1,17 @@
 //! Sweeps: freed blocks that are in quarantine are released when nothing points to them.
 //!
-//! - [`pacing`]: when. [`sweep`]: how.
+//! - [`pacing`]: when. [`sweep`]: how. [`account`]: what came of it.
 //!
 //! A sweep is the work of a thread of our own that lives as long as it takes ([`hk_os::Worker`]), so that there is none where nothing is to be
 //! swept. One that can't be finished is dropped, which costs memory only.
 
+mod account;
 mod pacing;
 mod sweep;
 
 use crate::process::{Host, ProcessHeap};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use account::Account;
+use core::sync::atomic::{AtomicBool, Ordering};
 use hk_format::Settings;
 use hk_heap::Reuse;
 use hk_os::Worker;
@@ -18,30 +20,12 @@ use pacing::Pacing;
 /// A thread that frees waits so long at most for a sweep, when there is more in quarantine than may be.
 const STALL_MS_MAX: u32 = 50;
 
-/// What sweeps did so far. Relaxed throughout: counts for a report.
-#[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) sweeps: AtomicU32,
-    pub(crate) dropped: AtomicU32,
-    pub(crate) released_blocks: AtomicU64,
-    pub(crate) released_bytes: AtomicU64,
-    /// Blocks that were freed, and to which something pointed at the last sweep.
-    pub(crate) held_blocks: AtomicU64,
-    pub(crate) held_bytes: AtomicU64,
-    pub(crate) stop_ns_max: AtomicU64,
-    pub(crate) stop_ns_total: AtomicU64,
-    pub(crate) sweeper_ns: AtomicU64,
-    /// Waits of threads that freed.
-    pub(crate) stalls: AtomicU64,
-    pub(crate) stall_ns_total: AtomicU64,
-}
-
 /// See the module head. A part of a process's heap.
 pub(crate) struct Sweeping {
     pub(crate) worker: Worker,
     is_on: AtomicBool,
     pub(crate) pacing: Pacing,
-    pub(crate) account: Account,
+    account: Account,
 }
 
 impl Sweeping {
@@ -50,19 +34,7 @@ impl Sweeping {
             worker: Worker::new(),
             is_on: AtomicBool::new(false),
             pacing: Pacing::new(),
-            account: Account {
-                sweeps: AtomicU32::new(0),
-                dropped: AtomicU32::new(0),
-                released_blocks: AtomicU64::new(0),
-                released_bytes: AtomicU64::new(0),
-                held_blocks: AtomicU64::new(0),
-                held_bytes: AtomicU64::new(0),
-                stop_ns_max: AtomicU64::new(0),
-                stop_ns_total: AtomicU64::new(0),
-                sweeper_ns: AtomicU64::new(0),
-                stalls: AtomicU64::new(0),
-                stall_ns_total: AtomicU64::new(0),
-            },
+            account: Account::new(),
         }
     }
 
@@ -99,9 +71,14 @@ impl<H: Host> ProcessHeap<H> {
         if self.heap.retained_since_sweep() > sweeping.pacing.stall_bytes() && sweeping.worker.is_there() {
             let begin_ns = hk_os::monotonic_ns();
             sweeping.worker.wait_for_end(STALL_MS_MAX);
-            sweeping.account.stalls.fetch_add(1, Ordering::Relaxed);
-            let ns = hk_os::monotonic_ns() - begin_ns;
-            sweeping.account.stall_ns_total.fetch_add(ns, Ordering::Relaxed);
+            sweeping.account.note_stall(hk_os::monotonic_ns() - begin_ns);
+        }
+    }
+
+    /// Writes down what sweeps did so far.
+    pub(crate) fn record_sweeps(&self) {
+        if self.sweeping.is_on() {
+            self.recording.set_sweeps(&self.sweeping.account.figures());
         }
     }
 
@@ -110,24 +87,15 @@ impl<H: Host> ProcessHeap<H> {
         let begin_ns = hk_os::thread_cpu_ns();
         match self.sweep() {
             Ok(swept) => {
-                account.sweeps.fetch_add(1, Ordering::Relaxed);
-                account.released_blocks.fetch_add(swept.released.blocks, Ordering::Relaxed);
-                account.released_bytes.fetch_add(swept.released.bytes, Ordering::Relaxed);
-                let (blocks, bytes) = swept.held();
-                account.held_blocks.store(blocks, Ordering::Relaxed);
-                account.held_bytes.store(bytes, Ordering::Relaxed);
-                account.stop_ns_max.fetch_max(swept.stop_ns, Ordering::Relaxed);
-                account.stop_ns_total.fetch_add(swept.stop_ns, Ordering::Relaxed);
-                let in_use = self.heap.figures().live_bytes.load(Ordering::Relaxed) as usize;
-                self.heap.set_quarantine_limit(
-                    self.sweeping.pacing.limit_bytes(in_use.saturating_sub(bytes as usize)),
-                );
+                account.note(&swept);
+                self.heap.set_quarantine_limit(self.sweeping.pacing.limit_bytes(swept.scanned_bytes));
             }
             Err(_) => {
-                account.dropped.fetch_add(1, Ordering::Relaxed);
+                account.note_dropped();
                 self.heap.set_quarantine_limit(self.sweeping.pacing.after_drop());
             }
         }
-        account.sweeper_ns.fetch_add(hk_os::thread_cpu_ns() - begin_ns, Ordering::Relaxed);
+        account.note_sweeper(hk_os::thread_cpu_ns() - begin_ns);
+        self.record_sweeps();
     }
 }

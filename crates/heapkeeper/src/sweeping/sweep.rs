@@ -18,12 +18,17 @@ pub(super) struct Swept {
     candidates: Retained,
     pub(super) released: Retained,
     pub(super) stop_ns: u64,
+    /// In which pointers were looked for.
+    pub(super) scanned_bytes: usize,
 }
 
 impl Swept {
-    /// Blocks that could not be released, and their bytes.
-    pub(super) fn held(&self) -> (u64, u64) {
-        (self.candidates.blocks - self.released.blocks, self.candidates.bytes - self.released.bytes)
+    /// Blocks that could not be released.
+    pub(super) fn held(&self) -> Retained {
+        Retained {
+            blocks: self.candidates.blocks - self.released.blocks,
+            bytes: self.candidates.bytes - self.released.bytes,
+        }
     }
 }
 
@@ -71,8 +76,12 @@ impl<H: Host> ProcessHeap<H> {
         }
         let blocks = RetainedBlocks::new(&self.heap, limit, tools.holes.list());
         let mut marker = Marker::new(&blocks, Marks::new(others), tools.stack.slice_mut(), Filter::best());
+        let mut scanned_bytes = 0;
         // SAFETY: memory of stopped threads, and of live blocks; what can't be read of them is left out.
-        let mut mark = |start: usize, bytes: usize| unsafe { marker.begin_from(start, bytes) };
+        let mut mark = |start: usize, bytes: usize| unsafe {
+            scanned_bytes += bytes;
+            marker.begin_from(start, bytes);
+        };
         // Its own stack is none of the program's.
         let roots = Roots { own: &own, stack_pointer: 0 };
         if !mark_from_roots(&world, &roots, &mut tools.window, &mut mark) {
@@ -85,6 +94,6 @@ impl<H: Host> ProcessHeap<H> {
         drop(world);
         let stop_ns = hk_os::monotonic_ns() - begin_ns;
         let released = self.heap.release_retained(others);
-        Ok(Swept { candidates, released, stop_ns })
+        Ok(Swept { candidates, released, stop_ns, scanned_bytes })
     }
 }

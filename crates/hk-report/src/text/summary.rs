@@ -31,6 +31,7 @@ pub fn summary_text(report: &Report, style: Style) -> String {
     if let Some(main) = main_process(report) {
         process_lines(&mut lines, report, main);
         guard_line(&mut lines, main);
+        sweep_lines(&mut lines, main);
         others_line(&mut lines, report);
     }
     for program in &report.not_covered {
@@ -162,6 +163,39 @@ fn guard_line(lines: &mut Lines, process: &Process) {
         clean(file_name(&process.exe)),
         process.pid
     ));
+}
+
+/// What came of the quarantine, and what it cost.
+fn sweep_lines(lines: &mut Lines, process: &Process) {
+    let Some(sweeps) = &process.sweeps else { return };
+    let name = format!("{} ({})", clean(file_name(&process.exe)), process.pid);
+    let dropped = match sweeps.dropped {
+        0 => String::new(),
+        n => format!(", {n} more given up"),
+    };
+    lines.push(&format!(
+        "{name}: {}{dropped} released {} ({}); pointers remained to {} ({})",
+        count(sweeps.count, "sweep"),
+        count(sweeps.released_blocks, "freed block"),
+        bytes(sweeps.released_bytes),
+        sweeps.held_blocks,
+        bytes(sweeps.held_bytes),
+    ));
+    let stalls = match sweeps.stalls {
+        0 => String::new(),
+        n => format!("; threads waited {} for a sweep, {} in all", count(n, "time"), duration(sweeps.stall_us_total)),
+    };
+    lines.push(&format!(
+        "{name}: sweeps took {} of processor time, and stopped the program for at most {}, {} in all{stalls}",
+        duration(sweeps.sweeper_us),
+        duration(sweeps.stop_us_max),
+        duration(sweeps.stop_us_total),
+    ));
+}
+
+/// Microseconds for a person.
+fn duration(us: u64) -> String {
+    if us >= 10_000_000 { format!("{:.1} s", us as f64 / 1e6) } else { format!("{:.1} ms", us as f64 / 1e3) }
 }
 
 /// Estimates are bounds: they count groups of blocks of which one is live, and what threads have not added up yet.
