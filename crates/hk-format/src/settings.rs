@@ -156,9 +156,9 @@ pub enum Setting<'a> {
     GuardSites(&'a [u8]),
     /// `leaks=off|exit`.
     Leaks(Leaks),
-    /// `quarantine-mib=N`: with so much freed since the last sweep the next one is due.
+    /// `quarantine-mib=N`: with so much freed since the last sweep, and a share of what that one looked at, the next one is due.
     QuarantineMib(u32),
-    /// `quarantine-percent=N`: the same as a share of what is live, if that is more.
+    /// `quarantine-percent=N`: that share.
     QuarantinePercent(u32),
     /// `zero=on|off`: whether small blocks are zeroed when they go into quarantine.
     Zero(bool),
@@ -200,7 +200,7 @@ pub struct Settings {
     pub guard_batch: u32,
     /// Default off.
     pub leaks: Leaks,
-    /// Default 8 MiB.
+    /// Default 12 MiB.
     pub quarantine_mib: u32,
     /// Default 15.
     pub quarantine_percent: u32,
@@ -224,7 +224,7 @@ impl Settings {
         guard_side: GuardSide::Both,
         guard_batch: 0,
         leaks: Leaks::Off,
-        quarantine_mib: 8,
+        quarantine_mib: 12,
         quarantine_percent: 15,
         zero: true,
     };

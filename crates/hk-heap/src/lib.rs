@@ -104,9 +104,10 @@ mod runtime {
     pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
     pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX, Reuse};
-    pub use crate::live::BlockPlace;
+    pub use crate::live::{BlockPlace, SpanPlace};
     pub use crate::misuse::{At, Misuse};
     pub use crate::quarantine::{InQuarantine, Retained};
+    pub use crate::size_class::SLICE_BYTES;
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;
 }

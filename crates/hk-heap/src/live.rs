@@ -57,6 +57,22 @@ impl BlockPlace {
     }
 }
 
+/// A span, as scans see it.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanPlace {
+    /// Its first slice, counted from where blocks lie ([`Heap::block_range`]).
+    pub slice: usize,
+    /// How many it has.
+    pub slices: usize,
+    /// The number of its first block.
+    pub first_number: usize,
+    /// How many blocks it has.
+    pub block_count: usize,
+    /// ceil(2^32 / size of a block): times the distance of an address in the first slice from its start, that is the block's index and 32 bits.
+    /// Zero if that does not hold.
+    pub inverse: u64,
+}
+
 impl<O: Os> Heap<O> {
     /// Where blocks lie: the first address, and how many bytes from there on. Guarded blocks lie elsewhere.
     pub fn block_range(&self) -> (usize, usize) {
@@ -117,6 +133,28 @@ impl<O: Os> Heap<O> {
         let word = words.wrapping_add(index / BLOCKS_PER_WORD);
         let number = self.word_number(word) * BLOCKS_PER_WORD + index % BLOCKS_PER_WORD;
         BlockPlace { start: start + index * bytes, bytes, number, is_first: index == 0, word }
+    }
+
+    /// Calls `found` with each span, in the order of addresses.
+    pub fn for_each_span(&self, mut found: impl FnMut(SpanPlace)) {
+        let mut slice = 0;
+        while slice < self.block_range().1 / SLICE_BYTES {
+            let header = self.tables().header(slice);
+            let is_span = |shape: &SpanShape| matches!(shape.state, SliceState::Small | SliceState::Large);
+            let Some(shape) = header.shape().filter(is_span) else {
+                slice += 1;
+                continue;
+            };
+            let is_small = shape.state == SliceState::Small && shape.block_bytes <= BY_INVERSE_BYTES_MAX;
+            found(SpanPlace {
+                slice,
+                slices: shape.slices as usize,
+                first_number: self.word_number(shape.words) * BLOCKS_PER_WORD,
+                block_count: shape.block_count,
+                inverse: if is_small { header.inverse.load(Ordering::Relaxed) } else { 0 },
+            });
+            slice += (shape.slices as usize).max(1);
+        }
     }
 
     /// Calls `found` with each live block, in the order of addresses.

@@ -225,6 +225,8 @@ pub struct ReadableMapping {
     pub data: MappedData,
     /// It is a thread's stack, from its end down to where the thread stands: the first thread's, or one behind a guard.
     pub is_stack: bool,
+    /// It is no file's, and no other process's: what is there stays readable while all threads stand still.
+    pub is_private: bool,
 }
 
 /// What of a mapping a program may have written.
@@ -250,6 +252,7 @@ pub fn for_each_readable_mapping(mut found: impl FnMut(ReadableMapping)) -> bool
                 end: mapping.end as usize,
                 data: data_of(mapping),
                 is_stack: mapping.name.bytes() == b"[stack]" || is_behind_guard,
+                is_private: mapping.inode == 0 && !mapping.shared,
             });
         }
         let is_guard = !mapping.readable && !mapping.writable && !mapping.executable && mapping.inode == 0;

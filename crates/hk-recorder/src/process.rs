@@ -6,8 +6,8 @@ use crate::sys;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hk_format::{
-    Figures, FileHeader, PROCESS_NAME_BYTES, PROCESS_TABLE_OFFSET, ProcessOrigin, ProcessRecord, ProcessState,
-    SweepFigures,
+    Figures, FileHeader, PROCESS_NAME_BYTES, PROCESS_TABLE_OFFSET, ProcessOrigin, ProcessRecord,
+    ProcessState, SweepFigures,
 };
 use zerocopy::IntoBytes;
 

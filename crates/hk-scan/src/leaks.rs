@@ -109,7 +109,7 @@ fn note_pointed_at<B: OrderedBlocks>(blocks: &B, sets: &LeakSets<'_>, filter: Fi
         if sets.reached.contains(block.number) {
             return;
         }
-        let mut note = |words: &[usize]| {
+        let mut note = |words: &mut [usize]| {
             for other in words.iter().filter_map(|&word| blocks.block_at(word)) {
                 if other.start != block.start {
                     sets.pointed_at.insert(other.number);

@@ -27,4 +27,4 @@ pub use filter::{AddressRange, Filter, Found};
 pub use leaks::{Leak, LeakKind, LeakSets, find_leaks};
 pub use marker::{Marker, Pending, mark_shallowly};
 pub use marks::Marks;
-pub use retained::RetainedBlocks;
+pub use retained::{RetainedBlocks, SliceEntry, index_slices};

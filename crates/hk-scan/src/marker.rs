@@ -26,7 +26,8 @@ struct LeftOut {
 /// Marks what words lead to, and calls `new` with each block that was not marked before. What each step reads is asked for a step before, for
 /// all words.
 #[inline(always)]
-fn reach<B: Blocks>(blocks: &B, marks: &Marks<'_>, words: &[usize], mut new: impl FnMut(Block)) {
+fn reach<B: Blocks>(blocks: &B, marks: &Marks<'_>, words: &mut [usize], mut new: impl FnMut(Block)) {
+    let words = blocks.sift(marks, words);
     let mut places = [const { MaybeUninit::uninit() }; BATCH + GROUP];
     let mut count = 0;
     words.iter().for_each(|&word| blocks.prefetch(word));
@@ -63,7 +64,7 @@ pub unsafe fn mark_shallowly<B: Blocks>(
     bytes: usize,
 ) {
     let mut found = Found::new();
-    let mut give = |words: &[usize]| reach(blocks, marks, words, |_| {});
+    let mut give = |words: &mut [usize]| reach(blocks, marks, words, |_| {});
     // SAFETY: the caller's word.
     unsafe { filter.find(start, bytes, blocks.range(), &mut found, &mut give) };
     found.give(&mut give);
@@ -145,7 +146,7 @@ impl<'a, B: Blocks> Marker<'a, B> {
     /// The memory can be read.
     unsafe fn read(&mut self, start: usize, bytes: usize) {
         let Marker { blocks, marks, filter, found, reached } = self;
-        let mut give = |words: &[usize]| reach(*blocks, marks, words, |block| reached.note(block));
+        let mut give = |words: &mut [usize]| reach(*blocks, marks, words, |block| reached.note(block));
         // SAFETY: the caller's word.
         unsafe { filter.find(start, bytes, blocks.range(), found, &mut give) };
     }
@@ -153,7 +154,7 @@ impl<'a, B: Blocks> Marker<'a, B> {
     /// Looks after all that was found.
     fn reach_found(&mut self) {
         let Marker { blocks, marks, found, reached, .. } = self;
-        found.give(&mut |words: &[usize]| reach(*blocks, marks, words, |block| reached.note(block)));
+        found.give(&mut |words: &mut [usize]| reach(*blocks, marks, words, |block| reached.note(block)));
     }
 
     /// # Safety

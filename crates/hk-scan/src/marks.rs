@@ -41,6 +41,19 @@ impl<'a> Marks<'a> {
         self.0[number / BITS].load(Ordering::Relaxed) >> (number % BITS) & 1 != 0
     }
 
+    /// Whether a block is in the set, or has no place there.
+    #[inline(always)]
+    pub fn has_or_lacks_room(&self, number: usize) -> bool {
+        self.0.get(number / BITS).is_none_or(|word| word.load(Ordering::Relaxed) >> (number % BITS) & 1 != 0)
+    }
+
+    /// Whether one of some blocks is not in the set. They begin and end with words of it.
+    pub fn misses_some(&self, numbers: core::ops::Range<usize>) -> bool {
+        let words = numbers.start / BITS..numbers.end.div_ceil(BITS);
+        let words = self.0.get(words.start..words.end.min(self.0.len())).unwrap_or_default();
+        words.iter().any(|word| word.load(Ordering::Relaxed) != !0)
+    }
+
     /// Adds a block; false if it is there already.
     #[inline(always)]
     pub fn insert(&self, number: usize) -> bool {

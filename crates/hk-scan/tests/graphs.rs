@@ -304,7 +304,7 @@ fn words_are_found_wherever_they_stand() {
                 let bytes = (count * 8usize).saturating_sub(skipped);
                 let mut found: Vec<usize> = Vec::new();
                 let mut kept = Found::new();
-                let mut give = |some: &[usize]| found.extend(some);
+                let mut give = |some: &mut [usize]| found.extend_from_slice(some);
                 let start = words.as_ptr().addr() + skipped;
                 // SAFETY: within the list.
                 unsafe { filter.find(start, bytes, range, &mut kept, &mut give) };

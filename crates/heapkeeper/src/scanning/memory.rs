@@ -23,6 +23,9 @@ unsafe impl FromZeros for u64 {}
 // SAFETY: two integers.
 unsafe impl FromZeros for hk_scan::Pending {}
 
+// SAFETY: integers.
+unsafe impl FromZeros for hk_scan::SliceEntry {}
+
 impl<T: FromZeros> Scratch<T> {
     /// Room for so many; None if the system refuses.
     pub(crate) fn new(count: usize) -> Option<Self> {
@@ -85,6 +88,11 @@ impl Presence {
         Presence { file: (file >= 0).then_some(file as c_int) }
     }
 
+    /// Whether it can be found out.
+    fn is_known(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Calls `found` with each run of pages, of those between two addresses, that are there: start and end.
     fn for_each_run(&self, start: usize, end: usize, copied_only: bool, mut found: impl FnMut(usize, usize)) {
         let Some(file) = self.file else { return found(start, end) };
@@ -145,6 +153,12 @@ pub(crate) fn look_at(
     let mut works = true;
     let (start, end) = (piece.start.next_multiple_of(WORD), piece.start + piece.bytes);
     presence.for_each_run(start, end, piece.copied_only, |start, end| {
+        if piece.stays && presence.is_known() {
+            let first: *const u64 = core::ptr::with_exposed_provenance(start);
+            // SAFETY: pages that are there, in private memory, while no thread of the program runs that could take them away, or write.
+            look(unsafe { core::slice::from_raw_parts(first, (end - start) / WORD) });
+            return;
+        }
         let mut at = start;
         while at < end && works {
             let wanted = (end - at).min(window.count * WORD);

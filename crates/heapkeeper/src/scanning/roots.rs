@@ -15,6 +15,8 @@ pub(super) struct Piece {
     pub(super) bytes: usize,
     /// Only pages that are no file's are of interest.
     pub(super) copied_only: bool,
+    /// Pages that are there can be read in place while all threads stand still.
+    pub(super) stays: bool,
 }
 
 /// What is not looked at, or differently.
@@ -65,17 +67,18 @@ impl Roots<'_> {
             }
         }
         let copied_only = mapping.data == MappedData::CopiedPages;
+        let stays = mapping.is_private;
         let parts = &mut parts[..count];
         parts.sort_unstable();
         let mut at = mapping.start;
         for &mut (start, end) in parts {
             if start > at {
-                found(Piece { start: at, bytes: start - at, copied_only });
+                found(Piece { start: at, bytes: start - at, copied_only, stays });
             }
             at = at.max(end);
         }
         if at < mapping.end {
-            found(Piece { start: at, bytes: mapping.end - at, copied_only });
+            found(Piece { start: at, bytes: mapping.end - at, copied_only, stays });
         }
     }
 }

@@ -31,11 +31,11 @@ impl Pacing {
         self.percent.store(settings.quarantine_percent as usize, Ordering::Relaxed);
     }
 
-    /// With so many bytes freed the next sweep is due, if so many are live.
-    pub(crate) fn limit_bytes(&self, live_bytes: usize) -> usize {
+    /// With so many bytes freed the next sweep is due, if the last one looked at so many.
+    pub(crate) fn limit_bytes(&self, scanned_bytes: usize) -> usize {
         self.put_off.store(1, Ordering::Relaxed);
-        let share = live_bytes / 100 * self.percent.load(Ordering::Relaxed);
-        let limit = share.max(self.floor_bytes.load(Ordering::Relaxed));
+        let share = scanned_bytes / 100 * self.percent.load(Ordering::Relaxed);
+        let limit = share.saturating_add(self.floor_bytes.load(Ordering::Relaxed));
         self.limit_bytes.store(limit, Ordering::Relaxed);
         limit
     }

@@ -183,7 +183,11 @@ fn sweep_lines(lines: &mut Lines, process: &Process) {
     ));
     let stalls = match sweeps.stalls {
         0 => String::new(),
-        n => format!("; threads waited {} for a sweep, {} in all", count(n, "time"), duration(sweeps.stall_us_total)),
+        n => format!(
+            "; threads waited {} for a sweep, {} in all",
+            count(n, "time"),
+            duration(sweeps.stall_us_total)
+        ),
     };
     lines.push(&format!(
         "{name}: sweeps took {} of processor time, and stopped the program for at most {}, {} in all{stalls}",

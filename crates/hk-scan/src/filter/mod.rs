@@ -55,16 +55,16 @@ impl Found {
     }
 
     #[inline(always)]
-    fn give_if_full(&mut self, give: &mut impl FnMut(&[usize])) {
+    fn give_if_full(&mut self, give: &mut impl FnMut(&mut [usize])) {
         if self.len >= BATCH {
             self.give(give);
         }
     }
 
     /// Calls `give` with those that there are.
-    pub fn give(&mut self, give: &mut impl FnMut(&[usize])) {
+    pub fn give(&mut self, give: &mut impl FnMut(&mut [usize])) {
         if self.len > 0 {
-            give(&self.words[..self.len]);
+            give(&mut self.words[..self.len]);
             self.len = 0;
         }
     }
@@ -102,7 +102,7 @@ impl Filter {
         bytes: usize,
         range: AddressRange,
         found: &mut Found,
-        give: &mut impl FnMut(&[usize]),
+        give: &mut impl FnMut(&mut [usize]),
     ) {
         let first = start.next_multiple_of(size_of::<usize>());
         let count = (start + bytes).saturating_sub(first) / size_of::<usize>();

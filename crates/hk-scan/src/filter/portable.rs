@@ -12,7 +12,7 @@ pub(super) unsafe fn find(
     count: usize,
     range: AddressRange,
     found: &mut Found,
-    give: &mut impl FnMut(&[usize]),
+    give: &mut impl FnMut(&mut [usize]),
 ) {
     for nth in 0..count {
         let word: *const AtomicUsize = words.wrapping_add(nth).cast();

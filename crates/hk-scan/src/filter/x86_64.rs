@@ -47,7 +47,7 @@ pub(super) unsafe fn find(
     count: usize,
     range: AddressRange,
     found: &mut Found,
-    give: &mut impl FnMut(&[usize]),
+    give: &mut impl FnMut(&mut [usize]),
 ) {
     // start <= word < start + bytes, as (word - start - 2^63) < (bytes - 2^63), signed.
     let start = _mm256_set1_epi64x((range.start ^ SIGN) as i64);
