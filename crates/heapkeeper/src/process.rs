@@ -385,6 +385,11 @@ impl<H: Host> ProcessHeap<H> {
         if self.is_guarded(block) {
             return self.guarded_usable_bytes(block);
         }
+        if self.sweeping.is_on()
+            && let Some(bytes) = self.heap.live_bytes_in_quarantine(self.current(), block)
+        {
+            return bytes;
+        }
         match self.heap.usable_bytes(block) {
             Ok(bytes) => bytes,
             Err(misuse) => self.usable_bytes_refused(block, misuse, &Registers::capture()),

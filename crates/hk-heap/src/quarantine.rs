@@ -22,6 +22,8 @@ use hk_os::Os;
 const FLUSH_BYTES: usize = 64 << 10;
 /// Larger blocks are not zeroed when they are freed: the program may have used a small part of them.
 const ZERO_BYTES_MAX: usize = 1024;
+/// Spans of blocks up to this size have one slice ([`crate::size_class`]).
+const SHORT_BYTES_MAX: usize = 1024;
 /// The memory of blocks as large as this goes back to the system at once.
 const PURGE_BYTES_MIN: usize = 4 << 20;
 
@@ -91,20 +93,19 @@ impl<O: Os> Heap<O> {
     /// free, in a heap whose blocks are reused when they were swept ([`crate::Reuse::Swept`]).
     #[inline]
     pub fn free_to_quarantine(&self, heap: &ThreadHeap, block: *mut u8) -> InQuarantine {
-        let offset = block.addr().wrapping_sub(heap.map.base.get());
-        if offset >= heap.map.limit.get() {
+        let Some(LiveBlock { word, bit, bytes }) = live_block(heap, block.addr()) else {
             return InQuarantine::Unusual;
-        }
-        // SAFETY: below the limit headers are accessible.
-        let header = unsafe { heap.map.headers.get().add(offset >> SLICE_SHIFT) };
-        // SAFETY: as above; headers are accessed as atomics only.
-        let header = unsafe { &*header };
-        let Some((word, bit)) = place_of(header, block.addr() as u16) else { return InQuarantine::Unusual };
-        let bytes = header.block_bytes.load(Ordering::Relaxed);
+        };
         if !word.retain(bit) {
             return InQuarantine::Unusual;
         }
         self.after_retain(heap, block, bytes)
+    }
+
+    /// Bytes that a live block has room for, in such a heap. None if it may be anything else: see [`Heap::usable_bytes`].
+    #[inline]
+    pub fn live_bytes_in_quarantine(&self, heap: &ThreadHeap, block: *mut u8) -> Option<usize> {
+        live_block(heap, block.addr()).map(|block| block.bytes)
     }
 
     #[inline]
@@ -265,20 +266,52 @@ impl<O: Os> Heap<O> {
     }
 }
 
-/// The word and the bit of a live block that begins at a distance in a span's first slice. None if it may be anything else.
+struct LiveBlock<'a> {
+    word: &'a Word,
+    bit: u64,
+    bytes: usize,
+}
+
+/// The live block of a small span that begins at an address. None if it may be anything else.
 #[inline]
-fn place_of(header: &SpanHeader, distance: u16) -> Option<(&Word, u64)> {
+fn live_block(heap: &ThreadHeap, address: usize) -> Option<LiveBlock<'_>> {
+    let offset = address.wrapping_sub(heap.map.base.get());
+    if offset >= heap.map.limit.get() {
+        return None;
+    }
+    let slice = offset >> SLICE_SHIFT;
+    let mut header = header_of(heap, slice);
+    if header.state() == SliceState::Interior {
+        header = header_of(heap, slice.checked_sub(header.slices.load(Ordering::Relaxed) as usize)?);
+    }
     let generation = header.generation();
     let owner = header.owner_and_flags.load(Ordering::Acquire);
     if owner & FLAGS_MASK != FLAG_QUARANTINE || !generation.is_multiple_of(2) {
         return None;
     }
-    let index = block_index(distance, header.inverse.load(Ordering::Relaxed))?;
-    // SAFETY: the words are padded to what a distance in the slice can lead to.
+    let bytes = header.block_bytes.load(Ordering::Relaxed);
+    let index = if bytes <= SHORT_BYTES_MAX {
+        block_index(address as u16, header.inverse.load(Ordering::Relaxed))?
+    } else {
+        let distance = address.wrapping_sub(header.start.load(Ordering::Relaxed));
+        let index = distance / bytes;
+        let count = header.block_count.load(Ordering::Relaxed) as usize;
+        (index < count && index * bytes == distance).then_some(index)?
+    };
+    // SAFETY: below the block count, or the words are padded to what a distance in the slice can lead to.
     let word = unsafe { header.word_of(index) };
     let bit = 1 << (index % BLOCKS_PER_WORD);
     // A live block keeps its span as it is. A second free whose first one is done by now finds a bit.
-    (header.is_generation(generation) && word.live() & bit != 0).then_some((word, bit))
+    (header.is_generation(generation) && word.live() & bit != 0).then_some(LiveBlock { word, bit, bytes })
+}
+
+/// The header of a slice below a thread heap's limit.
+#[inline]
+fn header_of(heap: &ThreadHeap, slice: usize) -> &SpanHeader {
+    // SAFETY: below the limit headers are accessible.
+    let header = unsafe { heap.map.headers.get().add(slice) };
+    // SAFETY: as above; headers are accessed as atomics only.
+    unsafe { &*header }
 }
 
 /// All bits from the first to the last one, if most of them are set.
