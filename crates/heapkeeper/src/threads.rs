@@ -39,7 +39,7 @@ impl<H: Host> ProcessHeap<H> {
         thread_names::forget_thread_id();
         trap::forget_others();
         process.count_guarded_anew();
-        process.sweeping.worker.forget();
+        process.forget_sweep();
         // The heap may have noticed the fork before libc called us.
         if !process.is_recorded() {
             process.record_process(ProcessOrigin::Fork);

@@ -39,8 +39,9 @@ pub use record::{
     RecordHeader, RecordKind, RecordState,
 };
 pub use settings::{
-    GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardRange, GuardSide, HugePages, Leaks, Mode, OnFinding,
-    SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range, parse as parse_settings,
+    Engine, GUARD_BATCH_MAX, GUARD_EVERY_DEFAULT, Guard, GuardRange, GuardSide, HugePages, Leaks, Mode,
+    OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings, decode_path, guard_range,
+    parse as parse_settings,
 };
 pub use snapshot::{
     BlockRecord, CHUNK_BYTES_MAX, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife,

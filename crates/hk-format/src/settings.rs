@@ -4,6 +4,7 @@
 //! percent sign inside a value is written `%2C` and `%25`. A setting that is unknown or malformed is
 //! named and ignored; the rest holds.
 
+use crate::numbered;
 use core::fmt;
 
 /// The name of the variable.
@@ -130,6 +131,32 @@ impl Leaks {
     }
 }
 
+numbered! {
+    /// How the quarantine is swept.
+    pub enum Engine {
+        /// While the program runs where there is much to look at and the system tracks writes, else while it stands still.
+        Auto = 0,
+        /// While it stands still.
+        Stopped = 1,
+        /// While it runs.
+        Tracked = 2,
+        /// As `Tracked`, but what is written to meanwhile is not looked at again: unsound, for the test that has to find that out.
+        Blind = 3,
+    }
+}
+
+impl Engine {
+    /// Its name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Auto => "auto",
+            Engine::Stopped => "stopped",
+            Engine::Tracked => "tracked",
+            Engine::Blind => "blind",
+        }
+    }
+}
+
 /// One setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting<'a> {
@@ -160,6 +187,8 @@ pub enum Setting<'a> {
     QuarantineMib(u32),
     /// `quarantine-percent=N`: that share.
     QuarantinePercent(u32),
+    /// `sweep=auto|stopped|tracked|blind`.
+    Engine(Engine),
     /// `zero=on|off`: whether small blocks are zeroed when they go into quarantine.
     Zero(bool),
     /// `lib=PATH`: the library itself, so that it can be put under children whose environment was cleared; still percent-encoded.
@@ -204,6 +233,8 @@ pub struct Settings {
     pub quarantine_mib: u32,
     /// Default 15.
     pub quarantine_percent: u32,
+    /// Default auto.
+    pub engine: Engine,
     /// Default true.
     pub zero: bool,
 }
@@ -226,6 +257,7 @@ impl Settings {
         leaks: Leaks::Off,
         quarantine_mib: 12,
         quarantine_percent: 15,
+        engine: Engine::Auto,
         zero: true,
     };
 
@@ -243,6 +275,7 @@ impl Settings {
             Setting::Leaks(leaks) => self.leaks = leaks,
             Setting::QuarantineMib(mib) => self.quarantine_mib = mib,
             Setting::QuarantinePercent(percent) => self.quarantine_percent = percent,
+            Setting::Engine(engine) => self.engine = engine,
             Setting::Zero(zero) => self.zero = zero,
             Setting::Recorder(_) | Setting::Library(_) | Setting::GuardSites(_) => {}
         }
@@ -309,6 +342,13 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
             .filter(|&percent| percent <= 1000)
             .map(Setting::QuarantinePercent)
             .ok_or(error("quarantine-percent is a whole number of percent, at most 1000")),
+        b"sweep" => match value {
+            b"auto" => Ok(Setting::Engine(Engine::Auto)),
+            b"stopped" => Ok(Setting::Engine(Engine::Stopped)),
+            b"tracked" => Ok(Setting::Engine(Engine::Tracked)),
+            b"blind" => Ok(Setting::Engine(Engine::Blind)),
+            _ => Err(error("sweep is auto, stopped or tracked")),
+        },
         b"zero" => match value {
             b"on" => Ok(Setting::Zero(true)),
             b"off" => Ok(Setting::Zero(false)),

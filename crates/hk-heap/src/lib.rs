@@ -106,7 +106,7 @@ mod runtime {
     pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX, Reuse};
     pub use crate::live::{BlockPlace, SpanPlace};
     pub use crate::misuse::{At, Misuse};
-    pub use crate::quarantine::{InQuarantine, Retained};
+    pub use crate::quarantine::{InQuarantine, Retained, SweptPiece};
     pub use crate::size_class::SLICE_BYTES;
     pub use crate::thread_heap::{FastAllocate, ThreadHeap};
     pub use crate::walk::Count;

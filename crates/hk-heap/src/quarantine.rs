@@ -47,6 +47,17 @@ pub struct Retained {
     pub bytes: u64,
 }
 
+/// A piece of memory that a sweep looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct SweptPiece {
+    /// Its first byte.
+    pub start: usize,
+    /// Its size.
+    pub bytes: usize,
+    /// The size of the blocks in it.
+    pub block_bytes: usize,
+}
+
 impl Retained {
     fn add(&mut self, blocks: u32, block_bytes: usize) {
         self.blocks += u64::from(blocks);
@@ -214,13 +225,19 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Calls `found` for each piece of memory in which a sweep looks for pointers: live blocks, and blocks that were retained since it began. Not
-    /// what is free, nor what is not in `others`. Blocks that adjoin are one piece.
-    pub fn for_each_swept(&self, others: &[AtomicU64], mut found: impl FnMut(usize, usize)) {
+    /// Calls `found` for each piece of memory in which a sweep looks for pointers, between two addresses: live blocks, and blocks that were retained
+    /// since it began. Not what is free, nor what is not in `others`. Blocks that adjoin are one piece.
+    pub fn for_each_swept(
+        &self,
+        others: &[AtomicU64],
+        start: usize,
+        end: usize,
+        mut found: impl FnMut(SweptPiece),
+    ) {
         let zeroes = self.quarantine.zeroes.load(Ordering::Relaxed);
-        self.for_each_word(|shape, _, nth, number, word| {
+        self.for_each_word_between(start, end, |shape, _, nth, number, word| {
             let mut bits = !word.free() & others.get(number).map_or(!0, |set| set.load(Ordering::Relaxed));
-            let start = shape.block_start(nth * BLOCKS_PER_WORD);
+            let base = shape.block_start(nth * BLOCKS_PER_WORD);
             if zeroes && shape.block_bytes <= ZERO_BYTES_MAX {
                 // What lies between is zero, and faster read than left out.
                 bits = with_gaps(bits);
@@ -228,17 +245,41 @@ impl<O: Os> Heap<O> {
             while bits != 0 {
                 let first = bits.trailing_zeros();
                 let count = (bits >> first).trailing_ones();
-                found(start + first as usize * shape.block_bytes, count as usize * shape.block_bytes);
+                let from = (base + first as usize * shape.block_bytes).max(start);
+                let to = (base + (first + count) as usize * shape.block_bytes).min(end);
+                if from < to {
+                    found(SweptPiece { start: from, bytes: to - from, block_bytes: shape.block_bytes });
+                }
                 bits &= u64::MAX.checked_shl(first + count).unwrap_or(0);
             }
         });
     }
 
     /// Calls `found` with each word of spans in use: the span's shape and number, the word's number in it and among all.
-    fn for_each_word(&self, mut found: impl FnMut(&SpanShape, usize, usize, usize, &Word)) {
+    fn for_each_word(&self, found: impl FnMut(&SpanShape, usize, usize, usize, &Word)) {
+        let (start, bytes) = self.block_range();
+        self.for_each_word_between(start, start + bytes, found);
+    }
+
+    /// The same with words that have blocks between two addresses.
+    fn for_each_word_between(
+        &self,
+        start: usize,
+        end: usize,
+        mut found: impl FnMut(&SpanShape, usize, usize, usize, &Word),
+    ) {
+        let (first, bytes) = self.block_range();
+        let end = end.min(first + bytes);
+        if start >= end {
+            return;
+        }
         let tables = self.tables();
-        let mut slice = 0;
-        while slice < self.slices.top() {
+        let mut slice = (start - first) / SLICE_BYTES;
+        let header = tables.header(slice);
+        if header.state() == SliceState::Interior {
+            slice = slice.saturating_sub(header.slices.load(Ordering::Relaxed) as usize);
+        }
+        while slice < (end - first).div_ceil(SLICE_BYTES) {
             // None while somebody changes it: no block of it is anybody's then.
             let shape = tables.header(slice).shape();
             let is_span = |shape: &SpanShape| matches!(shape.state, SliceState::Small | SliceState::Large);
@@ -246,7 +287,11 @@ impl<O: Os> Heap<O> {
                 slice += 1;
                 continue;
             };
-            for nth in 0..shape.block_count.div_ceil(BLOCKS_PER_WORD) {
+            let word_bytes = shape.block_bytes * BLOCKS_PER_WORD;
+            let words = shape.block_count.div_ceil(BLOCKS_PER_WORD);
+            let from = start.saturating_sub(shape.start) / word_bytes;
+            let to = end.saturating_sub(shape.start).div_ceil(word_bytes).min(words);
+            for nth in from..to {
                 // SAFETY: below the block count of the shape, whose state is one that has words.
                 let word = unsafe { shape.word_of(nth * BLOCKS_PER_WORD) };
                 found(&shape, slice, nth, self.word_number(word), word);

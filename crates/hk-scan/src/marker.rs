@@ -128,6 +128,18 @@ impl<'a, B: Blocks> Marker<'a, B> {
         }
     }
 
+    /// The same with memory of blocks, less what of it can't be read.
+    ///
+    /// # Safety
+    /// What of the heap's memory is no hole can be read.
+    pub unsafe fn begin_from_blocks(&mut self, start: usize, bytes: usize) {
+        let blocks = self.blocks;
+        blocks.for_each_part(start, bytes, &mut |start, bytes| {
+            // SAFETY: the caller's word.
+            unsafe { self.begin_from(start, bytes) };
+        });
+    }
+
     /// Marks a block, and what it leads to. False if it was marked already.
     ///
     /// # Safety

@@ -175,6 +175,7 @@ impl Choices {
             leaks,
             quarantine_mib,
             quarantine_percent,
+            engine,
             zero,
         } = self.settings;
         let mut value = OsString::from(format!(
@@ -187,7 +188,8 @@ impl Choices {
         ));
         if mode == Mode::Quarantine {
             value.push(format!(
-                "quarantine-mib={quarantine_mib},quarantine-percent={quarantine_percent},zero={},",
+                "quarantine-mib={quarantine_mib},quarantine-percent={quarantine_percent},sweep={},zero={},",
+                engine.name(),
                 if zero { "on" } else { "off" }
             ));
         }

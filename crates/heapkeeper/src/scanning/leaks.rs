@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Stop(hk_os::StopFailure),
     NoMemory,
     NoList,
+    /// The system does not track writes.
+    NoTracking,
 }
 
 /// What a scan works with.
@@ -202,6 +204,7 @@ impl<H: Host> ProcessHeap<H> {
             Failure::Stop(hk_os::StopFailure::NoList) => (0, b"threads could not be listed"),
             Failure::Sandbox => (0, b"a sandbox forbids it"),
             Failure::NoMemory => (0, b"there was no memory for it"),
+            Failure::NoTracking => (0, b"the system does not tell which memory is written to"),
             Failure::NoList => (0, b"memory or the list of its mappings could not be read"),
         };
         self.recording.note(NoteKind::NoScan, detail, why);

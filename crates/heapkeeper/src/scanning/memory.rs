@@ -25,6 +25,8 @@ unsafe impl FromZeros for hk_scan::Pending {}
 
 // SAFETY: integers.
 unsafe impl FromZeros for hk_scan::SliceEntry {}
+// SAFETY: as above.
+unsafe impl FromZeros for [usize; 2] {}
 
 impl<T: FromZeros> Scratch<T> {
     /// Room for so many; None if the system refuses.
@@ -63,7 +65,7 @@ impl<T> Drop for Scratch<T> {
 /// Words that are looked at at once.
 pub(crate) const WINDOW_WORDS: usize = (64 << 10) / size_of::<u64>();
 const WORD: usize = size_of::<u64>();
-const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// Which pages of the process are there, as the kernel tells (pagemap, Documentation/admin-guide/mm/pagemap.rst): one that is not has nothing to
 /// be found in it, and to read it may take for ever (userfaultfd(2)).
@@ -154,9 +156,8 @@ pub(crate) fn look_at(
     let (start, end) = (piece.start.next_multiple_of(WORD), piece.start + piece.bytes);
     presence.for_each_run(start, end, piece.copied_only, |start, end| {
         if piece.stays && presence.is_known() {
-            let first: *const u64 = core::ptr::with_exposed_provenance(start);
             // SAFETY: pages that are there, in private memory, while no thread of the program runs that could take them away, or write.
-            look(unsafe { core::slice::from_raw_parts(first, (end - start) / WORD) });
+            look(unsafe { words_at(start, end) });
             return;
         }
         let mut at = start;
@@ -202,4 +203,12 @@ fn copy(window: &mut Scratch<u64>, from: usize, bytes: usize) -> Option<usize> {
         _ if hk_os::Errno::get() == libc::EFAULT => Some(0),
         _ => None,
     }
+}
+
+/// # Safety
+/// The memory can be read, and nobody writes to it meanwhile.
+unsafe fn words_at<'a>(start: usize, end: usize) -> &'a [u64] {
+    let first: *const u64 = core::ptr::with_exposed_provenance(start);
+    // SAFETY: the caller's word.
+    unsafe { core::slice::from_raw_parts(first, (end - start) / WORD) }
 }

@@ -15,8 +15,8 @@ mod world;
 
 pub(crate) use holes::Holes;
 pub(crate) use leaks::{Failure, STACK_ENTRIES, mark_from_roots};
-pub(crate) use memory::{Scratch, WINDOW_WORDS};
-pub(crate) use roots::Roots;
+pub(crate) use memory::{PAGE_BYTES, Presence, Scratch, WINDOW_WORDS, look_at};
+pub(crate) use roots::{Piece, Roots};
 pub(crate) use world::StoppedWorld;
 
 use core::sync::atomic::{AtomicBool, Ordering};

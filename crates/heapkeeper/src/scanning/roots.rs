@@ -10,13 +10,15 @@ const LEFT_OUT_MAX: usize = 96;
 
 /// A piece of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) start: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Piece {
+    pub(crate) start: usize,
+    pub(crate) bytes: usize,
     /// Only pages that are no file's are of interest.
-    pub(super) copied_only: bool,
+    pub(crate) copied_only: bool,
     /// Pages that are there can be read in place while all threads stand still.
-    pub(super) stays: bool,
+    pub(crate) stays: bool,
+    /// It begins where a thread's stack does.
+    pub(crate) is_stack: bool,
 }
 
 /// What is not looked at, or differently.
@@ -29,7 +31,7 @@ pub(crate) struct Roots<'a> {
 
 impl Roots<'_> {
     /// Calls `found` with each piece of memory that may vanish while it is looked at, or may not be readable. False if mappings can't be listed.
-    pub(super) fn for_each_piece(
+    pub(crate) fn for_each_piece(
         &self,
         contexts: impl Fn(&mut dyn FnMut(&Context)),
         mut found: impl FnMut(Piece),
@@ -49,7 +51,8 @@ impl Roots<'_> {
             // Elsewhere other things may lie below a stack in the same mapping.
             let first = first.filter(|_| mapping.is_stack);
             let start = first.unwrap_or(mapping.start).max(mapping.start);
-            self.without_own(ReadableMapping { start, ..mapping }, &mut found);
+            let is_stack = first.is_some();
+            self.without_own(ReadableMapping { start, is_stack, ..mapping }, &mut found);
         })
     }
 
@@ -67,18 +70,18 @@ impl Roots<'_> {
             }
         }
         let copied_only = mapping.data == MappedData::CopiedPages;
-        let stays = mapping.is_private;
+        let (stays, is_stack) = (mapping.is_private, mapping.is_stack);
         let parts = &mut parts[..count];
         parts.sort_unstable();
         let mut at = mapping.start;
         for &mut (start, end) in parts {
             if start > at {
-                found(Piece { start: at, bytes: start - at, copied_only, stays });
+                found(Piece { start: at, bytes: start - at, copied_only, stays, is_stack });
             }
             at = at.max(end);
         }
         if at < mapping.end {
-            found(Piece { start: at, bytes: mapping.end - at, copied_only, stays });
+            found(Piece { start: at, bytes: mapping.end - at, copied_only, stays, is_stack });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What sweeps did, for the report.
 
-use super::sweep::Swept;
+use super::tools::Swept;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hk_format::SweepFigures;
 

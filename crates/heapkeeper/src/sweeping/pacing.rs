@@ -49,6 +49,6 @@ impl Pacing {
 
     /// With so many bytes freed while a sweep is under way threads that free have to wait for it.
     pub(crate) fn stall_bytes(&self) -> usize {
-        self.limit_bytes.load(Ordering::Relaxed).saturating_mul(2)
+        self.limit_bytes.load(Ordering::Relaxed)
     }
 }

@@ -8,12 +8,14 @@ mod own;
 mod sandbox;
 mod stop;
 mod tls;
+mod tracking;
 mod worker;
 
 pub use bare::{KernelAction, exchange_kernel_action, system_call};
 pub use own::{note_own_memory, own_memory};
 pub use sandbox::{Instruction, Optional, may, note_filter, note_strict};
 pub use stop::{Context, StopFailure, Stopped, note_signal_stack, stop_others};
+pub use tracking::{WriteTracker, close_inherited};
 pub use worker::Worker;
 
 use crate::{GuardOs, Os, Purged, SignalMask};
