@@ -488,19 +488,28 @@ impl<O: GuardOs> Guards<O> {
         }
     }
 
-    /// For fork: nobody changes the lists until one of the two below is called.
+    /// For fork: nobody changes the lists until one of the two below is called. Before the start there are none, and no mark by which a child would
+    /// know a lock that was held when it was made.
     pub fn prepare_fork(&self) {
+        if !self.is_started() {
+            return;
+        }
         let found = self.lock.lock_raw(&self.os, self.blocks_signals.load(Ordering::Relaxed));
         self.arrive(found);
     }
 
     /// After fork, in the parent.
     pub fn after_fork_in_parent(&self) {
-        self.lock.unlock_raw(&self.os);
+        if self.is_started() {
+            self.lock.unlock_raw(&self.os);
+        }
     }
 
     /// After fork, in the child.
     pub fn after_fork_in_child(&self) {
+        if !self.is_started() {
+            return;
+        }
         self.lock.keep_after_fork();
         self.lock.unlock_raw(&self.os);
     }

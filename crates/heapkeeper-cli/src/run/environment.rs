@@ -297,12 +297,12 @@ fn encode(text: &[u8], value: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hk_format::HugePages;
+    use hk_format::{Engine, HugePages};
 
     #[test]
     fn the_library_reads_what_is_written_here() {
         let settings = Settings {
-            mode: Mode::Keep,
+            mode: Mode::Quarantine,
             on_finding: OnFinding::Abort,
             purge_delay_ms: 7,
             huge_pages: HugePages::All,
@@ -310,6 +310,10 @@ mod tests {
             guard_side: GuardSide::Start,
             guard_batch: 3,
             leaks: Leaks::Exit,
+            quarantine_mib: 3,
+            quarantine_percent: 7,
+            engine: Engine::Tracked,
+            zero: false,
         };
         let paths = ["/cache/lib 100%,x.so", "/tmp/a,b%2C"];
         let value = Choices { settings, sites: None }.value(Path::new(paths[0]), Path::new(paths[1]));

@@ -79,6 +79,7 @@ impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
     pub(crate) fn ask_for_sweep(&'static self) {
+        self.heap.notice_fork();
         if !self.heap.is_own() || self.heap.is_reentered() {
             return;
         }

@@ -85,6 +85,7 @@ fn process(pid: u32) -> Process {
         guard_method: "guard-pages".into(),
         guarded_blocks: 4120,
         unguarded_blocks: 1,
+        sweeps: None,
         figures: Figures {
             live_bytes: Figure::exact(4096),
             live_blocks: Some(Figure::exact(12)),
