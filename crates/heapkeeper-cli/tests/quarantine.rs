@@ -94,7 +94,7 @@ static char *first, *second, *victim;
 /* Allocates as an attacker does who wants the freed block. */
 static void spray(void) {
     for (int i = 0; i < OFTEN; i++) {
-        struct text *text = malloc(sizeof *text);
+        struct text *volatile text = malloc(sizeof *text);
         void (*call)(void) = evil;
         memcpy(text->bytes, &call, sizeof call);
         memset(text->bytes + sizeof call, 'A', sizeof *text - sizeof call);
@@ -106,7 +106,7 @@ static void type_confusion(void) {
     stale->call = good;
     free(stale);
     spray();
-    struct text *text = malloc(sizeof *text);
+    struct text *volatile text = malloc(sizeof *text);
     void (*call)(void) = evil;
     memcpy(text->bytes, &call, sizeof call);
     puts(stale->call == evil ? "type confusion" : "harmless");
@@ -118,7 +118,7 @@ static void overlapping_blocks(void) {
     free(first);
     int overlap = 0;
     for (int i = 0; i < 100000; i++) {
-        char *one = malloc(96), *other = malloc(96);
+        char *volatile one = malloc(96), *volatile other = malloc(96);
         overlap |= one == other || one == first || other == first;
         free(one);
         free(other);
@@ -131,7 +131,7 @@ static void free_of_a_stranger(void) {
     char *dangling = victim;
     free(victim);
     for (int i = 0; i < OFTEN; i++) {
-        char *block = malloc(112);
+        char *volatile block = malloc(112);
         if (block == dangling) { second = block; break; }
         free(block);
     }
