@@ -95,9 +95,8 @@ static char *first, *second, *victim;
 static void spray(void) {
     for (int i = 0; i < OFTEN; i++) {
         struct text *volatile text = malloc(sizeof *text);
-        void (*call)(void) = evil;
-        memcpy(text->bytes, &call, sizeof call);
-        memset(text->bytes + sizeof call, 'A', sizeof *text - sizeof call);
+        ((struct handler *)text)->call = evil;
+        memset(text->bytes + 8, 'A', sizeof *text - 8);
         free(text);
     }
 }
@@ -107,8 +106,7 @@ static void type_confusion(void) {
     free(stale);
     spray();
     struct text *volatile text = malloc(sizeof *text);
-    void (*call)(void) = evil;
-    memcpy(text->bytes, &call, sizeof call);
+    ((struct handler *)text)->call = evil;
     puts(stale->call == evil ? "type confusion" : "harmless");
     free(text);
 }
