@@ -11,7 +11,7 @@ use crate::reach::{reach, reached};
 use crate::snapshot::Snapshot;
 
 /// How a block was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeakKind {
     /// Nothing points at it but itself.
     Direct,

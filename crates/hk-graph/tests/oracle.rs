@@ -101,8 +101,8 @@ fn a_block_retains_what_cannot_be_reached_without_it() {
                 sum
             })
         };
-        for block in 0..plain.len() {
-            let expected = reached[block].then(|| size(&plain.reach(&plain.roots, Some(block))));
+        for (block, is_reached) in reached.iter().enumerate() {
+            let expected = is_reached.then(|| size(&plain.reach(&plain.roots, Some(block))));
             assert_eq!(retained.of_block(block as u32), expected, "{block} of {plain:?}");
             deep += usize::from(expected.is_some_and(|size| size.blocks > 3));
         }
@@ -167,9 +167,9 @@ fn paths_are_real_and_none_is_shorter() {
                 }
             }
         }
-        for block in 0..plain.len() {
+        for (block, &distance) in distance.iter().enumerate() {
             let path = paths.to(block as u32);
-            assert_eq!(path.as_ref().map(|path| path.steps.len()), distance[block], "{block} of {plain:?}");
+            assert_eq!(path.as_ref().map(|path| path.steps.len()), distance, "{block} of {plain:?}");
             let Some(path) = path else { continue };
             let mut at = plain.roots[path.root];
             for step in &path.steps {
