@@ -17,7 +17,8 @@ struct Shop {
 impl Shop {
     fn new() -> Shop {
         let folder = tempfile::tempdir().unwrap();
-        let program = compile(folder.path(), "shop.c", include_str!("snapshots/shop.c"), &["-g", "-O1", "-w"]);
+        let program =
+            compile(folder.path(), "shop.c", include_str!("snapshots/shop.c"), &["-g", "-O1", "-w"]);
         Shop { folder, program }
     }
 
@@ -39,7 +40,12 @@ fn look() {
     let (c, d) = (shop.take("c.hksnap", 0, 10), shop.take("d.hksnap", 30, 10));
     let show = |words: &[&str], file: &Path, more: &[&str]| {
         let output = tell(words, file, more);
-        println!("$ heapkeeper {words:?} {more:?} -> {:?}\n{}{}", output.status.code(), text(&output.stdout), text(&output.stderr));
+        println!(
+            "$ heapkeeper {words:?} {more:?} -> {:?}\n{}{}",
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr)
+        );
     };
     show(&["who"], &a, &["copy_name"]);
     show(&["who"], &c, &["make_conn"]);

@@ -18,11 +18,13 @@ mod module;
 mod name;
 mod search;
 mod site;
+mod types;
 
 pub use data::Variable;
 pub use name::{demangle, short_name};
 pub use search::DebugFolders;
 pub use site::{SiteError, find_site};
+pub use types::{Pointee, PointerPlace};
 
 use data::Data;
 use module::Module;
@@ -107,6 +109,7 @@ pub struct Symbolizer {
     folders: DebugFolders,
     modules: HashMap<(PathBuf, Vec<u8>), Module>,
     data: HashMap<(PathBuf, Vec<u8>), Data>,
+    types: types::AllTypes,
 }
 
 impl Symbolizer {
@@ -146,6 +149,19 @@ impl Symbolizer {
         let load = || Data::load(&spec.path, &spec.build_id, &self.folders);
         let data = self.data.entry(key).or_insert_with(load);
         Some(data.variable(address.wrapping_sub(spec.bias), &spec.path))
+    }
+
+    /// The pointer at an address in a module's data, if by the program's types one stands there.
+    pub fn pointer_in_variable(&mut self, modules: &[ModuleSpec], address: u64) -> Option<PointerPlace> {
+        let spec = modules.iter().find(|m| m.start <= address && address < m.end)?;
+        let address = address.wrapping_sub(spec.bias);
+        self.types.in_variable(&spec.path, &spec.build_id, &self.folders, address)
+    }
+
+    /// The pointer at an offset in a block of so many bytes that a pointer of a known type leads to, if by that type one stands there. Blocks that are
+    /// larger than the type are taken for arrays.
+    pub fn pointer_in_block(&self, of: Pointee, bytes: u64, offset: u64) -> Option<PointerPlace> {
+        self.types.in_block(of, bytes, offset)
     }
 
     /// The modules looked up so far that gave no lines, by path.
