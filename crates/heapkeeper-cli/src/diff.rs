@@ -1,9 +1,7 @@
 //! `heapkeeper diff A B`: what grew and what shrank from one snapshot to another.
 
 use crate::VerbResult;
-use crate::snapshot::{
-    Head, Names, Options, Page, SizeModel, Table, blocks_text, bytes_text, figure, fit, load, signed, tell,
-};
+use crate::snapshot::{Head, Names, Options, Page, SizeModel, Table, figure, fit, load, signed, tell};
 use clap::ValueHint;
 use hk_graph::{Census, Change, Scale, Snapshot, changes};
 use hk_report::{Figure, bytes, count, duration};
@@ -132,13 +130,17 @@ fn text(page: &mut Page, answer: &Answer, (before, after): &(String, String)) {
         }
     };
     page.line(&format!(
-        "{whose}: {} in {} live, {apart} {} in {}: {}, {}",
+        "{whose}, {apart}: {}, {}{}",
+        signed(from.live.bytes, to.live.bytes),
+        blocks_by(from.live.blocks, to.live.blocks),
+        rate(from, to),
+    ));
+    page.line(&format!(
+        "{} in {} live, then {} in {}",
         bytes(from.live.bytes),
         count(from.live.blocks, "block"),
         bytes(to.live.bytes),
         count(to.live.blocks, "block"),
-        signed(from.live.bytes, to.live.bytes),
-        blocks_by(from.live.blocks, to.live.blocks),
     ));
     if answer.sites.is_empty() && answer.sizes.is_empty() {
         page.line("Each site, and each size of block, has as many blocks as before.");
@@ -146,6 +148,18 @@ fn text(page: &mut Page, answer: &Answer, (before, after): &(String, String)) {
     }
     site_table(page, answer);
     size_table(page, answer);
+}
+
+/// `, 1.2 MiB a minute`, if they are far enough apart to say so.
+fn rate(from: &Head, to: &Head) -> String {
+    const APART_MIN_NS: u64 = 1_000_000_000;
+    let grown = to.live.bytes.saturating_sub(from.live.bytes);
+    match to.time_ns.checked_sub(from.time_ns) {
+        Some(ns @ APART_MIN_NS..) if grown > 0 => {
+            format!(" ({} a minute)", bytes((grown as f64 * 60e9 / ns as f64) as u64))
+        }
+        _ => String::new(),
+    }
 }
 
 fn blocks_by(before: u64, after: u64) -> String {
@@ -157,18 +171,26 @@ fn site_table(page: &mut Page, answer: &Answer) {
     if answer.sites.is_empty() {
         return;
     }
-    page.head("By allocation site", "");
+    let estimated = if answer.sizes_of_all { ", estimated from those that are recorded" } else { "" };
+    page.head("By allocation site", estimated);
     let heads = ["bytes", "before", "after", "blocks", "before", "after", "site"];
     let shown = || answer.sites.iter().take(ROWS_MAX);
     let cells = |row: &SiteRow| {
         let (from, to) = (row.blocks_before.value, row.blocks_after.value);
+        let bytes_by = signed(row.bytes_before.value, row.bytes_after.value);
+        let bytes_error = together(&row.bytes_before, &row.bytes_after);
+        let blocks_error = together(&row.blocks_before, &row.blocks_after);
         vec![
-            signed(row.bytes_before.value, row.bytes_after.value),
-            bytes_text(&row.bytes_before),
-            bytes_text(&row.bytes_after),
-            number_by(from, to),
-            blocks_text(&row.blocks_before),
-            blocks_text(&row.blocks_after),
+            if bytes_error == 0 { bytes_by } else { format!("{bytes_by} ± {}", bytes(bytes_error)) },
+            bytes(row.bytes_before.value),
+            bytes(row.bytes_after.value),
+            if blocks_error == 0 {
+                number_by(from, to)
+            } else {
+                format!("{} ± {blocks_error}", number_by(from, to))
+            },
+            from.to_string(),
+            to.to_string(),
         ]
     };
     let mut table = Table::new(&heads);
@@ -178,6 +200,11 @@ fn site_table(page: &mut Page, answer: &Answer) {
     shown().for_each(|row| table.row([cells(row), vec![fit(&row.links, room)]].concat()));
     page.text(&table.text());
     more(page, answer.sites.len(), "site");
+}
+
+/// How far the difference of two estimates is off in the mean.
+fn together(one: &Figure, other: &Figure) -> u64 {
+    (one.error as f64).hypot(other.error as f64).round() as u64
 }
 
 fn number_by(before: u64, after: u64) -> String {

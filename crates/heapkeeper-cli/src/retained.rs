@@ -58,9 +58,9 @@ struct Point {
     block_bytes: u64,
     site: Option<String>,
     #[serde(skip)]
-    text: String,
-    /// The root that is nearest.
-    root: String,
+    links: Vec<String>,
+    /// The pointer that leads there, as the program would write it; or, where types do not tell, the root that is nearest.
+    held_by: String,
     retained: SizeModel,
     children: u64,
     largest_child_bytes: u64,
@@ -132,13 +132,19 @@ fn accumulations(snapshot: &Snapshot, names: &mut Names<'_>, retained: &Retained
     let paths = Paths::new(snapshot);
     let point = |point: hk_graph::Accumulation| {
         let block = snapshot.graph.block(point.block);
-        let root = paths.to(point.block).map(|path| &snapshot.roots[path.root]);
+        let path = paths.to(point.block);
+        let held_by = path.map_or_else(String::new, |path| {
+            let root = &snapshot.roots[path.root];
+            let expression = names.expression(&path);
+            expression.unwrap_or_else(|| names.root_text(root.place, root.kind, root.tid))
+        });
+        let site = names.site_of(point.block).map(|site| &names.sites[site as usize]);
         Point {
             address: Address(block.start),
             block_bytes: block.bytes,
-            site: names.site_of(point.block).map(|site| names.sites[site as usize].label()),
-            text: names.block_text(point.block),
-            root: root.map_or(String::new(), |root| names.root_text(root.place, root.kind, root.tid)),
+            site: site.map(|site| site.label()),
+            links: site.map_or_else(Vec::new, |site| site.links.clone()),
+            held_by,
             retained: point.retained.into(),
             children: point.children,
             largest_child_bytes: point.largest_child_bytes,
@@ -223,18 +229,13 @@ fn root_table(page: &mut Page, answer: &Answer) {
 }
 
 fn point_table(page: &mut Page, answer: &Answer) {
+    /// What the numbers leave of a line for a site.
+    const ROOM: usize = 42;
     if answer.accumulations.is_empty() {
         return;
     }
     page.head("Accumulation points", ": blocks that hold much, through no single block below them");
-    let mut table = Table::new(&[
-        "retained",
-        "blocks",
-        "heap",
-        "holds",
-        "largest",
-        "block, and the root that leads there",
-    ]);
+    let mut table = Table::new(&["retained", "blocks", "heap", "holds", "largest", "block"]);
     for point in &answer.accumulations {
         table.row(vec![
             bytes(point.retained.bytes),
@@ -242,11 +243,14 @@ fn point_table(page: &mut Page, answer: &Answer) {
             percent(point.retained.bytes, answer.head.live.bytes),
             point.children.to_string(),
             bytes(point.largest_child_bytes),
-            format!("{:#x}: {}", point.address.0, point.text),
+            format!("{:#x}, {}", point.address.0, count(point.block_bytes, "byte")),
         ]);
-        let mut below = vec![String::new(); 5];
-        below.push(format!("from {}", point.root));
-        table.row(below);
+        let site = (!point.links.is_empty()).then(|| format!("allocated by {}", fit(&point.links, ROOM)));
+        for line in [Some(format!("held by {}", point.held_by)), site].into_iter().flatten() {
+            let mut below = vec![String::new(); 5];
+            below.push(line);
+            table.row(below);
+        }
     }
     page.text(&table.text());
 }

@@ -1,5 +1,6 @@
 //! What the verbs that look at a whole heap share: where a snapshot comes from, and the names of what is in it.
 
+mod expressions;
 mod model;
 mod names;
 mod page;

@@ -3,7 +3,7 @@
 use super::sites::{Site, sites_by_label};
 use hk_graph::{Module, Scale, Snapshot};
 use hk_report::{StackFrame, clean, count, file_name, stack_frames};
-use hk_symbols::{ModuleSpec, Symbolizer, Variable};
+use hk_symbols::{ModuleSpec, Pointee, PointerPlace, Symbolizer, Variable};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -75,11 +75,15 @@ impl<'a> Names<'a> {
         self.site_of_stack(self.snapshot.lives.of(block)?.stack)
     }
 
+    /// What was asked for, or what the heap made of it if that was not recorded.
+    pub fn requested_bytes(&self, block: u32) -> u64 {
+        let life = self.snapshot.lives.of(block).filter(|life| life.requested_bytes != 0);
+        life.map_or_else(|| self.snapshot.graph.bytes(block), |life| life.requested_bytes)
+    }
+
     /// `128 bytes, allocated by make_conn server.c:88`.
     pub fn block_text(&self, block: u32) -> String {
-        let bytes = self.snapshot.lives.of(block).map_or(0, |life| life.requested_bytes);
-        let bytes = if bytes == 0 { self.snapshot.graph.bytes(block) } else { bytes };
-        let bytes = count(bytes, "byte");
+        let bytes = count(self.requested_bytes(block), "byte");
         match self.site_of(block) {
             Some(site) => format!("{bytes}, allocated by {}", self.sites[site as usize].short()),
             None => bytes,
@@ -89,6 +93,16 @@ impl<'a> Names<'a> {
     /// The variable at an address.
     pub fn variable(&mut self, address: u64) -> Option<Variable> {
         self.symbolizer.variable(&self.modules, address)
+    }
+
+    /// The pointer at an address of a variable, by its type.
+    pub fn typed_variable(&mut self, address: u64) -> Option<PointerPlace> {
+        self.symbolizer.pointer_in_variable(&self.modules, address)
+    }
+
+    /// The pointer at an offset of a block, by the type of what leads there.
+    pub fn typed_field(&self, of: Pointee, bytes: u64, offset: u64) -> Option<PointerPlace> {
+        self.symbolizer.pointer_in_block(of, bytes, offset)
     }
 
     /// How figures of sites are to be read.

@@ -6,7 +6,7 @@ use crate::snapshot::{Head, Names, SizeModel, figure, plus};
 use hk_graph::{Count, Holder, Path, Paths, dangling, holders};
 use hk_report::{Address, Figure, StackFrame};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Holders that are named.
 const HOLDERS_MAX: usize = 10;
@@ -44,7 +44,15 @@ pub struct Block {
     /// Pointers to it.
     pub holder_count: usize,
     /// The first of them.
-    pub holders: Vec<String>,
+    pub holders: Vec<HolderRow>,
+}
+
+/// A place that points to a block.
+#[derive(Serialize)]
+pub struct HolderRow {
+    pub place: String,
+    /// As the program would write it, where types tell that it is a pointer.
+    pub expression: Option<String>,
 }
 
 /// An allocation or a free.
@@ -75,6 +83,8 @@ pub struct SiteAnswer {
 pub struct Way {
     /// The place that holds the first pointer.
     pub root: String,
+    /// The last pointer as the program would write it, where types tell.
+    pub expression: Option<String>,
     /// Blocks from the first to the one that is meant; of a long way the middle is left out.
     pub steps: Vec<Step>,
     /// All blocks of the way.
@@ -114,7 +124,7 @@ pub fn at_address(names: &mut Names<'_>, address: u64) -> Result<Answer, Failure
             allocated,
             freed: None,
             holder_count: all.len(),
-            holders: named(names, &all),
+            holders: named(names, &paths, &all),
         };
         let ways = path.map(|path| way(names, &path, 1)).into_iter().collect();
         return Ok(Answer { head, asked, block: Some(block), site: None, ways });
@@ -123,8 +133,8 @@ pub fn at_address(names: &mut Names<'_>, address: u64) -> Result<Answer, Failure
         return Err(none(&asked, &no_block(names, address)));
     };
     let record = snapshot.freed[freed as usize];
-    let reached = Paths::new(snapshot);
-    let found = dangling(snapshot, reached.reached()).into_iter().find(|each| each.freed == freed);
+    let paths = Paths::new(snapshot);
+    let found = dangling(snapshot, paths.reached()).into_iter().find(|each| each.freed == freed);
     let all = found.map_or_else(Vec::new, |found| found.holders);
     let known = |stack: u32, tid: u32, time_ns: u64| (time_ns != 0).then_some((stack, tid, time_ns));
     let told = |at: Option<(u32, u32, u64)>| at.map(|(stack, tid, ns)| event(names, stack, tid, ns));
@@ -136,7 +146,7 @@ pub fn at_address(names: &mut Names<'_>, address: u64) -> Result<Answer, Failure
         allocated: told(known(record.allocated_stack, record.allocated_tid, record.allocated_ns)),
         freed: told(known(record.freed_stack, record.freed_tid, record.freed_ns)),
         holder_count: all.len(),
-        holders: named(names, &all),
+        holders: named(names, &paths, &all),
     };
     Ok(Answer { head, asked, block: Some(block), site: None, ways: Vec::new() })
 }
@@ -212,11 +222,16 @@ fn way(names: &mut Names<'_>, path: &Path, blocks: u64) -> Way {
         text: names.block_text(block),
     };
     let steps = shown.map(step).collect();
-    Way { root: names.root_text(root.place, root.kind, root.tid), steps, length, blocks }
+    let expression = names.expression(path);
+    Way { root: names.root_text(root.place, root.kind, root.tid), expression, steps, length, blocks }
 }
 
-fn named(names: &mut Names<'_>, holders: &[Holder]) -> Vec<String> {
-    holders.iter().take(HOLDERS_MAX).map(|&holder| names.holder_text(holder)).collect()
+fn named(names: &mut Names<'_>, paths: &Paths<'_>, holders: &[Holder]) -> Vec<HolderRow> {
+    let row = |&holder| HolderRow {
+        expression: names.holder_expression(paths, holder),
+        place: names.holder_text(holder),
+    };
+    holders.iter().take(HOLDERS_MAX).map(row).collect()
 }
 
 fn event(names: &Names<'_>, stack: u32, tid: u32, time_ns: u64) -> Event {
@@ -251,7 +266,10 @@ fn in_bytes(bytes: u64) -> String {
 }
 
 fn no_site(names: &Names<'_>) -> String {
-    let mut largest: Vec<&str> = names.sites.iter().map(|site| site.links[0].as_str()).collect();
+    let lives = names.snapshot.lives.all().iter();
+    let known: BTreeSet<u32> = lives.filter_map(|life| names.site_of_stack(life.stack)).collect();
+    let mut largest: Vec<&str> =
+        known.iter().map(|&site| names.sites[site as usize].links[0].as_str()).collect();
     largest.sort_unstable();
     largest.dedup();
     largest.truncate(5);
@@ -260,9 +278,7 @@ fn no_site(names: &Names<'_>) -> String {
         false => format!("blocks were allocated by {}, for example", largest.join(", ")),
     };
     let coverage = names.coverage().map_or(String::new(), |coverage| format!(" ({coverage})"));
-    format!(
-        "no block that is live is known to be allocated at a function or line of that name: {there}{coverage}"
-    )
+    format!("no live block is known to be allocated at a function or line of that name: {there}{coverage}")
 }
 
 impl Step {

@@ -4,6 +4,9 @@ use super::answer::{Answer, Block, Event, STEPS_MAX, SiteAnswer, Way};
 use crate::snapshot::{Names, Page, WIDTH, blocks_text, bytes_text, fit};
 use hk_report::{bytes, count, duration};
 
+/// Columns of an event's line that its site leaves to the rest: thread and time.
+const EVENT_REST: usize = 58;
+
 /// Its lines.
 pub fn push(page: &mut Page, answer: &Answer, names: &Names<'_>) {
     if let Some(block) = &answer.block {
@@ -53,7 +56,7 @@ fn push_block(page: &mut Page, answer: &Answer, block: &Block) {
 fn by(what: &str, event: &Event) -> String {
     match event.links.is_empty() {
         true => format!("{} a stack that was not recorded", what.replace(" by", " at")),
-        false => format!("{what} {}", fit(&event.links, WIDTH - 40)),
+        false => format!("{what} {}", fit(&event.links, WIDTH - EVENT_REST)),
     }
 }
 
@@ -81,16 +84,15 @@ fn push_site(page: &mut Page, answer: &Answer, site: &SiteAnswer) {
 
 fn push_way(page: &mut Page, answer: &Answer, way: &Way) {
     let shortest = match way.length {
-        1 => "it points there".to_owned(),
+        1 => "it leads there at once".to_owned(),
         length => format!("the shortest way leads through {}", count(length as u64 - 1, "block")),
     };
-    match (&answer.site, way.blocks) {
-        (None, _) => page.head("Held from", &format!(" a root; {shortest}")),
-        (Some(_), 1) => page.head("1 recorded block", &format!(" is held from this root; {shortest}")),
-        (Some(_), n) => {
-            page.head(&format!("{n} recorded blocks"), &format!(" are held from this root; {shortest}"))
-        }
-    }
+    let whose = match (&answer.site, way.blocks) {
+        (None, _) => "Held".to_owned(),
+        (Some(_), n) => format!("{} held", count(n, "recorded block")),
+    };
+    let expression = way.expression.as_deref().unwrap_or("a root");
+    page.head(&format!("{whose} by {expression}"), &format!("; {shortest}"));
     page.line(&format!("    {}", way.root));
     let places = way.steps.iter().map(|step| step.place());
     let width = places.map(|place| place.len()).max().unwrap_or(0);
@@ -108,7 +110,10 @@ fn push_holders(page: &mut Page, block: &Block) {
         (0, _) => page.line("Nothing that is in use points to it."),
         (n, _) => {
             page.head(&count(n as u64, "pointer"), if n == 1 { " leads there" } else { " lead there" });
-            block.holders.iter().for_each(|holder| page.line(&format!("    {holder}")));
+            for holder in &block.holders {
+                let written = holder.expression.as_ref().map_or(String::new(), |text| format!("{text}: "));
+                page.line(&format!("    {written}{}", holder.place));
+            }
         }
     }
     if let Some(left @ 1..) = block.holder_count.checked_sub(block.holders.len()) {
