@@ -6,13 +6,12 @@ use hk_graph::{Dangling, Holder, Paths, Snapshot, dangling};
 use hk_report::{Address, count, duration};
 use serde::Serialize;
 
-/// Columns of an event's line that its site leaves to the rest: thread and time.
-const EVENT_REST: usize = 58;
-
 /// Blocks that the text tells; JSON has all.
 const BLOCKS_MAX: usize = 30;
 /// Holders of each, likewise.
 const HOLDERS_MAX: usize = 5;
+/// Columns of an event's line that its site leaves to the rest: thread and time.
+const EVENT_REST: usize = 58;
 
 const AFTER_HELP: &str = "\
 What is no pointer by the program's types is a maybe: a number may look like an address. And any pointer to a freed \

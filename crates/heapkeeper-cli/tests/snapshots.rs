@@ -86,7 +86,7 @@ fn who_names_each_step_from_a_variable() {
         &said,
         &[
             &format!("{inside:#x} is 3 bytes into a block (16 bytes, at {start}), in shop ("),
-            "allocated by make_session shop.c:50 ← make_conn shop.c:57 ← ",
+            "allocated by make_session shop.c:50 ← …, thread shop (",
             "5.0 s before the snapshot",
             "Held by conn_table[0]->session; the shortest way leads through 1 block",
             "1 pointer leads there\n    conn_table[0]->session: 0x",

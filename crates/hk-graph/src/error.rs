@@ -29,7 +29,7 @@ pub enum SnapshotError {
         /// What is wrong there.
         what: String,
     },
-    /// More blocks or pointers than this version can number: four thousand million.
+    /// More blocks, pointers or roots than this version can number: four thousand million.
     TooLarge {
         /// Where that many were reached.
         offset: u64,
@@ -50,7 +50,7 @@ impl fmt::Display for SnapshotError {
                 write!(f, "it is damaged at byte {offset}: {what}; take it again")
             }
             Self::TooLarge { offset } => {
-                write!(f, "it has more blocks or pointers than can be numbered (at byte {offset})")
+                write!(f, "it has more blocks, pointers or roots than can be numbered (at byte {offset})")
             }
         }
     }

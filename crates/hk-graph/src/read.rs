@@ -87,6 +87,9 @@ impl Parts {
         };
         let RootRecord { place, target, tid, .. } = record;
         self.totals.roots += 1;
+        if self.totals.roots >= u64::from(u32::MAX) {
+            return Err(SnapshotError::TooLarge { offset: items.offset() });
+        }
         match record.is_freed {
             0 => self.roots.push(PendingRoot { place, target, kind, tid }),
             _ => self.freed_pointers.push((Holder::Root { place, kind, tid }, target)),

@@ -170,6 +170,8 @@ fn paths_are_real_and_none_is_shorter() {
         for (block, &distance) in distance.iter().enumerate() {
             let path = paths.to(block as u32);
             assert_eq!(path.as_ref().map(|path| path.steps.len()), distance, "{block} of {plain:?}");
+            let nearest = paths.nearest(block as u32);
+            assert_eq!(nearest, path.as_ref().map(|path| (path.root, path.steps.len() as u32)));
             let Some(path) = path else { continue };
             let mut at = plain.roots[path.root];
             for step in &path.steps {

@@ -9,14 +9,19 @@ use hk_graph::{Holder, Path, Paths};
 use hk_report::clean;
 use hk_symbols::{Pointee, PointerPlace};
 
+/// Longer ways are not written: nobody reads them, and there may be one for each of many holders.
+const STEPS_MAX: usize = 10_000;
 /// Parts that are the same and follow each other are counted from so many on.
 const RUN_MIN: usize = 4;
 
 impl Names<'_> {
     /// The pointer that leads to where the way ends; None if types do not tell it all the way.
     pub fn expression(&mut self, path: &Path) -> Option<String> {
+        if path.steps.len() > STEPS_MAX {
+            return None;
+        }
         let words = path.steps.iter().map(|step| (step.block, step.word));
-        self.written(path.root, words).map(|(text, _)| text)
+        self.written(path.root, words)
     }
 
     /// A place that holds a pointer, if by its type it is one.
@@ -25,18 +30,15 @@ impl Names<'_> {
             Holder::Root { place, kind: RootKind::Data, .. } => self.in_variable(place).map(|(text, _)| text),
             Holder::Root { .. } => None,
             Holder::Block { block, word } => {
+                paths.nearest(block).filter(|&(_, distance)| distance as usize <= STEPS_MAX)?;
                 let path = paths.to(block)?;
                 let words = path.steps.iter().map(|step| (step.block, step.word));
-                self.written(path.root, words.chain([(block, word)])).map(|(text, _)| text)
+                self.written(path.root, words.chain([(block, word)]))
             }
         }
     }
 
-    fn written(
-        &mut self,
-        root: usize,
-        words: impl Iterator<Item = (u32, u32)>,
-    ) -> Option<(String, Option<Pointee>)> {
+    fn written(&mut self, root: usize, words: impl Iterator<Item = (u32, u32)>) -> Option<String> {
         let root = self.snapshot.roots[root];
         let (variable, mut pointee) = self.in_variable(root.place).filter(|_| root.kind == RootKind::Data)?;
         let mut parts = Vec::new();
@@ -45,7 +47,7 @@ impl Names<'_> {
             parts.push(place.text);
             pointee = place.pointee;
         }
-        Some((clean(&format!("{variable}{}", folded(&parts))), pointee))
+        Some(clean(&format!("{variable}{}", folded(&parts))))
     }
 
     /// The variable's name is the symbol's, which has its scopes.

@@ -6,7 +6,7 @@ use crate::snapshot::{Head, Names, SizeModel, figure, plus};
 use hk_graph::{Count, Holder, Path, Paths, dangling, holders};
 use hk_report::{Address, Figure, StackFrame};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Holders that are named.
 const HOLDERS_MAX: usize = 10;
@@ -166,29 +166,26 @@ pub fn at_site(names: &mut Names<'_>, text: &str) -> Result<Answer, Failure> {
     }
     let paths = Paths::new(snapshot);
     let mut counted = Count::default();
-    // Of each variable or thread the shortest way, and how many blocks.
-    let mut ways: BTreeMap<String, (Path, u64)> = BTreeMap::new();
+    // Of each variable or thread the block that is nearest, how far it is, and how many there are.
+    let mut ways: BTreeMap<String, (u32, u32, u64)> = BTreeMap::new();
+    let mut group_of: HashMap<usize, String> = HashMap::new();
     let mut lost_blocks = 0;
     for &block in &blocks {
         counted.add(snapshot.graph.bytes(block));
-        let Some(path) = paths.to(block) else {
+        let Some((root, distance)) = paths.nearest(block) else {
             lost_blocks += 1;
             continue;
         };
-        let root = &snapshot.roots[path.root];
-        let group = names.group(root.place, root.kind, root.tid).text;
-        match ways.get_mut(&group) {
-            Some((shortest, count)) => {
-                *count += 1;
-                if path.steps.len() < shortest.steps.len() {
-                    *shortest = path;
-                }
-            }
-            None => drop(ways.insert(group, (path, 1))),
-        }
+        let group = group_of.entry(root).or_insert_with(|| {
+            let root = &snapshot.roots[root];
+            names.group(root.place, root.kind, root.tid).text
+        });
+        let nearest = ways.entry(group.clone()).or_insert((distance, block, 0));
+        *nearest =
+            (nearest.0.min(distance), if distance < nearest.0 { block } else { nearest.1 }, nearest.2 + 1);
     }
-    let mut ways: Vec<(Path, u64)> = ways.into_values().collect();
-    ways.sort_by_key(|(path, count)| (std::cmp::Reverse(*count), path.steps.len()));
+    let mut ways: Vec<(u32, u32, u64)> = ways.into_values().collect();
+    ways.sort_by_key(|&(distance, block, count)| (std::cmp::Reverse(count), distance, block));
     ways.truncate(WAYS_MAX);
     let mut sites: Vec<u32> = blocks.iter().filter_map(|&block| names.site_of(block)).collect();
     sites.sort_unstable();
@@ -201,7 +198,8 @@ pub fn at_site(names: &mut Names<'_>, text: &str) -> Result<Answer, Failure> {
         bytes: figure(scale.bytes(&counted)),
         lost_blocks,
     };
-    let ways = ways.iter().map(|(path, count)| way(names, path, *count)).collect();
+    let ways =
+        ways.iter().filter_map(|&(_, block, count)| Some(way(names, &paths.to(block)?, count))).collect();
     let head = Head::new("who", names);
     Ok(Answer { head, asked: text.into(), block: None, site: Some(site), ways })
 }
