@@ -1,7 +1,8 @@
 //! The one table of verbs and options: help, man page and completions are made from it.
 
 use crate::{
-    VerbResult, check, completions, demo, doctor, init, lib_path, library, man, report, run, uninstall,
+    VerbResult, check, completions, dangling, demo, diff, doctor, init, leaks, lib_path, library, man,
+    report, retained, run, uninstall, who,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -31,6 +32,16 @@ enum Verb {
     Doctor(doctor::Args),
     /// Print a kept recording again
     Report(report::Args),
+    /// Tell who holds a block, or the blocks of an allocation site: the shortest way there from a variable, stack or register
+    Who(who::Args),
+    /// Tell what would come free with a variable, a block, or the blocks of an allocation site
+    Retained(retained::Args),
+    /// Tell which allocation sites and sizes grew from one snapshot to another
+    Diff(diff::Args),
+    /// Tell blocks that nothing leads to any more
+    Leaks(leaks::Args),
+    /// Tell freed blocks that something still points to
+    Dangling(dangling::Args),
     /// Print what puts our heap under a service, an image or a test suite for good
     Init(init::Args),
     /// Print the library's path, for a bare LD_PRELOAD
@@ -57,6 +68,11 @@ pub fn dispatch() -> VerbResult {
             Verb::Demo(args) => demo::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
             Verb::Report(args) => report::run(&args),
+            Verb::Who(args) => who::run(&args),
+            Verb::Retained(args) => retained::run(&args),
+            Verb::Diff(args) => diff::run(&args),
+            Verb::Leaks(args) => leaks::run(&args),
+            Verb::Dangling(args) => dangling::run(&args),
             Verb::Init(args) => init::run(&args),
             Verb::Lib(args) => lib_path::run(&args),
             Verb::Uninstall(args) => uninstall::run(&args),

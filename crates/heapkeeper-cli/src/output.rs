@@ -42,6 +42,18 @@ impl Output {
     }
 }
 
+/// Writes what a verb has to say to standard output.
+pub fn print(verb: &str, text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads, as `head`, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => {
+            result.map_err(|error| Failure::new(format!("{verb}: cannot write to standard output: {error}")))
+        }
+    }
+}
+
 /// Whether a place is there already and is a device, a pipe or a folder: nothing that may be replaced.
 pub fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file())

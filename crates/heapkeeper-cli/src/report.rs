@@ -11,7 +11,7 @@ use hk_report::{
 };
 use hk_symbols::{Symbolizer, Why};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -76,8 +76,8 @@ pub fn run(args: &Args) -> VerbResult {
         only(&mut report, id)?;
     }
     match has_forms {
-        true => print(&Forms::open_printing(args.wanted())?.write(&report)?)?,
-        false => print(&text(args, &recording, &report)?)?,
+        true => output::print("report", &Forms::open_printing(args.wanted())?.write(&report)?)?,
+        false => output::print("report", &text(args, &recording, &report)?)?,
     }
     match recording.missing_bytes().map_err(Failure::new)? {
         0 => Ok(ExitCode::SUCCESS),
@@ -150,13 +150,4 @@ fn missing_text(report: &Report) -> String {
 /// Packages know files by their real paths.
 fn real(path: &str) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // `heapkeeper report FILE | head` has seen enough.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|e| Failure::new(format!("report: cannot write to standard output: {e}"))),
-    }
 }

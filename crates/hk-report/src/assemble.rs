@@ -320,7 +320,7 @@ fn note_text(record: &NoteRecord) -> (String, String) {
     (kind.into(), message)
 }
 
-fn missing(symbolizer: &Symbolizer) -> Vec<Missing> {
+pub(crate) fn missing(symbolizer: &Symbolizer) -> Vec<Missing> {
     let to_report = |m: hk_symbols::MissingDebugInfo| Missing {
         module: m.path.to_string_lossy().into_owned(),
         build_id: hk_symbols::hex(&m.build_id),

@@ -71,6 +71,11 @@ pub fn finding(
     finding
 }
 
+/// A stack of return addresses with its names; without the text of source lines.
+pub fn stack_frames(symbolizer: &mut Symbolizer, modules: &[ModuleSpec], frames: &[u64]) -> Vec<StackFrame> {
+    frames.iter().flat_map(|&pc| symbolizer.frames(modules, pc)).map(stack_frame).collect()
+}
+
 /// Resolves the stacks of one record, which share their modules.
 struct Stacks<'a> {
     modules: Vec<ModuleSpec>,
@@ -80,8 +85,7 @@ struct Stacks<'a> {
 
 impl Stacks<'_> {
     fn resolve(&mut self, frames: &[u64]) -> Vec<StackFrame> {
-        let resolved = frames.iter().flat_map(|&pc| self.symbolizer.frames(&self.modules, pc));
-        let mut stack: Vec<StackFrame> = resolved.map(stack_frame).collect();
+        let mut stack = stack_frames(self.symbolizer, &self.modules, frames);
         source::add_lines(&mut stack);
         stack
     }

@@ -24,12 +24,12 @@ impl Style {
     }
 
     /// For where to look: bold.
-    pub(crate) fn strong(self, text: &str) -> String {
+    pub fn strong(self, text: &str) -> String {
         self.wrap("1", text)
     }
 
     /// For what matters less: dim.
-    pub(crate) fn dim(self, text: &str) -> String {
+    pub fn dim(self, text: &str) -> String {
         self.wrap("2", text)
     }
 

@@ -1,7 +1,7 @@
 //! One ELF file, read piece by piece: only the parts that are asked for come into memory.
 
 use object::read::ReadCache;
-use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Bytes of a section, shared by everything that parses them.
 pub type Bytes = gimli::EndianArcSlice<gimli::RunTimeEndian>;
 
-/// A function of a symbol table, in file addresses.
+/// A function or variable of a symbol table, or a section, in file addresses.
 #[derive(Clone, Debug)]
 pub struct Symbol {
     pub start: u64,
@@ -94,12 +94,40 @@ impl Image {
     /// The functions of `.symtab`, or of `.dynsym` where that was stripped, by address.
     pub fn functions(&self) -> Vec<Symbol> {
         let Some(file) = self.parse() else { return Vec::new() };
-        let mut functions: Vec<Symbol> = file.symbols().filter_map(|s| function(&s)).collect();
+        let mut functions: Vec<Symbol> =
+            file.symbols().filter_map(|s| symbol_of(&s, SymbolKind::Text)).collect();
         if functions.is_empty() {
-            functions = file.dynamic_symbols().filter_map(|s| function(&s)).collect();
+            functions = file.dynamic_symbols().filter_map(|s| symbol_of(&s, SymbolKind::Text)).collect();
         }
         functions.sort_by_key(|symbol| symbol.start);
         functions
+    }
+
+    /// The variables of `.symtab`, or of `.dynsym` where that was stripped, by address. Those that each thread has its own of have no address.
+    pub fn variables(&self) -> Vec<Symbol> {
+        let Some(file) = self.parse() else { return Vec::new() };
+        let mut variables: Vec<Symbol> =
+            file.symbols().filter_map(|s| symbol_of(&s, SymbolKind::Data)).collect();
+        if variables.is_empty() {
+            variables = file.dynamic_symbols().filter_map(|s| symbol_of(&s, SymbolKind::Data)).collect();
+        }
+        variables.sort_by_key(|symbol| symbol.start);
+        variables
+    }
+
+    /// The sections that lie in memory, by address.
+    pub fn sections(&self) -> Vec<Symbol> {
+        let Some(file) = self.parse() else { return Vec::new() };
+        let of = |section: object::Section<'_, '_, &ReadCache<File>>| {
+            let name = section.name().ok()?.to_owned();
+            let is_mapped = section.address() != 0 && section.size() != 0;
+            // Each thread has its own, elsewhere.
+            let is_shared = !matches!(section.kind(), SectionKind::Tls | SectionKind::UninitializedTls);
+            (is_mapped && is_shared).then(|| Symbol { start: section.address(), bytes: section.size(), name })
+        };
+        let mut sections: Vec<Symbol> = file.sections().filter_map(of).collect();
+        sections.sort_by_key(|section| section.start);
+        sections
     }
 
     /// The CRC that a debug link gives of its file.
@@ -108,8 +136,8 @@ impl Image {
     }
 }
 
-fn function<'data>(symbol: &impl ObjectSymbol<'data>) -> Option<Symbol> {
-    if symbol.kind() != SymbolKind::Text || symbol.is_undefined() {
+fn symbol_of<'data>(symbol: &impl ObjectSymbol<'data>, kind: SymbolKind) -> Option<Symbol> {
+    if symbol.kind() != kind || symbol.is_undefined() {
         return None;
     }
     let name = symbol.name().ok().filter(|name| !name.is_empty())?;

@@ -12,16 +12,21 @@
 //! A file is only believed if it still has the build id that was recorded: a program that was rebuilt
 //! since would otherwise give wrong lines, which are worse than none.
 
+mod data;
 mod elf;
 mod module;
 mod name;
 mod search;
 mod site;
+mod types;
 
+pub use data::Variable;
 pub use name::{demangle, short_name};
 pub use search::DebugFolders;
 pub use site::{SiteError, find_site};
+pub use types::{Pointee, PointerPlace};
 
+use data::Data;
 use module::Module;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -103,6 +108,8 @@ impl Why {
 pub struct Symbolizer {
     folders: DebugFolders,
     modules: HashMap<(PathBuf, Vec<u8>), Module>,
+    data: HashMap<(PathBuf, Vec<u8>), Data>,
+    types: types::AllTypes,
 }
 
 impl Symbolizer {
@@ -113,7 +120,7 @@ impl Symbolizer {
 
     /// One that looks for debug files in the given folders alone.
     pub fn with_folders(folders: DebugFolders) -> Self {
-        Symbolizer { folders, modules: HashMap::new() }
+        Symbolizer { folders, ..Symbolizer::default() }
     }
 
     /// The frames of one return address, innermost first: inlined functions, then the one they are in.
@@ -133,6 +140,28 @@ impl Symbolizer {
             frame.pc = pc;
         }
         frames
+    }
+
+    /// What lies at an address in a module's data; None if it lies in no module.
+    pub fn variable(&mut self, modules: &[ModuleSpec], address: u64) -> Option<Variable> {
+        let spec = modules.iter().find(|m| m.start <= address && address < m.end)?;
+        let key = (spec.path.clone(), spec.build_id.clone());
+        let load = || Data::load(&spec.path, &spec.build_id, &self.folders);
+        let data = self.data.entry(key).or_insert_with(load);
+        Some(data.variable(address.wrapping_sub(spec.bias), &spec.path))
+    }
+
+    /// The pointer at an address in a module's data, if by the program's types one stands there.
+    pub fn pointer_in_variable(&mut self, modules: &[ModuleSpec], address: u64) -> Option<PointerPlace> {
+        let spec = modules.iter().find(|m| m.start <= address && address < m.end)?;
+        let address = address.wrapping_sub(spec.bias);
+        self.types.in_variable(&spec.path, &spec.build_id, &self.folders, address)
+    }
+
+    /// The pointer at an offset in a block of so many bytes that a pointer of a known type leads to, if by that type one stands there. Blocks that are
+    /// larger than the type are taken for arrays.
+    pub fn pointer_in_block(&self, of: Pointee, bytes: u64, offset: u64) -> Option<PointerPlace> {
+        self.types.in_block(of, bytes, offset)
     }
 
     /// The modules looked up so far that gave no lines, by path.

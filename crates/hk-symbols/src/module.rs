@@ -10,6 +10,31 @@ use std::path::Path;
 /// Longest chain of inlined functions that is followed: a bound against damaged DWARF.
 const INLINE_DEPTH_MAX: usize = 256;
 
+/// The files that a module's symbols come from.
+pub struct Files {
+    /// The module's own, if it is the build that ran.
+    pub image: Option<Image>,
+    /// A separate debug file, where the module has no debug information itself.
+    pub debug: Option<Image>,
+    /// The module's file is another build.
+    pub other_build: bool,
+}
+
+impl Files {
+    /// Opens what there is for a module with this path and build id (empty: unknown).
+    pub fn find(path: &Path, build_id: &[u8], folders: &DebugFolders) -> Files {
+        let on_disk = Image::open(path);
+        let other_build = on_disk.as_ref().is_some_and(|image| !same_build(&image.build_id(), build_id));
+        let image = on_disk.filter(|_| !other_build);
+        // The debug folders may still have the build that ran, though its file is gone.
+        let debug = match &image {
+            Some(image) if image.has_debug_info() => None,
+            image => search::debug_file(image.as_ref(), path, build_id, folders),
+        };
+        Files { image, debug, other_build }
+    }
+}
+
 /// One module, read once.
 pub struct Module {
     dwarf: Option<addr2line::Context<Bytes>>,
@@ -23,14 +48,7 @@ impl Module {
         if is_virtual(path) {
             return Module { dwarf: None, functions: Vec::new(), why: Some(Why::Virtual) };
         }
-        let on_disk = Image::open(path);
-        let other_build = on_disk.as_ref().is_some_and(|image| !same_build(&image.build_id(), build_id));
-        let image = on_disk.filter(|_| !other_build);
-        // The debug folders may still have the build that ran, though its file is gone.
-        let debug = match &image {
-            Some(image) if image.has_debug_info() => None,
-            image => search::debug_file(image.as_ref(), path, build_id, folders),
-        };
+        let Files { image, debug, other_build } = Files::find(path, build_id, folders);
         let source = debug.as_ref().or(image.as_ref());
         let dwarf = source.filter(|image| image.has_debug_info()).and_then(|image| context(image, folders));
         let mut functions = source.map(Image::functions).unwrap_or_default();

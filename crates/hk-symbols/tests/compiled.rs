@@ -210,3 +210,23 @@ fn what_cannot_be_resolved_keeps_its_address() {
     let whys: Vec<Why> = symbolizer.missing().iter().map(|m| m.why).collect();
     assert_eq!(whys, [Why::Unreadable, Why::Virtual]);
 }
+
+#[test]
+fn variables_are_named_with_their_section() {
+    let Compiled { _folder, program } = compile(&["-g"]);
+    let address = BIAS + address_of(&program, "seen");
+    let mut symbolizer = Symbolizer::with_folders(no_folders());
+    let modules = [spec(&program)];
+    let found = symbolizer.variable(&modules, address + 3).unwrap();
+    assert_eq!((found.name.as_deref(), found.offset), (Some("seen"), 3));
+    assert_eq!((found.section.as_deref(), found.module), (Some(".bss"), program.clone()));
+    // What no symbol tells of is in a section all the same.
+    let got = symbolizer.variable(&modules, BIAS + address_of(&program, "_DYNAMIC") - 1).unwrap();
+    assert_eq!((got.name, got.section.is_some()), (None, true), "{:?}", got.section);
+    assert_eq!(symbolizer.variable(&modules, 1), None);
+    // Without the symbol table the dynamic one is left, which this program does not have its variable in.
+    run(Command::new("strip").arg(&program));
+    let found = Symbolizer::with_folders(no_folders()).variable(&modules, address).unwrap();
+    assert_eq!((found.name, found.offset), (None, address - BIAS));
+    assert_eq!(found.section.as_deref(), Some(".bss"));
+}

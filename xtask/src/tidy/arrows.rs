@@ -14,7 +14,7 @@ use std::time::Duration;
 const INSIDE: &[&str] =
     &["hk-preload", "heapkeeper", "hk-recorder", "hk-scan", "hk-guard", "hk-heap", "hk-os", "hk-format"];
 /// The crates of the command, top first.
-const OUTSIDE: &[&str] = &["heapkeeper-cli", "hk-report", "hk-symbols", "hk-format"];
+const OUTSIDE: &[&str] = &["heapkeeper-cli", "hk-report", "hk-symbols", "hk-graph", "hk-format"];
 /// What the two sides share.
 const SHARED: &str = "hk-format";
 /// Crates of others inside the program, and who may use them: none of them allocates.
