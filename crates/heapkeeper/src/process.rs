@@ -1,11 +1,11 @@
 //! A process's heap: what both shims share.
 
 use crate::guarding::Guarding;
-use crate::scanning::Scanning;
+use crate::scanning::{Live, Scanning};
 use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
+use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState, Refusal};
 use hk_heap::{
     Count, FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
 };
@@ -73,6 +73,7 @@ pub struct ProcessHeap<H> {
     pub(crate) stop: Stop,
     pub(crate) guarding: Guarding,
     pub(crate) scanning: Scanning,
+    pub(crate) live: Live,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -100,6 +101,7 @@ impl<H: Host> ProcessHeap<H> {
             stop: Stop::new(),
             guarding: Guarding::new(),
             scanning: Scanning::new(),
+            live: Live::new(),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -154,7 +156,17 @@ impl<H: Host> ProcessHeap<H> {
     #[inline(never)]
     fn allocate_refilled(&self, bytes: usize, class: usize) -> *mut u8 {
         let block = self.heap.allocate_refilled(self.current(), class);
+        self.poll();
         self.checked(block, bytes)
+    }
+
+    /// Where a word of blocks was used up, and by larger allocations: whether the command asks for something. No lock is held here, and what was
+    /// allocated is in the caller's hands.
+    #[inline(always)]
+    pub(crate) fn poll(&self) {
+        if self.live.is_asked() {
+            H::process().attend();
+        }
     }
 
     #[inline(never)]
@@ -169,6 +181,7 @@ impl<H: Host> ProcessHeap<H> {
         } else {
             self.allocate_oddly(bytes)
         };
+        self.poll();
         self.checked(block, bytes)
     }
 
@@ -220,7 +233,10 @@ impl<H: Host> ProcessHeap<H> {
             return block;
         }
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
-            Some(block) => self.checked(block, bytes),
+            Some(block) => {
+                self.poll();
+                self.checked(block, bytes)
+            }
             None => {
                 let block = self.allocate_elsewhere(bytes, 1);
                 if !block.is_null() {
@@ -243,6 +259,7 @@ impl<H: Host> ProcessHeap<H> {
         let block = self
             .with_heap(|heap| self.heap.allocate_aligned(heap, bytes, align))
             .unwrap_or_else(|| self.allocate_elsewhere(bytes, align));
+        self.poll();
         self.checked(block, bytes)
     }
 
@@ -349,6 +366,7 @@ impl<H: Host> ProcessHeap<H> {
             // SAFETY: a program that calls realloc gives the block up.
             unsafe { self.heap.reallocate(heap, block, bytes) }
         });
+        self.poll();
         match moved {
             Some(Ok(moved)) => self.checked(moved, bytes),
             Some(Err(misuse)) => self.reallocate_refused(block, bytes, family, misuse, &Registers::capture()),
@@ -489,6 +507,7 @@ impl<H: Host> ProcessHeap<H> {
             return;
         }
         self.process_id.store(Linux.process_id(), Ordering::Relaxed);
+        self.watch_requests();
         let mode = if self.heap.keeps() { 1 } else { 0 };
         self.recording.claim_process(origin, mode);
         self.recording.set_heap_count(self.heap.heap_count());
@@ -525,6 +544,8 @@ impl<H: Host> ProcessHeap<H> {
         if !self.recording.is_open() || !self.is_recorded() {
             return;
         }
+        // Another program would see it as a child of its own, with a signal at its end.
+        self.end_image(Refusal::Ended);
         if state == ProcessState::Counted && self.heap.is_started() {
             self.heap.settle_figures();
             // Guarded blocks have no span.

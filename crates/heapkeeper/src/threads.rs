@@ -38,6 +38,7 @@ impl<H: Host> ProcessHeap<H> {
         process.stop.forget_others();
         thread_names::forget_thread_id();
         trap::forget_others();
+        process.live.forget_parent();
         process.count_guarded_anew();
         // The heap may have noticed the fork before libc called us.
         if !process.is_recorded() {

@@ -4,14 +4,21 @@
 //! - [`roots`]: registers, stacks, static data, and what else the program may write to.
 //! - [`holes`]: blocks' pages that can't be read.
 //! - [`memory`]: memory to work with, and a look at memory that may vanish.
+//! - [`live`]: what the command asks of a process that runs. [`snapshot`]: all blocks and pointers, as an image of the process writes them;
+//!   [`chunks`]: on their way out.
 //! - [`leaks`]: blocks that nothing leads to. [`lost`]: how many of which allocation site.
 
+mod chunks;
 mod holes;
 mod leaks;
+mod live;
 mod lost;
 mod memory;
 mod roots;
+mod snapshot;
 mod world;
+
+pub(crate) use live::Live;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use hk_format::Leaks;
