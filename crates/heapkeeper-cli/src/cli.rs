@@ -1,7 +1,8 @@
 //! The one table of verbs and options: help, man page and completions are made from it.
 
 use crate::{
-    VerbResult, check, completions, demo, doctor, init, lib_path, library, man, report, run, uninstall,
+    VerbResult, check, completions, demo, doctor, init, lib_path, library, man, ps, report, run, snap,
+    uninstall,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -31,6 +32,10 @@ enum Verb {
     Doctor(doctor::Args),
     /// Print a kept recording again
     Report(report::Args),
+    /// List the processes that run on our heap and can be asked
+    Ps(ps::Args),
+    /// Take a snapshot of a running process: all blocks, and every pointer to one
+    Snap(snap::Args),
     /// Print what puts our heap under a service, an image or a test suite for good
     Init(init::Args),
     /// Print the library's path, for a bare LD_PRELOAD
@@ -57,6 +62,8 @@ pub fn dispatch() -> VerbResult {
             Verb::Demo(args) => demo::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
             Verb::Report(args) => report::run(&args),
+            Verb::Ps(args) => ps::run(&args),
+            Verb::Snap(args) => snap::run(&args),
             Verb::Init(args) => init::run(&args),
             Verb::Lib(args) => lib_path::run(&args),
             Verb::Uninstall(args) => uninstall::run(&args),

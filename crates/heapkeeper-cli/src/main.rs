@@ -17,13 +17,16 @@ mod judging;
 mod lib_path;
 mod library;
 mod lines;
+mod live;
 mod man;
 mod options;
 mod os;
 mod output;
+mod ps;
 mod report;
 mod run;
 mod sites;
+mod snap;
 mod uninstall;
 mod words;
 

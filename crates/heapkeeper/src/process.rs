@@ -191,7 +191,9 @@ impl<H: Host> ProcessHeap<H> {
         if !self.guarding.is_on() && (self.heap.is_started() || self.start().is_none()) {
             return None;
         }
-        self.allocate_guarded(bytes, align, family, zeroed)
+        let block = self.allocate_guarded(bytes, align, family, zeroed)?;
+        self.poll();
+        Some(block)
     }
 
     /// malloc in a thread without heap, or in a signal handler that interrupted its heap.

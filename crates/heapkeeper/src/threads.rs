@@ -44,6 +44,7 @@ impl<H: Host> ProcessHeap<H> {
         if !process.is_recorded() {
             process.record_process(ProcessOrigin::Fork);
         }
+        process.watch_requests();
     }
 
     pub(crate) fn watch_forks(&self) {
