@@ -309,7 +309,9 @@ fn data_of(mapping: &Mapping) -> MappedData {
     let is_device =
         name.starts_with(b"/dev/") && !name.starts_with(b"/dev/zero") && !name.starts_with(b"/dev/shm/");
     match (mapping.shared, mapping.writable, mapping.inode) {
-        _ if is_device || name == b"[vvar]" || name == b"[vdso]" || name == b"[vsyscall]" => MappedData::None,
+        _ if is_device || name.starts_with(b"[vvar") || name == b"[vdso]" || name == b"[vsyscall]" => {
+            MappedData::None
+        }
         (true, false, _) => MappedData::None,
         (_, true, _) | (false, false, 0) => MappedData::All,
         (false, false, _) => MappedData::CopiedPages,

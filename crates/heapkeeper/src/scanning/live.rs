@@ -78,8 +78,9 @@ impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
     pub(crate) fn attend(&'static self) {
-        // In a handler that interrupted malloc somebody else has to.
-        if self.heap.is_reentered() || self.current().is_busy() {
+        // In a handler that interrupted malloc somebody else has to. A thread without heap, of which all blocks are guarded, is always busy.
+        let heap = self.current();
+        if self.heap.is_reentered() || heap.is_busy() && !heap.is_sentinel() {
             return;
         }
         let _errno = hk_os::Errno::keep();
