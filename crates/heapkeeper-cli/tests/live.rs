@@ -667,3 +667,108 @@ fn a_bare_preload_is_reached_through_a_recording_that_was_made_before() {
     service.kill().unwrap();
     service.wait().unwrap();
 }
+
+/// Does what makes a snapshot impossible.
+const HINDERED: &str = r#"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+static void *deaf(void *unused) {
+    uint64_t all = ~0ul;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+    TELL("tid %d\nready\n", gettid());
+    for (;;) pause();
+}
+static void forbid_clone(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof code / sizeof *code, code };
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+int main(int count, char **words) {
+    if (words[1][0] == 's') {
+        forbid_clone();
+        TELL("ready\n");
+    } else {
+        pthread_t thread;
+        pthread_create(&thread, NULL, deaf, NULL);
+    }
+    while (serve()) {}
+    return 0;
+}
+"#;
+
+#[test]
+fn what_hinders_a_snapshot_is_told_and_harms_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile_live(folder.path(), "hindered", HINDERED);
+    let to = folder.path().join("out");
+    let mut sandboxed = Program::start(folder.path(), &[], &[&program, "sandbox"]);
+    assert_eq!(sandboxed.line(), "ready");
+    let output = sandboxed.snap(sandboxed.pid, &to).output().unwrap();
+    refused(&output, 125, "a sandbox that the program has set forbids it");
+    assert_eq!(sandboxed.end(), "");
+
+    let mut deaf = Program::start(folder.path(), &[], &[&program, "deaf"]);
+    let tid = deaf.numbers()["tid"];
+    let output = deaf.snap(deaf.pid, &to).output().unwrap();
+    refused(&output, 125, &format!("its thread {tid} did not stop in time"));
+    assert!(!to.exists());
+    assert_eq!(deaf.end(), "");
+}
+
+/// A program in namespaces of its own: other process ids, and a small disk of its own for the recording, which is seen nowhere else.
+#[test]
+fn a_process_in_a_container_is_reached_and_a_full_disk_is_told() {
+    let flags: &[&str] = match tools::is_root() {
+        true => &["--mount", "--pid", "--fork", "--mount-proc"],
+        false => &["--mount", "--pid", "--fork", "--mount-proc", "--map-root-user"],
+    };
+    let probe: Vec<&str> = flags.iter().copied().chain(["sh", "-c", "mount -t tmpfs none /mnt"]).collect();
+    if !tools::works("unshare", &probe) {
+        return tools::skip("no namespaces can be made here; run as root, or allow user namespaces");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = "int main(void) { TELL(\"ready\\n\"); while (serve()) {} return 0; }";
+    let program = compile_live(folder.path(), "inside", source);
+    for (disk, is_enough) in [("4m", true), ("100k", false)] {
+        let script = format!(
+            "mount -t tmpfs -o size={disk} none /mnt && exec env TMPDIR=/mnt '{}' run --guard off -- '{program}'",
+            env!("CARGO_BIN_EXE_heapkeeper")
+        );
+        let mut command = Command::new("unshare");
+        command.args(flags).args(["sh", "-c", &script]).env_remove("XDG_RUNTIME_DIR");
+        command.env_remove("HEAPKEEPER").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut unshare = command.spawn().unwrap();
+        let stdin = unshare.stdin.take().unwrap();
+        let mut line = String::new();
+        BufReader::new(unshare.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let listed = text(&succeed(heapkeeper().arg("ps")).stdout);
+        let row = listed.lines().find(|row| row.contains(" inside ") && row.contains(" /mnt/"));
+        let row = row.unwrap_or_else(|| panic!("{listed}"));
+        let pid: u32 = row.split_whitespace().next().unwrap().parse().unwrap();
+        let to = folder.path().join("out");
+        let mut snap = heapkeeper();
+        let output = snap.args(["snap", &pid.to_string(), "-o"]).arg(&to).output().unwrap();
+        if is_enough {
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            // As it sees itself.
+            let found = Snapshot::parse(&std::fs::read(&to).unwrap());
+            assert!(found.header.pid < pid);
+            assert!(found.threads[0].name.starts_with(b"inside\0"));
+            std::fs::remove_file(&to).unwrap();
+        } else {
+            refused(&output, 125, "there is no room on the disk where its recording lies");
+            assert!(!to.exists());
+        }
+        drop(stdin);
+        assert!(unshare.wait().unwrap().success());
+    }
+}

@@ -150,6 +150,7 @@ impl Channel {
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
             withdraw(&self.shared, self.word);
+            self.shared.empty_ring();
         }
     }
 }

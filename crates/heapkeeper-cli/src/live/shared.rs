@@ -99,6 +99,14 @@ impl Shared {
         }
     }
 
+    /// Gives back what the ring takes on the disk. That it can't be is no harm.
+    pub fn empty_ring(&self) {
+        let how = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let (start, bytes) = (self.ring as libc::off_t, RING_BYTES as libc::off_t);
+        // SAFETY: our own descriptor; nobody has anything to read or to write there.
+        unsafe { libc::fallocate(self.file.as_raw_fd(), how, start, bytes) };
+    }
+
     /// Sleeps until another process has changed a word from `expected`, if it has not already.
     pub fn wait(&self, field: Field, expected: u32, patience: Duration) {
         let timeout = libc::timespec {

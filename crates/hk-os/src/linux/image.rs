@@ -73,6 +73,10 @@ pub fn become_image() -> bool {
     unsafe { system_call(libc::SYS_prctl, set_name) };
     // SAFETY: of the caller alone.
     unsafe { system_call(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, 0, NICE, 0, 0, 0]) };
+    let no_core = [0_u64; 2];
+    let set_limit = [0, libc::RLIMIT_CORE as usize, no_core.as_ptr().addr(), 0, 0, 0];
+    // SAFETY: the kernel reads the limit.
+    unsafe { system_call(libc::SYS_prlimit64, set_limit) };
     be_killed_first();
     true
 }

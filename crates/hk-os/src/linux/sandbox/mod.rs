@@ -165,6 +165,7 @@ const CALLS: &[(Optional, &[Call])] = &[
             call(libc::SYS_chdir, [PLACE, 0, 0, 0, 0, 0]),
             call(libc::SYS_prctl, [libc::PR_SET_NAME as u64, PLACE, 0, 0, 0, 0]),
             call(libc::SYS_setpriority, [libc::PRIO_PROCESS as u64, 0, 10, 0, 0, 0]),
+            call(libc::SYS_prlimit64, [0, libc::RLIMIT_CORE as u64, PLACE, 0, 0, 0]),
             call(libc::SYS_getppid, [0; 6]),
             call(
                 libc::SYS_mmap,
