@@ -49,7 +49,7 @@ impl Snapshot {
         let totals = loop {
             let chunk: ChunkHeader = take(&mut rest);
             assert_eq!(chunk.magic, CHUNK_MAGIC);
-            assert!(chunk.kind >= last && chunk.bytes % 8 == 0);
+            assert!(chunk.kind >= last && chunk.bytes.is_multiple_of(8));
             last = chunk.kind;
             let (mut body, behind) = rest.split_at(chunk.bytes as usize);
             rest = behind;
