@@ -5,7 +5,7 @@ use crate::scanning::{Live, Scanning};
 use crate::stop::Stop;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState, Refusal};
+use hk_format::{Family, Guard, Mode, NoteKind, OnFinding, ProcessOrigin, ProcessState};
 use hk_heap::{
     Count, FastAllocate, FastFree, Heap, HugePages, LiveFigures, Options, REQUEST_BYTES_MAX, fits_in_place,
 };
@@ -530,6 +530,7 @@ impl<H: Host> ProcessHeap<H> {
     pub fn resume(&self) {
         if self.recording.is_open() && self.is_recorded() {
             self.recording.set_process_state(ProcessState::Running, 0);
+            self.watch_requests();
         }
     }
 
@@ -546,8 +547,7 @@ impl<H: Host> ProcessHeap<H> {
         if !self.recording.is_open() || !self.is_recorded() {
             return;
         }
-        // Another program would see it as a child of its own, with a signal at its end.
-        self.end_image(Refusal::Ended);
+        self.end_requests();
         if state == ProcessState::Counted && self.heap.is_started() {
             self.heap.settle_figures();
             // Guarded blocks have no span.

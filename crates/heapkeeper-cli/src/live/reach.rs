@@ -30,6 +30,8 @@ pub struct Reached {
 pub enum Unreachable {
     NoProcess,
     OtherUser,
+    /// It has made itself unreadable.
+    Hidden,
     /// It does not run on our heap.
     NotOurs,
     /// A 32-bit program, which we do not cover.
@@ -46,6 +48,9 @@ impl Unreachable {
         match self {
             Self::NoProcess => format!("there is no process {pid}"),
             Self::OtherUser => format!("process {pid} is another user's: only that user can ask it"),
+            Self::Hidden => format!(
+                "process {pid} cannot be looked at: it has privileges, or has made itself unreadable (PR_SET_DUMPABLE)"
+            ),
             Self::NotOurs => format!("process {pid} does not run on our heap: start it by heapkeeper run"),
             Self::Narrow => format!("process {pid} is a 32-bit program, which heapkeeper cannot cover"),
             Self::NoRecording => format!(
@@ -90,7 +95,7 @@ fn look_for(pid: u32) -> Result<Reached, Unreachable> {
         return Err(Unreachable::OtherUser);
     }
     let maps = fs::read(format!("/proc/{pid}/maps")).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => Unreachable::OtherUser,
+        io::ErrorKind::PermissionDenied => Unreachable::Hidden,
         _ => Unreachable::NoProcess,
     })?;
     let own_pid = innermost_pid(&status).unwrap_or(pid);

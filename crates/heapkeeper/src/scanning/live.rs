@@ -74,6 +74,12 @@ impl<H: Host> ProcessHeap<H> {
         self.live.look_at(self.recording.request_word().unwrap_or(&NOTHING));
     }
 
+    /// The program ends, or becomes another one, which would see an image as a child of its own, with a signal at its end.
+    pub(crate) fn end_requests(&self) {
+        self.end_image(Refusal::Ended);
+        self.live.look_at(&NOTHING);
+    }
+
     /// By a thread that holds no lock, after an allocation: does what is asked for.
     #[cold]
     #[inline(never)]
@@ -161,7 +167,7 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     /// Ends the image that is at work, if there is one.
-    pub(crate) fn end_image(&self, reason: Refusal) {
+    fn end_image(&self, reason: Refusal) {
         let image = self.live.image.load(Ordering::Relaxed);
         if image != 0 {
             hk_os::kill_image(image);
