@@ -352,6 +352,19 @@ fn the_program_does_not_notice_its_image() {
     assert_eq!(program.end(), "");
 }
 
+#[test]
+fn an_image_that_nobody_reads_gives_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = large(folder.path());
+    let asker = Asker::new(folder.path(), program.pid);
+    asker.ask();
+    asker.wait_until_full();
+    wait_until("it gives up", || asker.word().state() == Some(RequestState::Refused));
+    assert_eq!(Refusal::from_u32(asker.get(offset_of!(Control, reason))), Some(Refusal::NoReader));
+    wait_until("the image was waited for", || program.images().is_empty());
+    program.snapshot();
+}
+
 /// A pipe of a name, open for reading, that nobody reads yet.
 fn unread_pipe(folder: &Path) -> (PathBuf, std::fs::File) {
     let path = folder.join("pipe");
@@ -721,6 +734,41 @@ fn what_hinders_a_snapshot_is_told_and_harms_nobody() {
     refused(&output, 125, &format!("its thread {tid} did not stop in time"));
     assert!(!to.exists());
     assert_eq!(deaf.end(), "");
+}
+
+/// The thread that comes by has the smallest stack there is; pages of blocks are not there in a fork, or can't be read.
+#[test]
+fn a_small_stack_and_odd_pages_are_no_hindrance() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = r#"
+        static char *volatile odd;
+        static void *serves(void *unused) { while (serve()) {} return NULL; }
+        int main(void) {
+            odd = malloc(1 << 20);
+            memset(odd, 0, 1 << 20);
+            char *page = (char *)(((uintptr_t)odd + 8191) & ~4095ul);
+            madvise(page, 4096, MADV_DONTFORK);
+            mprotect(page + 8192, 4096, PROT_NONE);
+            madvise(page + 16384, 4096, MADV_WIPEONFORK);
+            char *volatile *pointers = (void *)page;
+            pointers[0] = pointers[2048] = pointers[4096] = odd;
+            TELL("odd %lu\nword %lu\n", (uintptr_t)odd, (uintptr_t)&pointers[4096] - (uintptr_t)odd);
+            pthread_attr_t attributes;
+            pthread_attr_init(&attributes);
+            pthread_attr_setstacksize(&attributes, 16384);
+            pthread_t thread;
+            pthread_create(&thread, &attributes, serves, NULL);
+            TELL("ready\n");
+            pthread_join(thread, NULL);
+            return 0;
+        }"#;
+    let program = compile_live(folder.path(), "odd", source);
+    let mut program = Program::start(folder.path(), &["--guard", "off"], &[&program]);
+    let at = program.numbers();
+    let found = program.snapshot();
+    assert_eq!(found.pointers(at["odd"]), [(at["word"] as u32 / 8, at["odd"], false)]);
+    program.snapshot();
+    assert_eq!(program.end(), "");
 }
 
 /// A program in namespaces of its own: other process ids, and a small disk of its own for the recording, which is seen nowhere else.

@@ -1,4 +1,5 @@
-//! Which processes run on our heap and can be asked: those of the same user that have a recording of this version mapped.
+//! Which processes run on our heap and can be asked: those of the same user that have a recording of this version mapped, which is that
+//! user's too. Root also asks those that it has started and that are another user's by now, which the recording's owner tells.
 
 use crate::{Failure, os};
 use hk_format::{ProcessOrigin, ProcessRecord, ProcessState};
@@ -9,6 +10,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+const ROOT: u32 = 0;
 
 /// A process that can be asked.
 pub struct Reached {
@@ -91,7 +94,9 @@ pub fn is_running(pid: u32) -> bool {
 
 fn look_for(pid: u32) -> Result<Reached, Unreachable> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Unreachable::NoProcess)?;
-    if !is_of_user(&status, os::effective_user()) {
+    let user = os::effective_user();
+    let is_own = is_of_user(&status, user);
+    if !is_own && user != ROOT {
         return Err(Unreachable::OtherUser);
     }
     let maps = fs::read(format!("/proc/{pid}/maps")).map_err(|error| match error.kind() {
@@ -101,13 +106,15 @@ fn look_for(pid: u32) -> Result<Reached, Unreachable> {
     let own_pid = innermost_pid(&status).unwrap_or(pid);
     let mut failure = None;
     for mapped in shared_files(&maps) {
-        match open(pid, own_pid, &mapped) {
-            Ok(Some(reached)) => return Ok(reached),
-            Ok(None) => {}
-            Err(why) => failure = Some(why),
+        for file in open_mapped(pid, &mapped) {
+            match look_into(file, pid, own_pid, mapped.path) {
+                Ok(Some(reached)) => return Ok(reached),
+                Ok(None) => {}
+                Err(why) => failure = Some(why),
+            }
         }
     }
-    Err(failure.unwrap_or_else(|| why_not(pid, &maps)))
+    Err(failure.unwrap_or_else(|| if is_own { why_not(pid, &maps) } else { Unreachable::OtherUser }))
 }
 
 /// Of a process that has no recording mapped.
@@ -163,16 +170,15 @@ fn shared_files(maps: &[u8]) -> impl Iterator<Item = SharedFile<'_>> {
     })
 }
 
-/// The process with its recording, if the file is one. The process's own root is where the path is looked for; the file must be this user's.
-fn open(pid: u32, own_pid: u32, mapped: &SharedFile<'_>) -> Result<Option<Reached>, Unreachable> {
-    let Some(file) = open_mapped(pid, mapped) else { return Ok(None) };
+/// The process with its recording, if the file is one that the process has an entry in. It must be this user's.
+fn look_into(file: File, pid: u32, own_pid: u32, path: &Path) -> Result<Option<Reached>, Unreachable> {
     let is_ours = file.metadata().is_ok_and(|found| found.is_file() && found.uid() == os::effective_user());
     if !is_ours {
         return Ok(None);
     }
     let other = |error: RecordingError| Unreachable::Recording(error.to_string());
     let copy = file.try_clone().map_err(|error| Unreachable::Recording(error.to_string()))?;
-    let recording = match Recording::from_file(copy, mapped.path) {
+    let recording = match Recording::from_file(copy, path) {
         Ok(recording) => recording,
         Err(RecordingError::NotARecording(_) | RecordingError::Io(..)) => return Ok(None),
         Err(error) => return Err(other(error)),
@@ -186,22 +192,24 @@ fn open(pid: u32, own_pid: u32, mapped: &SharedFile<'_>) -> Result<Option<Reache
     let is_second = |record: &ProcessRecord| record.origin == ProcessOrigin::SecondHeap as u32;
     let chosen = present.max_by_key(|(_, record)| (is_second(record), record.start_ns));
     Ok(chosen.map(|(index, record)| {
-        let path = mapped.path.to_path_buf();
+        let path = path.to_path_buf();
         Reached { pid, index, record, capacity, file, path }
     }))
 }
 
-/// By its path below the process's root; a file whose name is gone by the mapping itself, which takes privileges.
-fn open_mapped(pid: u32, mapped: &SharedFile<'_>) -> Option<File> {
+/// By its path below the process's root; as it is, for one whose root is another folder of ours; one whose name is gone by the mapping itself, which
+/// takes privileges. What the file says tells whether it is the one.
+fn open_mapped(pid: u32, mapped: &SharedFile<'_>) -> impl Iterator<Item = File> {
     let mut below_root = format!("/proc/{pid}/root").into_bytes();
     below_root.extend_from_slice(mapped.path.as_os_str().as_bytes());
-    let by_mapping = format!("/proc/{pid}/map_files/{}", mapped.range);
-    let open = |path: &Path, flags| {
+    let below_root = PathBuf::from(OsStr::from_bytes(&below_root).to_owned());
+    let by_mapping = PathBuf::from(format!("/proc/{pid}/map_files/{}", mapped.range));
+    let named = libc::O_NOFOLLOW;
+    let places = [(below_root, named), (mapped.path.to_path_buf(), named), (by_mapping, 0)];
+    places.into_iter().filter_map(|(path, flags)| {
         let flags = flags | libc::O_NONBLOCK | libc::O_NOCTTY;
-        File::options().read(true).write(true).custom_flags(flags).open(path)
-    };
-    let named = open(Path::new(OsStr::from_bytes(&below_root)), libc::O_NOFOLLOW);
-    named.or_else(|_| open(Path::new(&by_mapping), 0)).ok()
+        File::options().read(true).write(true).custom_flags(flags).open(path).ok()
+    })
 }
 
 impl Reached {
