@@ -771,6 +771,29 @@ fn a_small_stack_and_odd_pages_are_no_hindrance() {
     assert_eq!(program.end(), "");
 }
 
+#[test]
+fn root_reaches_what_it_started_and_nobody_else_does() {
+    if !tools::is_root() {
+        return tools::skip("it takes another user; run as root");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = "int main(void) { setgid(65534); setuid(65534); chroot(\"/\"); TELL(\"ready\\n\"); while (serve()) {} return 0; }";
+    let program = compile_live(folder.path(), "dropped", source);
+    let mut program = Program::start(folder.path(), &[], &[&program]);
+    assert_eq!(program.line(), "ready");
+    assert_eq!(program.snapshot().header.pid, program.pid);
+    let mut as_other = Command::new("setpriv");
+    as_other.args(["--reuid", "65533", "--clear-groups", env!("CARGO_BIN_EXE_heapkeeper"), "snap"]);
+    as_other.args([&program.pid.to_string(), "-o", "/tmp/heapkeeper-none"]);
+    if tools::works(
+        "setpriv",
+        &["--reuid", "65533", "--clear-groups", env!("CARGO_BIN_EXE_heapkeeper"), "--version"],
+    ) {
+        refused(&as_other.output().unwrap(), 125, "is another user's: only that user can ask it");
+    }
+    assert_eq!(program.end(), "");
+}
+
 /// A program in namespaces of its own: other process ids, and a small disk of its own for the recording, which is seen nowhere else.
 #[test]
 fn a_process_in_a_container_is_reached_and_a_full_disk_is_told() {
