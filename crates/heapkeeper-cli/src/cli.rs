@@ -1,8 +1,8 @@
 //! The one table of verbs and options: help, man page and completions are made from it.
 
 use crate::{
-    VerbResult, check, completions, dangling, demo, diff, doctor, init, leaks, lib_path, library, man,
-    report, retained, run, uninstall, who,
+    VerbResult, check, completions, dangling, demo, diff, doctor, init, leaks, lib_path, library, man, ps,
+    report, retained, run, snap, uninstall, who,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -32,6 +32,10 @@ enum Verb {
     Doctor(doctor::Args),
     /// Print a kept recording again
     Report(report::Args),
+    /// List the processes that run on our heap and can be asked
+    Ps(ps::Args),
+    /// Take a snapshot of a running process: all blocks, and every pointer to one
+    Snap(snap::Args),
     /// Tell who holds a block, or the blocks of an allocation site: the shortest way there from a variable, stack or register
     Who(who::Args),
     /// Tell what would come free with a variable, a block, or the blocks of an allocation site
@@ -68,6 +72,8 @@ pub fn dispatch() -> VerbResult {
             Verb::Demo(args) => demo::run(&args),
             Verb::Doctor(args) => doctor::run(&args),
             Verb::Report(args) => report::run(&args),
+            Verb::Ps(args) => ps::run(&args),
+            Verb::Snap(args) => snap::run(&args),
             Verb::Who(args) => who::run(&args),
             Verb::Retained(args) => retained::run(&args),
             Verb::Diff(args) => diff::run(&args),

@@ -18,6 +18,15 @@ pub struct Output {
 impl Output {
     /// Opens the place beside `path`, or `path` itself if it is no regular file.
     pub fn create(path: &Path) -> Result<Output, Failure> {
+        Self::create_with(path, 0o666)
+    }
+
+    /// The same for what nobody else may read.
+    pub fn create_private(path: &Path) -> Result<Output, Failure> {
+        Self::create_with(path, 0o600)
+    }
+
+    fn create_with(path: &Path, mode: u32) -> Result<Output, Failure> {
         let unwritable = |e| Failure::new(format!("cannot write {}: {e}", path.display()));
         if is_special(path) {
             let file = open_special(path).map_err(unwritable)?;
@@ -25,20 +34,33 @@ impl Output {
         }
         let path = std::path::absolute(path).map_err(unwritable)?;
         let temporary = os::beside(&path);
-        let file = File::options().write(true).create_new(true).open(&temporary).map_err(unwritable)?;
+        let file =
+            File::options().write(true).create_new(true).mode(mode).open(&temporary).map_err(unwritable)?;
         Ok(Output { path, file, temporary: Some(temporary) })
     }
 
     /// Writes the content and puts it in its place.
     pub fn commit(mut self, content: &[u8]) -> Result<(), Failure> {
-        let mut written = self.file.write_all(content);
-        if let (Ok(()), Some(temporary)) = (&written, &self.temporary) {
-            written = fs::rename(temporary, &self.path);
+        self.write(content)?;
+        self.put_in_place()
+    }
+
+    /// Writes a part of the content.
+    pub fn write(&mut self, part: &[u8]) -> Result<(), Failure> {
+        self.file.write_all(part).map_err(|error| self.unwritable(&error))
+    }
+
+    /// All was written: puts it in its place.
+    pub fn put_in_place(mut self) -> Result<(), Failure> {
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path).map_err(|error| self.unwritable(&error))?;
         }
-        if written.is_ok() {
-            self.temporary = None;
-        }
-        written.map_err(|e| Failure::new(format!("cannot write {}: {e}", self.path.display())))
+        self.temporary = None;
+        Ok(())
+    }
+
+    fn unwritable(&self, error: &io::Error) -> Failure {
+        Failure::new(format!("cannot write {}: {error}", self.path.display()))
     }
 }
 

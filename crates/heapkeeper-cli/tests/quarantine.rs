@@ -41,7 +41,9 @@ fn movers(folder: &Path, engine: &str, ms: &str) -> (u64, Value) {
 fn is_tracked(report: &Value) -> bool {
     let is_tracked = number(sweeps(report), "count") > 0;
     if !is_tracked {
-        skip("this kernel tells no writes by asynchronous write protection (Linux 6.7), or a sandbox forbids userfaultfd");
+        skip(
+            "this kernel tells no writes by asynchronous write protection (Linux 6.7), or a sandbox forbids userfaultfd",
+        );
     }
     is_tracked
 }
@@ -378,5 +380,9 @@ fn ten_thousand_sweeps_that_fail_lose_nothing() {
     assert!(number(sweeps(&report), "count") >= 5_000, "{report}");
     let peak = number(&report["summary"]["resident_peak_bytes"], "value");
     assert!(peak < 64 << 20, "{peak}");
-    assert_eq!(number(&report["processes"][0]["figures"]["live_blocks"], "value"), 1001, "and a buffer of printf's");
+    assert_eq!(
+        number(&report["processes"][0]["figures"]["live_blocks"], "value"),
+        1001,
+        "and a buffer of printf's"
+    );
 }

@@ -1,7 +1,7 @@
 //! A process's heap: what both shims share.
 
 use crate::guarding::Guarding;
-use crate::scanning::Scanning;
+use crate::scanning::{Live, Scanning};
 use crate::stop::Stop;
 use crate::sweeping::Sweeping;
 use core::ptr::null_mut;
@@ -76,6 +76,7 @@ pub struct ProcessHeap<H> {
     pub(crate) guarding: Guarding,
     pub(crate) scanning: Scanning,
     pub(crate) sweeping: Sweeping,
+    pub(crate) live: Live,
     registered: AtomicBool,
     configured: AtomicBool,
     failed: AtomicBool,
@@ -104,6 +105,7 @@ impl<H: Host> ProcessHeap<H> {
             guarding: Guarding::new(),
             scanning: Scanning::new(),
             sweeping: Sweeping::new(),
+            live: Live::new(),
             registered: AtomicBool::new(false),
             configured: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -158,7 +160,17 @@ impl<H: Host> ProcessHeap<H> {
     #[inline(never)]
     fn allocate_refilled(&self, bytes: usize, class: usize) -> *mut u8 {
         let block = self.heap.allocate_refilled(self.current(), class);
+        self.poll();
         self.checked(block, bytes)
+    }
+
+    /// Where a word of blocks was used up, and by larger allocations: whether the command asks for something. No lock is held here, and what was
+    /// allocated is in the caller's hands.
+    #[inline(always)]
+    pub(crate) fn poll(&self) {
+        if self.live.is_asked() {
+            H::process().attend();
+        }
     }
 
     #[inline(never)]
@@ -173,6 +185,7 @@ impl<H: Host> ProcessHeap<H> {
         } else {
             self.allocate_oddly(bytes)
         };
+        self.poll();
         self.checked(block, bytes)
     }
 
@@ -182,7 +195,9 @@ impl<H: Host> ProcessHeap<H> {
         if !self.guarding.is_on() && (self.heap.is_started() || self.start().is_none()) {
             return None;
         }
-        self.allocate_guarded(bytes, align, family, zeroed)
+        let block = self.allocate_guarded(bytes, align, family, zeroed)?;
+        self.poll();
+        Some(block)
     }
 
     /// malloc in a thread without heap, or in a signal handler that interrupted its heap.
@@ -224,7 +239,10 @@ impl<H: Host> ProcessHeap<H> {
             return block;
         }
         match self.with_heap(|heap| self.heap.allocate_zeroed(heap, bytes)) {
-            Some(block) => self.checked(block, bytes),
+            Some(block) => {
+                self.poll();
+                self.checked(block, bytes)
+            }
             None => {
                 let block = self.allocate_elsewhere(bytes, 1);
                 if !block.is_null() {
@@ -247,6 +265,7 @@ impl<H: Host> ProcessHeap<H> {
         let block = self
             .with_heap(|heap| self.heap.allocate_aligned(heap, bytes, align))
             .unwrap_or_else(|| self.allocate_elsewhere(bytes, align));
+        self.poll();
         self.checked(block, bytes)
     }
 
@@ -362,6 +381,7 @@ impl<H: Host> ProcessHeap<H> {
             // SAFETY: a program that calls realloc gives the block up.
             unsafe { self.heap.reallocate(heap, block, bytes) }
         });
+        self.poll();
         match moved {
             Some(Ok(moved)) => self.checked(moved, bytes),
             Some(Err(misuse)) => self.reallocate_refused(block, bytes, family, misuse, &Registers::capture()),
@@ -508,18 +528,23 @@ impl<H: Host> ProcessHeap<H> {
             return;
         }
         self.process_id.store(Linux.process_id(), Ordering::Relaxed);
-        let mode = match self.heap.reuse() {
-            Reuse::Freed => Mode::Manual,
-            Reuse::Never => Mode::Keep,
-            Reuse::Swept => Mode::Quarantine,
-        };
-        self.recording.claim_process(origin, mode as u32);
+        self.watch_requests();
+        self.recording.claim_process(origin, self.mode() as u32);
         self.recording.set_heap_count(self.heap.heap_count());
         self.record_guarding();
         if let Some(shared) = self.recording.figures() {
             let shared: *const SharedFigures = shared;
             // SAFETY: same layout (asserted below), in a mapping that lasts as long as the process; all atomics.
             self.heap.set_figures(unsafe { &*shared.cast::<LiveFigures>() });
+        }
+    }
+
+    /// Who answers when a block is no longer in use.
+    pub(crate) fn mode(&self) -> Mode {
+        match self.heap.reuse() {
+            Reuse::Freed => Mode::Manual,
+            Reuse::Never => Mode::Keep,
+            Reuse::Swept => Mode::Quarantine,
         }
     }
 
@@ -532,6 +557,7 @@ impl<H: Host> ProcessHeap<H> {
     pub fn resume(&self) {
         if self.recording.is_open() && self.is_recorded() {
             self.recording.set_process_state(ProcessState::Running, 0);
+            self.watch_requests();
         }
     }
 
@@ -549,6 +575,7 @@ impl<H: Host> ProcessHeap<H> {
             return;
         }
         self.record_sweeps();
+        self.end_requests();
         if state == ProcessState::Counted && self.heap.is_started() {
             self.heap.settle_figures();
             // Guarded blocks have no span.

@@ -38,12 +38,14 @@ impl<H: Host> ProcessHeap<H> {
         process.stop.forget_others();
         thread_names::forget_thread_id();
         trap::forget_others();
+        process.live.forget_parent();
         process.count_guarded_anew();
         process.forget_sweep();
         // The heap may have noticed the fork before libc called us.
         if !process.is_recorded() {
             process.record_process(ProcessOrigin::Fork);
         }
+        process.watch_requests();
     }
 
     pub(crate) fn watch_forks(&self) {

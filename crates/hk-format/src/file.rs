@@ -1,13 +1,13 @@
 //! The head of a recording.
 
-use crate::ProcessRecord;
+use crate::control::{Control, RING_BYTES, ring_offset};
 use core::mem::size_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The first eight bytes of every recording.
 pub const MAGIC: [u8; 8] = *b"HEAPKPR\n";
 /// The layout's version; a reader refuses any other.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The unit of the file's parts, and of what a full disk is tested with.
 pub const PAGE_BYTES: usize = 4096;
 /// Where the process table begins.
@@ -41,8 +41,12 @@ pub struct FileHeader {
     pub dropped: u64,
     /// Filler up to [`CONTROL_OFFSET`].
     pub reserved: [u8; 64],
-    /// Control word that the command writes and refills poll; zero asks for nothing.
+    /// Control word that the command writes and refills poll, a [`crate::RequestWord`]; zero asks for nothing.
     pub request: u64,
+    /// Filler up to a cache line of its own.
+    pub reserved_request: [u64; 7],
+    /// What goes with it.
+    pub control: Control,
 }
 
 const _: () = assert!(core::mem::offset_of!(FileHeader, request) == CONTROL_OFFSET);
@@ -65,6 +69,20 @@ impl FileHeader {
             dropped: 0,
             reserved: [0; 64],
             request: 0,
+            reserved_request: [0; 7],
+            control: Control {
+                pid: 0,
+                reader_pid: 0,
+                reason: 0,
+                beat: 0,
+                detail: 0,
+                stop_ns: 0,
+                reserved: [0; 4],
+                written: 0,
+                reserved_written: [0; 15],
+                read: 0,
+                reserved_read: [0; 15],
+            },
         }
     }
 
@@ -80,6 +98,5 @@ impl FileHeader {
 
 /// Where the records begin, in bytes, for a table of `process_capacity` entries.
 pub const fn file_layout(process_capacity: u32) -> u64 {
-    let table_end = PROCESS_TABLE_OFFSET + process_capacity as usize * size_of::<ProcessRecord>();
-    table_end.next_multiple_of(PAGE_BYTES) as u64
+    ring_offset(process_capacity) + RING_BYTES as u64
 }

@@ -11,6 +11,7 @@
 //! ```text
 //! 0        FileHeader            one page: identity, the two bump counters, the control words
 //! 4096     ProcessRecord x N     352 bytes each, claimed by `process_next.fetch_add(1)`
+//! ring     1 MiB                 what a process answers to the command, see [`Control`]
 //! records  64-byte aligned       each claimed by `record_next.fetch_add(len)`, begins with RecordHeader
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! All integers are little endian (the machine's own); [`VERSION`] changes with any change of layout.
 #![no_std]
 
+mod control;
 mod file;
 mod finding;
 mod process;
@@ -27,6 +29,10 @@ mod record;
 mod settings;
 mod snapshot;
 
+pub use control::{
+    Control, Judged, READER_PATIENCE_MS, RING_BYTES, Refusal, RequestState, RequestVerb, RequestWord,
+    ring_bytes_waiting, ring_offset, ring_piece,
+};
 pub use file::{CONTROL_OFFSET, FileHeader, MAGIC, PAGE_BYTES, PROCESS_TABLE_OFFSET, VERSION, file_layout};
 pub use finding::{
     AccessKind, CODE_BYTES, Call, EVENT_FRAME_COUNT_MAX, EventRecord, Evidence, FRAME_COUNT_MAX,

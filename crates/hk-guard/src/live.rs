@@ -7,7 +7,7 @@ use crate::slot::{SlotId, State};
 use core::sync::atomic::Ordering;
 use hk_os::GuardOs;
 
-/// A guarded block that is live.
+/// A guarded block that is live, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveBlock {
     /// Its first byte.
@@ -31,21 +31,40 @@ impl<O: GuardOs> Guards<O> {
         (block.start..=block.start + block.bytes).contains(&address).then_some(block)
     }
 
+    /// The block in which an address lies likewise, and that was freed.
+    pub fn freed_block_at(&self, address: usize) -> Option<LiveBlock> {
+        let (id, _) = self.slot_at(address)?;
+        let block = self.freed_block(id)?;
+        (block.start..=block.start + block.bytes).contains(&address).then_some(block)
+    }
+
     fn live_block(&self, id: SlotId) -> Option<LiveBlock> {
+        (Area::slot(self, id).state() == State::Live).then(|| self.block(id))
+    }
+
+    fn freed_block(&self, id: SlotId) -> Option<LiveBlock> {
+        matches!(Area::slot(self, id).state(), State::Closing | State::Freed).then(|| self.block(id))
+    }
+
+    fn block(&self, id: SlotId) -> LiveBlock {
         let slot = Area::slot(self, id);
-        if slot.state() != State::Live {
-            return None;
-        }
         let start = self.base_address() + slot.start.load(Ordering::Relaxed);
-        Some(LiveBlock { start, bytes: slot.bytes.load(Ordering::Relaxed), number: id.0 as usize - 1 })
+        LiveBlock { start, bytes: slot.bytes.load(Ordering::Relaxed), number: id.0 as usize - 1 }
     }
 
     /// Calls `found` with each live block, in the order of addresses.
     pub fn for_each_live(&self, mut found: impl FnMut(LiveBlock)) {
+        self.for_each_slot(|id| self.live_block(id).into_iter().for_each(&mut found));
+    }
+
+    /// The same with blocks that were freed, and whose slots have no other since.
+    pub fn for_each_freed(&self, mut found: impl FnMut(LiveBlock)) {
+        self.for_each_slot(|id| self.freed_block(id).into_iter().for_each(&mut found));
+    }
+
+    fn for_each_slot(&self, mut found: impl FnMut(SlotId)) {
         for chunk in 0..self.chunks_in_use() {
-            for index in 0..self.slots_of(chunk) {
-                self.live_block(self.id(chunk, index)).into_iter().for_each(&mut found);
-            }
+            (0..self.slots_of(chunk)).for_each(|index| found(self.id(chunk, index)));
         }
     }
 

@@ -159,22 +159,33 @@ impl<O: Os> Heap<O> {
 
     /// Calls `found` with each live block, in the order of addresses.
     pub fn for_each_live(&self, found: impl FnMut(BlockPlace)) {
-        self.for_each_of(Word::live, found);
+        self.for_each_of(|shape, nth| word_of(shape, nth).live(), found);
     }
 
     /// The same with each block that was freed and is retained.
     pub fn for_each_retained(&self, found: impl FnMut(BlockPlace)) {
-        self.for_each_of(Word::retained, found);
+        self.for_each_of(|shape, nth| word_of(shape, nth).retained(), found);
     }
 
-    fn for_each_of(&self, set: impl Fn(&Word) -> u64, mut found: impl FnMut(BlockPlace)) {
+    /// The same with blocks of spans that are in use, which are not live.
+    pub fn for_each_free(&self, found: impl FnMut(BlockPlace)) {
+        let free_of = |shape: &SpanShape, nth: usize| {
+            let present = (shape.block_count - nth * BLOCKS_PER_WORD).min(BLOCKS_PER_WORD);
+            !word_of(shape, nth).live() & (u64::MAX >> (BLOCKS_PER_WORD - present))
+        };
+        self.for_each_of(free_of, found);
+    }
+
+    /// Those whose bits are set in what `bits_of` gives for each word of a span.
+    #[inline]
+    fn for_each_of(&self, bits_of: impl Fn(&SpanShape, usize) -> u64, mut found: impl FnMut(BlockPlace)) {
         let mut slice = 0;
         while slice < self.block_range().1 / SLICE_BYTES {
             let header = self.tables().header(slice);
             match header.shape() {
                 Some(shape) if matches!(shape.state, SliceState::Small | SliceState::Large) => {
                     for nth in 0..word_count(&shape) {
-                        let mut bits = set(word_of(&shape, nth));
+                        let mut bits = bits_of(&shape, nth);
                         while bits != 0 {
                             let index = nth * BLOCKS_PER_WORD + bits.trailing_zeros() as usize;
                             bits &= bits - 1;

@@ -20,6 +20,7 @@
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 compile_error!("hk-recorder knows Linux on x86-64 only: see sys.rs and registers.rs for what a port needs");
 
+mod control;
 mod finding;
 mod line;
 mod mapping;
@@ -38,6 +39,7 @@ mod stacks;
 mod sys;
 mod unwind;
 
+pub use control::{Answer, Unwanted};
 pub use finding::{Access, BadCall, BlockEvent, BlockLife, FreeSite, LostBlocks, Recorded};
 pub use line::{print_bad_setting, print_leak, print_line};
 pub use maps::{MappedData, PlaceInfo, ReadableMapping, describe_place, for_each_readable_mapping};

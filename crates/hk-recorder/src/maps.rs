@@ -187,6 +187,18 @@ impl Mapping {
     fn is_same_file(&self, other: &Mapping) -> bool {
         self.inode == other.inode && self.name.bytes() == other.name.bytes()
     }
+
+    /// Of the last file, with the next mapping: whether that is the file's, or anonymous and right behind it.
+    fn note_next(&mut self, next: &Mapping) -> bool {
+        if next.inode == 0 {
+            let is_behind = next.start == self.end && next.name.bytes().is_empty();
+            self.end = if is_behind { next.end } else { self.end };
+            return is_behind;
+        }
+        let executable = next.executable || self.executable && self.is_same_file(next);
+        *self = Mapping { executable, ..*next };
+        true
+    }
 }
 
 /// The end of a path.
@@ -227,6 +239,18 @@ pub struct ReadableMapping {
     pub is_stack: bool,
     /// It is no file's, and no other process's: what is there stays readable while all threads stand still.
     pub is_private: bool,
+    /// What is written to it others see too.
+    pub is_shared: bool,
+    /// It is data of the program or of a library: of a file that has code too, or the zeroed rest behind that.
+    pub is_static: bool,
+    name: Name,
+}
+
+impl ReadableMapping {
+    /// Path of the file, or what the kernel calls the mapping; empty if neither. Of a long one its end.
+    pub fn name(&self) -> &[u8] {
+        self.name.bytes()
+    }
 }
 
 /// What of a mapping a program may have written.
@@ -241,18 +265,23 @@ pub enum MappedData {
 }
 
 /// Calls `found` with each mapping that can be read, in the order of addresses. False if they can't be listed.
-pub fn for_each_readable_mapping(mut found: impl FnMut(ReadableMapping)) -> bool {
+pub fn for_each_readable_mapping(mut found: impl FnMut(&ReadableMapping)) -> bool {
     let (mut guard_end, mut count) = (0, 0_u32);
+    let mut file = Mapping::NONE;
     let listed = for_each_mapping(|mapping| {
         count += 1;
+        let is_of_file = file.note_next(mapping);
         if mapping.readable {
             let is_behind_guard = mapping.inode == 0 && mapping.start == guard_end;
-            found(ReadableMapping {
+            found(&ReadableMapping {
                 start: mapping.start as usize,
                 end: mapping.end as usize,
                 data: data_of(mapping),
                 is_stack: mapping.name.bytes() == b"[stack]" || is_behind_guard,
                 is_private: mapping.inode == 0 && !mapping.shared,
+                is_shared: mapping.shared,
+                is_static: is_of_file && file.executable && !mapping.shared,
+                name: mapping.name,
             });
         }
         let is_guard = !mapping.readable && !mapping.writable && !mapping.executable && mapping.inode == 0;
@@ -263,12 +292,29 @@ pub fn for_each_readable_mapping(mut found: impl FnMut(ReadableMapping)) -> bool
     listed.is_some() && count > 0
 }
 
+/// Calls `found` with the first address of each file that is mapped from its beginning on and has code, and with its path.
+pub(crate) fn for_each_file_with_code(mut found: impl FnMut(u64, &[u8])) {
+    let mut file = Mapping::NONE;
+    let _ = for_each_mapping(|mapping| {
+        if mapping.inode != 0 && mapping.offset == 0 && !file.is_same_file(mapping) {
+            file = Mapping { executable: false, ..*mapping };
+        }
+        if mapping.executable && !file.executable && file.is_same_file(mapping) && file.readable {
+            file.executable = true;
+            found(file.start, file.name.bytes());
+        }
+        None::<Option<()>>
+    });
+}
+
 fn data_of(mapping: &Mapping) -> MappedData {
     let name = mapping.name.bytes();
     let is_device =
         name.starts_with(b"/dev/") && !name.starts_with(b"/dev/zero") && !name.starts_with(b"/dev/shm/");
     match (mapping.shared, mapping.writable, mapping.inode) {
-        _ if is_device || name == b"[vvar]" || name == b"[vdso]" || name == b"[vsyscall]" => MappedData::None,
+        _ if is_device || name.starts_with(b"[vvar") || name == b"[vdso]" || name == b"[vsyscall]" => {
+            MappedData::None
+        }
         (true, false, _) => MappedData::None,
         (_, true, _) | (false, false, 0) => MappedData::All,
         (false, false, _) => MappedData::CopiedPages,

@@ -114,12 +114,6 @@ impl Recording {
         self.mapping.is_set()
     }
 
-    /// The control word: what the `heapkeeper` command asks for; 0 is nothing.
-    #[inline]
-    pub fn request(&self) -> u64 {
-        self.mapping.u64(offset_of!(FileHeader, request)).map_or(0, |word| word.load(Ordering::Relaxed))
-    }
-
     /// Index of this process's entry in the process table, if it has one.
     pub fn process_index(&self) -> Option<u32> {
         let index = self.process.load(Ordering::Acquire);

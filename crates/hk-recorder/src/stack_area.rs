@@ -112,9 +112,7 @@ mod tests {
     use super::*;
     use crate::registers::{Innermost, Registers};
     use core::mem::offset_of;
-    use hk_format::{
-        FRAME_COUNT_MAX, FileHeader, FindingRecord, MODULE_AREA_BYTES, PROCESS_TABLE_OFFSET, RecordKind,
-    };
+    use hk_format::{FRAME_COUNT_MAX, FileHeader, FindingRecord, MODULE_AREA_BYTES, RecordKind};
     use std::ffi::CString;
     use std::vec::Vec;
     use zerocopy::{FromBytes, IntoBytes};
@@ -144,7 +142,7 @@ mod tests {
         static STACKS: Stacks = Stacks::new();
         static RECORDING: Recording = Recording::new();
         let path = std::env::temp_dir().join(std::format!("hk-stack-area-{}", std::process::id()));
-        let file_bytes = (PROCESS_TABLE_OFFSET + (1 << 20)) as u64;
+        let file_bytes = hk_format::file_layout(4) + (1 << 20);
         let mut bytes = std::vec![0; file_bytes as usize];
         let header = FileHeader::new(file_bytes, 4, 1);
         bytes[..size_of::<FileHeader>()].copy_from_slice(header.as_bytes());

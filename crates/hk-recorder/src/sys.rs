@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "the boundary to the kernel")]
 
 use core::ffi::CStr;
+use core::sync::atomic::AtomicU32;
 use hk_os::{Optional, may};
 
 /// An error number of the system, as in `errno.h`.
@@ -118,6 +119,25 @@ pub(crate) fn populate_write(start: usize, len: usize) -> Result<(), Errno> {
             result => return result.map(|_| ()),
         }
     }
+}
+
+/// Sleeps until another process has changed a word of a shared mapping from `expected`, at most `timeout_ms`, if it has not already.
+pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, timeout_ms: u32) {
+    let timeout = libc::timespec {
+        tv_sec: i64::from(timeout_ms / 1000),
+        tv_nsec: i64::from(timeout_ms % 1000) * 1_000_000,
+    };
+    let wait = libc::FUTEX_WAIT as usize;
+    let args = [word.as_ptr() as usize, wait, expected as usize, (&raw const timeout).addr(), 0, 0];
+    // SAFETY: the kernel reads the word and the time, which live through the call.
+    let _ = unsafe { call(libc::SYS_futex, args) };
+}
+
+/// Wakes who sleeps so, in whatever process.
+pub(crate) fn wake_shared(word: &AtomicU32) {
+    let args = [word.as_ptr() as usize, libc::FUTEX_WAKE as usize, i32::MAX as usize, 0, 0, 0];
+    // SAFETY: the kernel takes the address as a key only.
+    let _ = unsafe { call(libc::SYS_futex, args) };
 }
 
 /// Keeps a range out of core dumps; the recording is a file already.

@@ -54,7 +54,7 @@ fn started(file: &TestFile) -> &'static Recording {
 
 #[test]
 fn a_finding_is_written_with_its_stack_and_modules() {
-    let file = TestFile::new(1 << 20, 2);
+    let file = TestFile::new(2 << 20, 2);
     let recording = started(&file);
     let recorded = bad_free(recording);
     assert!(recorded.first && recorded.kept);
@@ -80,7 +80,7 @@ fn a_finding_is_written_with_its_stack_and_modules() {
 
 #[test]
 fn the_same_call_on_the_same_path_is_a_repeat() {
-    let file = TestFile::new(1 << 20, 2);
+    let file = TestFile::new(2 << 20, 2);
     let recording = started(&file);
     let results: Vec<_> = (0..10).map(|_| bad_free(recording)).collect();
     assert!(results[0].first && results[1..].iter().all(|again| !again.first && again.kept));
@@ -100,7 +100,7 @@ fn wrapper_of_free(recording: &Recording) -> Recorded {
 
 #[test]
 fn two_calls_through_one_wrapper_are_two_findings() {
-    let file = TestFile::new(1 << 20, 2);
+    let file = TestFile::new(2 << 20, 2);
     let recording = started(&file);
     for round in 0..3 {
         let one = std::hint::black_box(wrapper_of_free(recording));
@@ -154,7 +154,7 @@ fn a_flood_of_findings_is_counted_but_not_kept() {
 
 #[test]
 fn a_deep_stack_is_cut() {
-    let file = TestFile::new(1 << 20, 2);
+    let file = TestFile::new(2 << 20, 2);
     let recording = started(&file);
     at_depth(500, &|| {
         bad_free(recording);
@@ -166,7 +166,7 @@ fn a_deep_stack_is_cut() {
 
 #[test]
 fn a_fork_child_tells_its_own_findings() {
-    let file = TestFile::new(1 << 20, 4);
+    let file = TestFile::new(2 << 20, 4);
     let recording = started(&file);
     let find_both_times = || {
         for round in 0..2 {
@@ -243,7 +243,7 @@ fn stack_bytes_used(bytes: usize, recording: &'static Recording, run: fn(&Record
 
 #[test]
 fn a_small_stack_is_enough() {
-    let file = TestFile::new(1 << 20, 2);
+    let file = TestFile::new(2 << 20, 2);
     let recording = started(&file);
     // Unoptimised code is several times as hungry as the library is.
     let (bytes, allowed) = if cfg!(debug_assertions) { (128 << 10, 32 << 10) } else { (16 << 10, 6 << 10) };
@@ -278,7 +278,7 @@ fn a_full_disk_costs_records_and_no_signal() {
         return;
     }
     let (findings, dropped) = {
-        let file = TestFile::at(&folder.join("recording"), 1 << 20, 4);
+        let file = TestFile::at(&folder.join("recording"), 2 << 20, 4);
         let recording = started(&file);
         for i in 0..20u64 {
             let registers = Registers { rip: 0x1000 + i, ..Registers::default() };
@@ -295,7 +295,7 @@ fn a_full_disk_costs_records_and_no_signal() {
 
 #[test]
 fn errno_is_left_alone() {
-    let file = TestFile::new(1 << 14, 1);
+    let file = TestFile::new(hk_format::file_layout(1) + (1 << 13), 1);
     let recording = started(&file);
     // SAFETY: the thread's own errno.
     let errno = unsafe { &mut *libc::__errno_location() };

@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 #[test]
 fn a_process_claims_its_entry_and_keeps_its_figures_in_place() {
-    let file = TestFile::new(1 << 20, 4);
+    let file = TestFile::new(2 << 20, 4);
     let recording = open(&file.c_path());
     assert_eq!(recording.process_index(), None);
     assert!(recording.figures().is_none());
@@ -39,7 +39,7 @@ fn a_process_claims_its_entry_and_keeps_its_figures_in_place() {
 
 #[test]
 fn a_fork_child_starts_with_its_parents_figures() {
-    let file = TestFile::new(1 << 20, 4);
+    let file = TestFile::new(2 << 20, 4);
     let recording = open(&file.c_path());
     recording.claim_process(ProcessOrigin::Program, 0);
     recording.figures().unwrap().live_bytes.store(5, Relaxed);
@@ -53,7 +53,7 @@ fn a_fork_child_starts_with_its_parents_figures() {
 
 #[test]
 fn a_full_process_table_leaves_the_process_without_an_entry() {
-    let file = TestFile::new(1 << 20, 1);
+    let file = TestFile::new(2 << 20, 1);
     let recording = open(&file.c_path());
     recording.claim_process(ProcessOrigin::Program, 0);
     recording.claim_process(ProcessOrigin::Fork, 0);
@@ -67,7 +67,7 @@ fn a_full_process_table_leaves_the_process_without_an_entry() {
 
 #[test]
 fn notes_and_execs_are_written_whole() {
-    let file = TestFile::new(1 << 20, 2);
+    let file = TestFile::new(2 << 20, 2);
     let recording = open(&file.c_path());
     recording.claim_process(ProcessOrigin::Program, 0);
     recording.note(NoteKind::BadSetting, 7, &[b'x'; 300]);
@@ -103,7 +103,7 @@ fn a_full_file_counts_what_it_drops() {
 
 #[test]
 fn the_control_word_is_seen() {
-    let file = TestFile::new(1 << 16, 1);
+    let file = TestFile::new(2 << 20, 1);
     let recording = open(&file.c_path());
     assert_eq!(recording.request(), 0);
     file.write_at(&7u64.to_le_bytes(), hk_format::CONTROL_OFFSET as u64);
@@ -113,17 +113,17 @@ fn the_control_word_is_seen() {
 #[test]
 fn what_is_no_recording_is_refused() {
     let refused = |file: &TestFile| Recording::new().open(&file.c_path()).unwrap_err();
-    let file = TestFile::new(1 << 16, 1);
+    let file = TestFile::new(2 << 20, 1);
     file.write_at(&(VERSION + 1).to_le_bytes(), 8);
     assert_eq!(refused(&file), Errno(libc::EINVAL));
-    let cut = TestFile::new(1 << 16, 1);
-    cut.write_at(FileHeader::new(1 << 17, 1, 1).as_bytes(), 0);
+    let cut = TestFile::new(2 << 20, 1);
+    cut.write_at(FileHeader::new(4 << 20, 1, 1).as_bytes(), 0);
     assert_eq!(refused(&cut), Errno(libc::EINVAL));
-    let empty = TestFile::new(1 << 16, 1);
+    let empty = TestFile::new(2 << 20, 1);
     std::fs::write(&empty.path, b"HEAP").unwrap();
     assert_eq!(refused(&empty), Errno(libc::EINVAL));
     assert_eq!(Recording::new().open(c"/no/such/file"), Err(Errno(libc::ENOENT)));
-    let good = TestFile::new(1 << 16, 1);
+    let good = TestFile::new(2 << 20, 1);
     assert_eq!(open(&good.c_path()).open(&good.c_path()), Err(Errno(libc::EBUSY)));
 }
 
@@ -162,7 +162,7 @@ fn many_threads_claim_records_that_do_not_overlap() {
 #[test]
 fn entries_of_a_small_table_do_not_run_into_records() {
     assert!(hk_format::file_layout(3) as usize >= 4096 + 3 * size_of::<ProcessRecord>());
-    let file = TestFile::new(1 << 16, 3);
+    let file = TestFile::new(2 << 20, 3);
     let recording = open(&file.c_path());
     for _ in 0..3 {
         recording.claim_process(ProcessOrigin::Program, 0);

@@ -32,6 +32,22 @@ impl<'a, O: Os, G: GuardOs> HeapAndGuards<'a, O, G> {
         HeapAndGuards { holes, ..self }
     }
 
+    /// The block that an address is of by the rules of [`Blocks::locate`], live or free, and whether it is live. Free ones are known where they are
+    /// guarded, or lie in a span that is in use.
+    #[inline]
+    pub fn find(&self, address: usize) -> Option<(Block, bool)> {
+        match self.locate(address) {
+            Some(place) => Some((place.block(), place.is_live())),
+            None => self.guards.freed_block_at(address).map(|block| (self.guarded(block), false)),
+        }
+    }
+
+    /// Calls `found` with each free block that [`HeapAndGuards::find`] may give, in the order of addresses.
+    pub fn for_each_free(&self, mut found: impl FnMut(Block)) {
+        self.heap.for_each_free(|place| found(Place::block(&place)));
+        self.guards.for_each_freed(|block| found(self.guarded(block)));
+    }
+
     fn guarded(&self, block: LiveBlock) -> Block {
         Block { start: block.start, bytes: block.bytes, number: self.heap_numbers + block.number }
     }

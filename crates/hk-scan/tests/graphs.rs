@@ -253,6 +253,33 @@ fn freed_blocks_are_neither_lost_nor_followed() {
 }
 
 #[test]
+fn free_blocks_are_found_as_live_ones_are() {
+    let mut graph = Graph::new(256 * MIB);
+    let owner = graph.heap.attach().unwrap();
+    let mut nodes: Vec<usize> = [64, 64, 3000].map(|bytes| graph.allocate(owner, bytes)).into();
+    nodes.extend([Side::Start, Side::End].map(|side| graph.allocate_guarded(200, side)));
+    let blocks: Vec<Block> = nodes.iter().map(|&node| graph.blocks[node]).collect();
+    let all = graph.all();
+    let find = |block: &Block| [block.start, block.start + block.bytes - 1].map(|address| all.find(address));
+    let is_among = |block: &Block| {
+        let mut found = Vec::new();
+        all.for_each_free(|free| found.push(free));
+        assert!(found.is_sorted_by_key(|free| free.start));
+        found.contains(block)
+    };
+    for block in &blocks {
+        assert_eq!(find(block), [Some((*block, true)); 2]);
+        assert!(!is_among(block));
+    }
+    graph.clear(owner);
+    for block in &blocks {
+        assert_eq!(find(block), [Some((*block, false)); 2]);
+        assert!(is_among(block));
+    }
+    assert_eq!(all.find(all.range().start - 1), None);
+}
+
+#[test]
 fn a_chain_and_a_star_need_no_stack() {
     let count = if cfg!(miri) { 200 } else { 1_000_000 };
     let mut graph = Graph::new(256 * MIB);

@@ -19,7 +19,7 @@ const OUTSIDE: &[&str] = &["heapkeeper-cli", "hk-report", "hk-symbols", "hk-grap
 const SHARED: &str = "hk-format";
 /// Crates of others inside the program, and who may use them: none of them allocates.
 const FOREIGN_INSIDE: &[(&str, &[&str])] = &[
-    ("zerocopy", &["hk-format", "hk-recorder"]),
+    ("zerocopy", &["hk-format", "hk-recorder", "heapkeeper"]),
     ("libc", &["hk-os", "hk-recorder", "heapkeeper", "hk-preload"]),
     ("gimli", &["hk-recorder"]),
 ];

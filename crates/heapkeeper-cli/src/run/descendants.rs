@@ -8,6 +8,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// What images of processes are called.
+const IMAGE_NAME: &str = "heapkeeper";
+
 /// A process that goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descendant {
@@ -56,7 +59,13 @@ fn of_this_run(pid: u32, wanted: &[u8]) -> Option<Descendant> {
         let settings = variable.strip_prefix(b"HEAPKEEPER=");
         settings.is_some_and(|settings| settings.split(|&byte| byte == b',').any(|part| part == wanted))
     };
-    environ.split(|&byte| byte == 0).any(is_setting).then(|| named(pid))
+    environ.split(|&byte| byte == 0).any(is_setting).then(|| named(pid)).filter(|process| !is_image(process))
+}
+
+/// One that a process had made for a snapshot, and that ends with it: it has our name, and is not our command.
+fn is_image(process: &Descendant) -> bool {
+    let exe = fs::read_link(format!("/proc/{}/exe", process.pid)).unwrap_or_default();
+    process.name == IMAGE_NAME && exe.file_name().is_none_or(|name| name != IMAGE_NAME)
 }
 
 fn named(pid: u32) -> Descendant {

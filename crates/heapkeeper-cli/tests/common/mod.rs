@@ -1,6 +1,8 @@
 //! What the tests of the command share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod asker;
+pub mod snapshot;
 pub mod tools;
 
 use std::path::{Path, PathBuf};

@@ -56,6 +56,13 @@ impl<H: Host> ProcessHeap<H> {
     #[cold]
     #[inline(never)]
     pub(crate) fn allocate_counted(&self, bytes: usize, class: usize, family: Family) -> *mut u8 {
+        let block = self.allocate_watched(bytes, class, family);
+        self.poll();
+        block
+    }
+
+    #[inline]
+    fn allocate_watched(&self, bytes: usize, class: usize, family: Family) -> *mut u8 {
         let (heap, guarding) = (self.current(), &self.guarding);
         let every = guarding.every();
         if guarding.sites.are_watched() {

@@ -110,7 +110,7 @@ impl<H: Host> ProcessHeap<H> {
         // SAFETY: memory of this frame, and of the frames of stopped threads; blocks can be read while they are live.
         let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };
         mark(core::ptr::from_ref(registers).expose_provenance(), size_of::<Registers>());
-        let roots = Roots { own: &own, stack_pointer };
+        let roots = Roots { own: &own, stack_pointer, thread: hk_recorder::tid() };
         if !mark_from_roots(&world, &roots, &mut tools.window, mark) {
             return Err(Failure::NoList);
         }
@@ -223,8 +223,8 @@ pub(crate) fn mark_from_roots<H: Host>(
     let mut is_read = true;
     let listed = roots.for_each_piece(
         |each| world.contexts().for_each(|context| each(&context)),
-        |piece| {
-            is_read &= look_at(window, &presence, piece, |words| {
+        |_, piece| {
+            is_read &= look_at(window, &presence, piece, |_, words| {
                 mark(words.as_ptr().expose_provenance(), size_of_val(words));
             });
         },

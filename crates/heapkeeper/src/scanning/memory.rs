@@ -1,7 +1,7 @@
 //! Memory to work with, which is never the heap's, and a look at memory that may vanish meanwhile.
 
 use super::roots::Piece;
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::ptr::null_mut;
 use core::sync::atomic::AtomicU64;
 
@@ -82,12 +82,22 @@ const ENTRIES: usize = 512;
 impl Presence {
     /// What is there now. If that can't be found out, all is taken to be.
     pub(crate) fn new() -> Self {
-        let path = c"/proc/thread-self/pagemap";
+        Presence { file: Self::open(c"/proc/thread-self/pagemap") }
+    }
+
+    /// The same of the process that this is an image of; None if it can't be found out.
+    pub(crate) fn of_other(process: u32, thread: u32) -> Option<Self> {
+        let path = hk_os::thread_pagemap_of(process, thread);
+        let file = Self::open(CStr::from_bytes_until_nul(&path).ok()?);
+        file.is_some().then_some(Presence { file })
+    }
+
+    fn open(path: &CStr) -> Option<c_int> {
         // SAFETY: a path that ends with NUL. By the bare call, as libc's function is the program's, and may be cancelled.
         let file = unsafe {
             libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC)
         };
-        Presence { file: (file >= 0).then_some(file as c_int) }
+        (file >= 0).then_some(file as c_int)
     }
 
     /// Whether it can be found out.
@@ -144,20 +154,20 @@ impl Drop for Presence {
     }
 }
 
-/// Calls `look` with copies of the words of a piece of memory, some at a time, as far as it is there and can be read: by the kernel, for which memory
+/// Calls `look` with addresses and copies of the words of a piece of memory, some at a time, as far as it is there and can be read: by the kernel, for which memory
 /// that is not there is no fault (process_vm_readv(2)). What can't be read is left out, by pages. False if nothing can be read so.
 pub(crate) fn look_at(
     window: &mut Scratch<u64>,
     presence: &Presence,
     piece: Piece,
-    mut look: impl FnMut(&[u64]),
+    mut look: impl FnMut(usize, &[u64]),
 ) -> bool {
     let mut works = true;
     let (start, end) = (piece.start.next_multiple_of(WORD), piece.start + piece.bytes);
     presence.for_each_run(start, end, piece.copied_only, |start, end| {
         if piece.stays && presence.is_known() {
             // SAFETY: pages that are there, in private memory, while no thread of the program runs that could take them away, or write.
-            look(unsafe { words_at(start, end) });
+            look(start, unsafe { words_at(start, end) });
             return;
         }
         let mut at = start;
@@ -168,7 +178,7 @@ pub(crate) fn look_at(
                 return;
             };
             let words = came / WORD;
-            look(&window.slice()[..words]);
+            look(at, &window.slice()[..words]);
             at += words * WORD;
             if came < wanted {
                 // The page can't be read.

@@ -4,17 +4,23 @@
 //! - [`roots`]: registers, stacks, static data, and what else the program may write to.
 //! - [`holes`]: blocks' pages that can't be read.
 //! - [`memory`]: memory to work with, and a look at memory that may vanish.
+//! - [`live`]: what the command asks of a process that runs. [`snapshot`]: all blocks and pointers, as an image of the process writes them;
+//!   [`chunks`]: on their way out.
 //! - [`leaks`]: blocks that nothing leads to. [`lost`]: how many of which allocation site.
 
+mod chunks;
 mod holes;
 mod leaks;
+mod live;
 mod lost;
 mod memory;
 mod roots;
+mod snapshot;
 mod world;
 
 pub(crate) use holes::Holes;
 pub(crate) use leaks::{Failure, STACK_ENTRIES, mark_from_roots};
+pub(crate) use live::Live;
 pub(crate) use memory::{PAGE_BYTES, Presence, Scratch, WINDOW_WORDS, look_at};
 pub(crate) use roots::{Piece, Roots};
 pub(crate) use world::StoppedWorld;

@@ -17,8 +17,8 @@ pub(crate) struct Piece {
     pub(crate) copied_only: bool,
     /// Pages that are there can be read in place while all threads stand still.
     pub(crate) stays: bool,
-    /// It begins where a thread's stack does.
-    pub(crate) is_stack: bool,
+    /// The thread whose stack it is, or 0.
+    pub(crate) thread: u32,
 }
 
 /// What is not looked at, or differently.
@@ -27,61 +27,72 @@ pub(crate) struct Roots<'a> {
     pub(crate) own: &'a [(usize, usize)],
     /// Where the calling thread's stack begins.
     pub(crate) stack_pointer: usize,
+    /// Its id.
+    pub(crate) thread: u32,
 }
 
 impl Roots<'_> {
-    /// Calls `found` with each piece of memory that may vanish while it is looked at, or may not be readable. False if mappings can't be listed.
+    /// Calls `found` with each piece of memory that may vanish while it is looked at, or may not be readable, and the mapping that it is of. False if
+    /// mappings can't be listed.
     pub(crate) fn for_each_piece(
         &self,
         contexts: impl Fn(&mut dyn FnMut(&Context)),
-        mut found: impl FnMut(Piece),
+        mut found: impl FnMut(&ReadableMapping, Piece),
     ) -> bool {
         for_each_readable_mapping(|mapping| {
             if mapping.data == MappedData::None {
                 return;
             }
-            let mut first = None;
-            let mut note = |pointer: usize| {
+            let mut first: Option<(usize, u32)> = None;
+            let mut note = |pointer: usize, thread: u32| {
                 if (mapping.start..mapping.end).contains(&pointer) {
-                    first = Some(first.map_or(pointer, |known: usize| known.min(pointer)));
+                    let noted = (pointer, thread);
+                    first = Some(first.map_or(noted, |known| known.min(noted)));
                 }
             };
-            note(self.stack_pointer);
-            contexts(&mut |context| note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES)));
+            note(self.stack_pointer, self.thread);
+            contexts(&mut |context| {
+                note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES), context.thread());
+            });
             // Elsewhere other things may lie below a stack in the same mapping.
-            let first = first.filter(|_| mapping.is_stack);
-            let start = first.unwrap_or(mapping.start).max(mapping.start);
-            let is_stack = first.is_some();
-            self.without_own(ReadableMapping { start, is_stack, ..mapping }, &mut found);
+            let (start, thread) = first.filter(|_| mapping.is_stack).unwrap_or((mapping.start, 0));
+            self.without_own(mapping, start, thread, &mut found);
         })
     }
 
-    /// The mapping without the parts that are ours.
-    fn without_own(&self, mapping: ReadableMapping, found: &mut impl FnMut(Piece)) {
+    /// The mapping from `start` on, without the parts that are ours.
+    fn without_own(
+        &self,
+        mapping: &ReadableMapping,
+        start: usize,
+        thread: u32,
+        found: &mut impl FnMut(&ReadableMapping, Piece),
+    ) {
         let mut parts = [(0, 0); LEFT_OUT_MAX];
         let mut count = 0;
         let ours = self.own.iter().copied().chain(own_memory());
-        for (start, bytes) in
-            ours.filter(|&(start, bytes)| start < mapping.end && start + bytes > mapping.start)
+        for (own_start, bytes) in
+            ours.filter(|&(own_start, bytes)| own_start < mapping.end && own_start + bytes > start)
         {
             if let Some(part) = parts.get_mut(count) {
-                *part = (start, start + bytes);
+                *part = (own_start, own_start + bytes);
                 count += 1;
             }
         }
         let copied_only = mapping.data == MappedData::CopiedPages;
-        let (stays, is_stack) = (mapping.is_private, mapping.is_stack);
+        let stays = mapping.is_private;
         let parts = &mut parts[..count];
         parts.sort_unstable();
-        let mut at = mapping.start;
-        for &mut (start, end) in parts {
-            if start > at {
-                found(Piece { start: at, bytes: start - at, copied_only, stays, is_stack });
+        let mut at = start;
+        let mut piece = |start: usize, end: usize| {
+            if start < end {
+                found(mapping, Piece { start, bytes: end - start, copied_only, stays, thread });
             }
+        };
+        for &mut (start, end) in parts {
+            piece(at, start);
             at = at.max(end);
         }
-        if at < mapping.end {
-            found(Piece { start: at, bytes: mapping.end - at, copied_only, stays, is_stack });
-        }
+        piece(at, mapping.end);
     }
 }

@@ -88,5 +88,5 @@ impl Tools {
 
 /// The program's memory beside its blocks. The sweep's own stack is none of it.
 pub(super) fn roots(own: &[(usize, usize)]) -> Roots<'_> {
-    Roots { own, stack_pointer: 0 }
+    Roots { own, stack_pointer: 0, thread: 0 }
 }

@@ -131,8 +131,8 @@ impl Pass<'_, '_, '_> {
     /// Memory that the program may take away, or protect, at any time; only as far as it is there, lest it be there for having been read.
     fn copies(&mut self, start: usize, bytes: usize) {
         let Pass { marker, window, presence, .. } = self;
-        let piece = Piece { start, bytes, copied_only: false, stays: false, is_stack: false };
-        self.works &= look_at(window, presence, piece, |words| {
+        let piece = Piece { start, bytes, copied_only: false, stays: false, thread: 0 };
+        self.works &= look_at(window, presence, piece, |_, words| {
             // SAFETY: a copy.
             unsafe { marker.begin_from(words.as_ptr().expose_provenance(), size_of_val(words)) };
         });
@@ -156,7 +156,7 @@ impl<H: Host> ProcessHeap<H> {
         }
         let is_listed = roots.for_each_piece(
             |_| (),
-            |piece| {
+            |_, piece| {
                 if piece.stays && piece.bytes >= WATCHED_BYTES_MIN {
                     watched.add(piece.start, piece.bytes);
                 }
@@ -256,14 +256,14 @@ fn mark_what_was_not_tracked<H: Host>(
     let presence = Presence::new();
     let mut works = true;
     let mut look = |piece: Piece, mark: &mut dyn FnMut(usize, usize)| {
-        look_at(window, &presence, piece, |words| {
+        look_at(window, &presence, piece, |_, words| {
             mark(words.as_ptr().expose_provenance(), size_of_val(words))
         })
     };
     let is_listed = roots.for_each_piece(
         |each| world.contexts().for_each(|context| each(&context)),
-        |piece| {
-            works &= if piece.is_stack || !watched.has(&piece) {
+        |_, piece| {
+            works &= if piece.thread != 0 || !watched.has(&piece) {
                 look(piece, mark)
             } else {
                 let mut is_read = true;

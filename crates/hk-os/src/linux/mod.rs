@@ -3,6 +3,7 @@
 
 mod bare;
 mod huge;
+mod image;
 mod memory;
 mod own;
 mod sandbox;
@@ -12,9 +13,14 @@ mod tracking;
 mod worker;
 
 pub use bare::{KernelAction, exchange_kernel_action, system_call};
+pub use image::{
+    ImageEntry, ImageState, become_image, end_image, fork_image, kill_image, may_fork_image, poll_image,
+};
 pub use own::{note_own_memory, own_memory};
 pub use sandbox::{Instruction, Optional, may, note_filter, note_strict};
-pub use stop::{Context, StopFailure, Stopped, note_signal_stack, stop_others};
+pub use stop::{
+    Context, StopFailure, Stopped, note_signal_stack, stop_others, thread_name_of, thread_pagemap_of,
+};
 pub use tracking::{WriteTracker, close_inherited};
 pub use worker::Worker;
 

@@ -225,7 +225,7 @@ mod tests {
 
     fn touch(start: *mut u8, page: usize) {
         // SAFETY: within the mapping.
-        unsafe { start.add(page * PAGE_BYTES).write_volatile(1) };
+        unsafe { start.wrapping_add(page * PAGE_BYTES).write_volatile(1) };
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod tests_of_reading;
 #[allow(unsafe_code, reason = "signals, foreign functions")]
 mod tests_of_walking;
 
+use crate::maps::for_each_file_with_code;
 use crate::region::{Region, Words};
 use crate::registers::{Innermost, Registers};
 use crate::stack_words::ReadableStacks;
@@ -189,6 +190,26 @@ impl Stacks {
                 f(&entry, first_generation);
             }
         }
+    }
+
+    /// Calls `found` with each module of the process, as the words of a [`ModuleHeader`] and the path behind it: those that are mapped, and those that
+    /// frames of stacks lie in and that are gone. Takes no lock of the loader's.
+    pub fn for_each_module(&self, mut found: impl FnMut(&[u64])) {
+        for_each_file_with_code(|start, path| {
+            ModuleEntry::of_file(start, path).iter().for_each(|entry| found(entry.words()));
+        });
+        let Some(words) = self.region.words() else { return };
+        self.modules.for_each(words, |logged| {
+            let present = ModuleEntry::of_file(logged.range().0, b"");
+            if !present.is_some_and(|present| present.is_same_module(logged)) {
+                found(logged.words());
+            }
+        });
+    }
+
+    /// All numbers of stacks are below this.
+    pub fn number_limit(&self) -> usize {
+        self.store.bytes() as usize / WORD_BYTES
     }
 
     /// Says that modules were unloaded: call it before and after `dlclose`. (After: the place is free for others.

@@ -78,7 +78,11 @@ impl Module {
 
     /// The module at `address`, by the mappings of its file.
     pub(super) fn by_maps(address: u64) -> Option<Module> {
-        let start = maps::file_start(address)?;
+        Module::of_file(maps::file_start(address)?, address)
+    }
+
+    /// The module whose file is mapped at `start`, found by `address` in it.
+    pub(super) fn of_file(start: u64, address: u64) -> Option<Module> {
         let segment = (0, 0);
         let mut module = Module { start, end: start, segment, bias: 0, eh_frame_hdr: 0, loader_path: 0 };
         let mut probe = Probe::default();

@@ -3,7 +3,7 @@
 use super::module::Module;
 use crate::probe::Probe;
 use hk_format::ModuleHeader;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Longest path kept.
 const PATH_BYTES_MAX: usize = 512;
@@ -22,10 +22,24 @@ impl ModuleEntry {
     /// The entry of a loaded module.
     #[inline(never)]
     pub(super) fn of(module: &Module) -> ModuleEntry {
+        Self::with_path(module, |path, probe| module.path(path, probe))
+    }
+
+    /// The entry of the module whose file is mapped at `start`, and has that path. None if it is no module.
+    pub(crate) fn of_file(start: u64, path: &[u8]) -> Option<ModuleEntry> {
+        let module = Module::of_file(start, start)?;
+        Some(Self::with_path(&module, |to, _| {
+            let len = path.len().min(to.len());
+            to[..len].copy_from_slice(&path[..len]);
+            len
+        }))
+    }
+
+    fn with_path(module: &Module, put_path: impl FnOnce(&mut [u8], &mut Probe) -> usize) -> ModuleEntry {
         let mut probe = Probe::default();
         let mut entry = ModuleEntry { words: [0; ENTRY_WORDS_MAX], len: HEADER_WORDS };
         let (head, path) = entry.words.as_mut_bytes().split_at_mut(size_of::<ModuleHeader>());
-        let path_len = module.path(path, &mut probe);
+        let path_len = put_path(path, &mut probe);
         let mut header = ModuleHeader {
             start: module.start,
             end: module.end,
@@ -60,6 +74,14 @@ impl ModuleEntry {
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.words().as_bytes()
+    }
+
+    /// Whether another one is of the same file at the same place, whatever their paths are called.
+    pub(crate) fn is_same_module(&self, other: &ModuleEntry) -> bool {
+        let head =
+            |entry: &ModuleEntry| ModuleHeader::read_from_prefix(entry.bytes()).ok().map(|(head, _)| head);
+        let (Some(a), Some(b)) = (head(self), head(other)) else { return false };
+        a.start == b.start && a.bias == b.bias && a.build_id == b.build_id
     }
 
     /// First address of the module, and its end.

@@ -107,6 +107,11 @@ impl ModuleLog {
         Some(start)
     }
 
+    /// Calls `found` with each module.
+    pub(crate) fn for_each(&self, words: Words, mut found: impl FnMut(&ModuleEntry)) {
+        (1..).map_while(|number| self.entry(words, number)).for_each(|(entry, _)| found(&entry));
+    }
+
     /// The entry with a number, and the generation in which it was first seen.
     pub(crate) fn entry(&self, words: Words, number: u64) -> Option<(ModuleEntry, u64)> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use zerocopy::{FromZeros, IntoBytes};
 
-pub const FILE_BYTES: u64 = 1 << 20;
+pub const FILE_BYTES: u64 = 2 << 20;
 pub const PROCESS_CAPACITY: u32 = 16;
 /// What a fake module's addresses are moved by.
 pub const BIAS: u64 = 0x5500_0000_0000;

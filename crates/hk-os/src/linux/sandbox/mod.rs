@@ -44,6 +44,8 @@ pub enum Optional {
     Write,
     /// What stops other threads and looks at memory.
     Scan,
+    /// To make an image of the process, and what that does.
+    Image,
 }
 
 use Optional::*;
@@ -78,6 +80,8 @@ const PLACE: u64 = 0x7F00_0000_0000;
 const BYTES: u64 = 4096;
 const FILE: u64 = 3;
 const PROCESS: u64 = 1;
+/// Of memory to work with.
+const SCRATCH_FLAGS: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
 
 const fn call(number: libc::c_long, arguments: [u64; 6]) -> Call {
     Call { number: number as u32, arguments }
@@ -149,6 +153,30 @@ const CALLS: &[(Optional, &[Call])] = &[
             ),
             call(libc::SYS_restart_syscall, [0; 6]),
             call(libc::SYS_rt_sigreturn, [0; 6]),
+        ],
+    ),
+    (
+        Image,
+        &[
+            call(libc::SYS_clone, [super::image::CLONE_FLAGS as u64, PLACE, 0, 0, 0, 0]),
+            call(libc::SYS_close_range, [0, u32::MAX as u64, 2, 0, 0, 0]),
+            call(libc::SYS_wait4, [PROCESS, PLACE, super::image::WAIT_FLAGS as u64, 0, 0, 0]),
+            call(libc::SYS_kill, [PROCESS, libc::SIGKILL as u64, 0, 0, 0, 0]),
+            call(libc::SYS_chdir, [PLACE, 0, 0, 0, 0, 0]),
+            call(libc::SYS_prctl, [libc::PR_SET_NAME as u64, PLACE, 0, 0, 0, 0]),
+            call(libc::SYS_setpriority, [libc::PRIO_PROCESS as u64, 0, 10, 0, 0, 0]),
+            call(libc::SYS_prlimit64, [0, libc::RLIMIT_CORE as u64, PLACE, 0, 0, 0]),
+            call(libc::SYS_getppid, [0; 6]),
+            call(
+                libc::SYS_mmap,
+                [0, BYTES, (libc::PROT_READ | libc::PROT_WRITE) as u64, SCRATCH_FLAGS, u64::MAX, 0],
+            ),
+            call(libc::SYS_openat, [libc::AT_FDCWD as u64, PLACE, libc::O_WRONLY as u64, 0, 0, 0]),
+            call(libc::SYS_write, [FILE, PLACE, 4, 0, 0, 0]),
+            call(libc::SYS_munmap, [PLACE, BYTES, 0, 0, 0, 0]),
+            call(libc::SYS_futex, [PLACE, libc::FUTEX_WAIT as u64, 0, PLACE, 0, 0]),
+            call(libc::SYS_futex, [PLACE, libc::FUTEX_WAKE as u64, i32::MAX as u64, 0, 0, 0]),
+            call(libc::SYS_exit_group, [0; 6]),
         ],
     ),
 ];

@@ -46,15 +46,28 @@ pub fn note_signal_stack(bytes: usize) {
 
 /// Where a stopped thread stands: its registers, as the kernel laid them down when it was interrupted.
 #[derive(Clone, Copy, Debug)]
-pub struct Context(usize);
+pub struct Context {
+    address: usize,
+    thread: u32,
+}
 
 impl Context {
-    pub(super) fn new(address: usize) -> Self {
-        Context(address)
+    pub(super) fn new(address: usize, thread: u32) -> Self {
+        Context { address, thread }
+    }
+
+    /// The thread's id.
+    pub fn thread(&self) -> u32 {
+        self.thread
+    }
+
+    /// The instruction that it stands at.
+    pub fn instruction(&self) -> usize {
+        self.user().uc_mcontext.gregs[libc::REG_RIP as usize] as usize
     }
 
     fn user(&self) -> &libc::ucontext_t {
-        let context: *const libc::ucontext_t = core::ptr::with_exposed_provenance(self.0);
+        let context: *const libc::ucontext_t = core::ptr::with_exposed_provenance(self.address);
         // SAFETY: the thread waits in its handler, below which this lies.
         unsafe { &*context }
     }

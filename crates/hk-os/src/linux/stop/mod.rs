@@ -8,16 +8,19 @@
 //! up, and a signal that arrives late means nothing.
 //!
 //! - [`gate`]: who is there, and when all may go on. [`handler`]: what a thread does meanwhile. [`threads`]: which there are.
+//! - [`registers`]: what stands in a stopped thread's.
 //! - [`restart`]: calls that a signal interrupts go on, so that the program sees no EINTR.
 
 mod gate;
 mod handler;
+mod registers;
 mod restart;
 mod sync;
 mod threads;
 
 pub(crate) use handler::SIGNAL;
 pub use handler::{Context, note_signal_stack};
+pub use threads::{name_of as thread_name_of, pagemap_of as thread_pagemap_of};
 
 use super::monotonic_ns;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -60,7 +63,7 @@ pub struct Stopped {
 impl Stopped {
     /// Where each thread stands.
     pub fn contexts(&self) -> impl Iterator<Item = Context> {
-        (0..self.count).filter_map(|slot| GATE.context(slot)).map(Context::new)
+        (0..self.count).filter_map(|slot| Some(Context::new(GATE.context(slot)?, GATE.thread(slot))))
     }
 }
 

@@ -57,26 +57,70 @@ fn number(text: &[u8]) -> Option<u32> {
 /// Whether a thread is there and can come to a handler: not one that has ended and was not waited for, as a first thread that left before the
 /// others (state Z, proc(5)).
 pub(super) fn is_there(thread: u32) -> bool {
-    const PREFIX: &[u8] = b"/proc/self/task/";
-    let mut path = [0u8; 48];
-    path[..PREFIX.len()].copy_from_slice(PREFIX);
-    let mut digits = [0u8; 10];
-    let mut first = digits.len();
-    let mut rest = thread;
-    while rest > 0 || first == digits.len() {
-        first -= 1;
-        digits[first] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    let len = PREFIX.len() + digits.len() - first;
-    path[PREFIX.len()..len].copy_from_slice(&digits[first..]);
-    path[len..len + 5].copy_from_slice(b"/stat");
-    let Ok(path) = CStr::from_bytes_until_nul(&path) else { return false };
+    let path = ThreadFile::of(None, thread, b"stat");
+    let Ok(path) = CStr::from_bytes_until_nul(&path.0) else { return false };
     let mut text = [0u8; 256];
     let text = read_file(path, &mut text);
     // The name stands in parentheses, and may have some of its own.
     let state = text.iter().rposition(|&byte| byte == b')').and_then(|end| text.get(end + 2));
     state.is_some_and(|state| !b"ZXx".contains(state))
+}
+
+/// The name of a thread of another process, padded with zeros; zeros if it can't be told.
+pub fn name_of(process: u32, thread: u32) -> [u8; 16] {
+    let path = ThreadFile::of(Some(process), thread, b"comm");
+    let mut name = [0; 16];
+    if let Ok(path) = CStr::from_bytes_until_nul(&path.0) {
+        let len = read_file(path, &mut name).len();
+        // A newline ends it.
+        name[len.saturating_sub(1)..].fill(0);
+    }
+    name
+}
+
+/// The path of a thread's pagemap, with a NUL at its end.
+pub fn pagemap_of(process: u32, thread: u32) -> [u8; PATH_BYTES] {
+    ThreadFile::of(Some(process), thread, b"pagemap").0
+}
+
+/// Room for a path below /proc.
+pub const PATH_BYTES: usize = 48;
+
+/// The path of one of a thread's files, padded with zeros.
+struct ThreadFile([u8; PATH_BYTES]);
+
+impl ThreadFile {
+    /// Of this process, if none is given.
+    fn of(process: Option<u32>, thread: u32, name: &[u8]) -> Self {
+        let mut path = ([0; PATH_BYTES], 0);
+        push(&mut path, b"/proc/");
+        match process {
+            Some(process) => push_number(&mut path, process),
+            None => push(&mut path, b"self"),
+        }
+        push(&mut path, b"/task/");
+        push_number(&mut path, thread);
+        push(&mut path, b"/");
+        push(&mut path, name);
+        ThreadFile(path.0)
+    }
+}
+
+fn push((path, len): &mut ([u8; PATH_BYTES], usize), text: &[u8]) {
+    path[*len..*len + text.len()].copy_from_slice(text);
+    *len += text.len();
+}
+
+fn push_number(path: &mut ([u8; PATH_BYTES], usize), number: u32) {
+    let mut digits = [0u8; 10];
+    let mut first = digits.len();
+    let mut rest = number;
+    while rest > 0 || first == digits.len() {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    push(path, &digits[first..]);
 }
 
 fn open(path: &CStr, flags: i32) -> Option<usize> {

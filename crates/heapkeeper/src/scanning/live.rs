@@ -1,0 +1,241 @@
+//! What the command asks of the process while it runs ([`hk_format::Control`]): a snapshot.
+//!
+//! The word that requests are made by is looked at where a word of blocks is used up, and by larger allocations. Whoever finds something there takes it,
+//! stops all threads, makes an image of the process ([`hk_os::fork_image`]) and lets them go on. The image writes the snapshot, and ends. Until it
+//! was waited for, that place is looked at likewise.
+
+use super::memory::Scratch;
+use super::snapshot::{Moment, write};
+use super::world::StoppedWorld;
+use crate::process::{Host, ProcessHeap};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use hk_format::{Judged, Refusal, RequestState, RequestVerb, RequestWord};
+use hk_os::{ImageState, Linux, Os, StopFailure};
+use hk_recorder::{Answer, Registers};
+
+/// How long other threads may take to stop.
+const PATIENCE_MS: u32 = 1000;
+/// Words of an image's stack.
+const STACK_WORDS: usize = (256 << 10) / size_of::<u64>();
+
+/// What there is to look at without a recording, and while an image is at work.
+static NOTHING: AtomicU64 = AtomicU64::new(0);
+static SOMETHING: AtomicU64 = AtomicU64::new(1);
+
+/// A part of a process's heap.
+pub(crate) struct Live {
+    /// Not zero where it points to: there is something to do.
+    word: AtomicPtr<AtomicU64>,
+    /// A thread is at it.
+    is_busy: AtomicBool,
+    /// The image that is at work, or was and has to be waited for; 0: none.
+    image: AtomicU32,
+    /// What it answers.
+    request: AtomicU64,
+    /// When it was looked after.
+    polled_ms: AtomicU64,
+}
+
+impl Live {
+    pub(crate) const fn new() -> Self {
+        Live {
+            word: AtomicPtr::new((&raw const NOTHING).cast_mut()),
+            is_busy: AtomicBool::new(false),
+            image: AtomicU32::new(0),
+            request: AtomicU64::new(0),
+            polled_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether there is something to do. Two loads.
+    #[inline(always)]
+    pub(crate) fn is_asked(&self) -> bool {
+        // Relaxed: who sees it late, comes again.
+        let word = self.word.load(Ordering::Relaxed);
+        // SAFETY: a static, or a word of the recording, which is never unmapped.
+        let word = unsafe { &*word };
+        word.load(Ordering::Relaxed) != 0
+    }
+
+    fn look_at(&self, word: &AtomicU64) {
+        self.word.store(core::ptr::from_ref(word).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// In a fork child: the image is the parent's.
+    pub(crate) fn forget_parent(&self) {
+        self.image.store(0, Ordering::Relaxed);
+        self.is_busy.store(false, Ordering::Relaxed);
+    }
+}
+
+impl<H: Host> ProcessHeap<H> {
+    /// Looks for requests, if there is a recording.
+    pub(crate) fn watch_requests(&self) {
+        self.live.look_at(self.recording.request_word().unwrap_or(&NOTHING));
+    }
+
+    /// The program ends, or becomes another one, which would see an image as a child of its own, with a signal at its end.
+    pub(crate) fn end_requests(&self) {
+        self.end_image(Refusal::Ended);
+        self.live.look_at(&NOTHING);
+    }
+
+    /// By a thread that holds no lock, after an allocation: does what is asked for.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn attend(&'static self) {
+        // In a handler that interrupted malloc somebody else has to. A thread without heap, of which all blocks are guarded, is always busy.
+        let heap = self.current();
+        if self.heap.is_reentered() || heap.is_busy() && !heap.is_sentinel() {
+            return;
+        }
+        let _errno = hk_os::Errno::keep();
+        self.heap.notice_fork();
+        // In a vfork child the heap is the parent's.
+        if !self.is_recorded() || !self.heap.is_own() {
+            return;
+        }
+        let mask = Linux.block_signals();
+        if !self.live.is_busy.swap(true, Ordering::Acquire) {
+            self.look_after_image();
+            self.judge();
+            self.live.is_busy.store(false, Ordering::Release);
+        }
+        Linux.restore_signals(mask);
+    }
+
+    fn judge(&'static self) {
+        let word = RequestWord(self.recording.request());
+        let taken = word.with(RequestState::Taken);
+        match self.recording.judge_request(word) {
+            Judged::NotForUs => {}
+            Judged::Refused(reason) => {
+                if self.recording.step_request(word, taken) {
+                    self.recording.refuse_request(word, reason, 0);
+                }
+            }
+            Judged::ForUs(RequestVerb::Snapshot) => {
+                if self.recording.step_request(word, taken)
+                    && let Err((reason, detail)) = self.make_snapshot(taken)
+                {
+                    self.recording.refuse_request(word, reason, detail);
+                }
+            }
+        }
+    }
+
+    /// Has an image made that writes a snapshot.
+    fn make_snapshot(&'static self, word: RequestWord) -> Result<(), (Refusal, u64)> {
+        if !hk_os::may_fork_image() {
+            return Err((Refusal::Sandbox, 0));
+        }
+        // Of a request that was withdrawn: it must not write to the ring any more.
+        self.end_image(Refusal::Ended);
+        if !self.recording.prepare_answer() {
+            return Err((Refusal::NoRoom, 0));
+        }
+        let stack = Scratch::<u64>::new(STACK_WORDS).ok_or((Refusal::NoMemory, 0))?;
+        let registers = Registers::capture();
+        let (thread, pid) = (hk_recorder::tid(), Linux.process_id());
+        let begin_ns = hk_os::monotonic_ns();
+        let world = StoppedWorld::stop(self, PATIENCE_MS).map_err(|failure| refusal_of(&failure))?;
+        let (registers, place, time_ns) = (&registers, stack.place(), hk_os::now_ns());
+        let moment = Moment { process: self, world: &world, registers, thread, pid, time_ns, stack: place };
+        let work = Work { moment, word };
+        let argument = (&raw const work).expose_provenance();
+        // SAFETY: the stack is new and page-aligned, signals are blocked, all other threads stand still outside of what is locked, and what the image
+        // reads lies in private memory; it calls nothing of libc that locks or allocates.
+        let forked = unsafe { hk_os::fork_image(place.0 + place.1, answer::<H>, argument) };
+        drop(world);
+        let image = forked.map_err(|errno| (Refusal::NoFork, errno as u64))?;
+        self.recording.set_stop_ns(hk_os::monotonic_ns() - begin_ns);
+        self.live.request.store(word.0, Ordering::Relaxed);
+        self.live.image.store(image, Ordering::Relaxed);
+        self.live.look_at(&SOMETHING);
+        Ok(())
+    }
+
+    /// Waits for an image that has ended. Asks the system once in some milliseconds at most.
+    fn look_after_image(&self) {
+        let image = self.live.image.load(Ordering::Relaxed);
+        if image == 0 || self.live.polled_ms.swap(Linux.now_ms(), Ordering::Relaxed) == Linux.now_ms() {
+            return;
+        }
+        if let ImageState::Ended(signal) = hk_os::poll_image(image) {
+            self.forget_image(Refusal::Killed, signal as u64);
+        }
+    }
+
+    /// Ends the image that is at work, if there is one.
+    fn end_image(&self, reason: Refusal) {
+        let image = self.live.image.load(Ordering::Relaxed);
+        if image != 0 {
+            hk_os::kill_image(image);
+            self.forget_image(reason, 0);
+        }
+    }
+
+    /// There is no image any more. If its answer is not whole, it won't be.
+    fn forget_image(&self, reason: Refusal, detail: u64) {
+        self.live.image.store(0, Ordering::Relaxed);
+        self.watch_requests();
+        let word = RequestWord(self.live.request.load(Ordering::Relaxed));
+        let present = RequestWord(self.recording.request());
+        let states = [RequestState::Taken, RequestState::Answering, RequestState::Withdrawn];
+        if states.into_iter().any(|state| present == word.with(state)) {
+            self.recording.refuse_request(word, reason, detail);
+        }
+    }
+}
+
+/// What an image has to do.
+struct Work<'a, H: Host> {
+    moment: Moment<'a, H>,
+    word: RequestWord,
+}
+
+/// What an image does.
+extern "C" fn answer<H: Host>(argument: usize) -> ! {
+    let work: *const Work<'_, H> = core::ptr::with_exposed_provenance(argument);
+    // SAFETY: in the frame of the function that made the image, of which this has a copy.
+    let work = unsafe { &*work };
+    let Work { moment, word } = work;
+    let recording = &moment.process.recording;
+    if !hk_os::become_image() {
+        recording.refuse_request(*word, Refusal::NoCloseRange, 0);
+        hk_os::end_image();
+    }
+    match recording.begin_answer(*word, moment.pid) {
+        Some(answer) => write(moment, answer, |answer| wait_for_stop_ns(moment, answer)),
+        None => {
+            recording.refuse_request(*word, Refusal::Ended, 0);
+            hk_os::end_image()
+        }
+    }
+}
+
+/// The program goes on at once; its thread then tells how long it stood.
+fn wait_for_stop_ns<H: Host>(moment: &Moment<'_, H>, answer: &Answer<'_>) -> u64 {
+    let never = AtomicU32::new(0);
+    loop {
+        let stop_ns = moment.process.recording.stop_ns();
+        if stop_ns != 0 {
+            return stop_ns;
+        }
+        if let Err(why) = answer.go_on() {
+            answer.give_up(why);
+            hk_os::end_image();
+        }
+        Linux.wait(&never, 0, 1);
+    }
+}
+
+fn refusal_of(failure: &StopFailure) -> (Refusal, u64) {
+    match failure {
+        StopFailure::NoAnswer(thread) => (Refusal::ThreadNoAnswer, u64::from(*thread)),
+        StopFailure::Busy => (Refusal::ScanGoesOn, 0),
+        StopFailure::TooMany => (Refusal::TooManyThreads, 0),
+        StopFailure::Refused => (Refusal::NoSignals, 0),
+        StopFailure::NoList => (Refusal::NoThreadList, 0),
+    }
+}

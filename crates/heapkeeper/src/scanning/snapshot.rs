@@ -1,0 +1,359 @@
+//! A snapshot ([`hk_format::SnapshotHeader`]): all blocks, and every pointer to one. Written by a frozen image of the process, in bounded memory.
+
+use super::chunks::Chunks;
+use super::holes::Holes;
+use super::memory::{Presence, Scratch, WINDOW_WORDS, look_at};
+use super::roots::{Piece, Roots};
+use super::world::StoppedWorld;
+use crate::process::{Host, ProcessHeap};
+use core::sync::atomic::AtomicU64;
+use hk_format::{
+    ChunkKind, FreedRecord, KnownLife, MAPPING_PATH_BYTES, MappingRecord, PointerRecord, Refusal, RootKind,
+    RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader, SnapshotTotals, StackRecord, ThreadRecord,
+};
+use hk_os::{Linux, thread_name_of};
+use hk_recorder::{Answer, ReadableMapping, Registers, STACK_FRAMES_MAX, StackId};
+use hk_scan::{AddressRange, Block, Blocks, HeapAndGuards, Marks};
+
+const WORD: usize = size_of::<usize>();
+
+/// What is known when everybody stands still.
+pub(super) struct Moment<'a, H: Host> {
+    pub(super) process: &'static ProcessHeap<H>,
+    pub(super) world: &'a StoppedWorld<H>,
+    /// Those of the thread that asks, in a function below which nothing of the program's stands.
+    pub(super) registers: &'a Registers,
+    pub(super) thread: u32,
+    pub(super) pid: u32,
+    pub(super) time_ns: u64,
+    /// The stack that the image works on.
+    pub(super) stack: (usize, usize),
+}
+
+/// Memory to work with.
+struct Tools {
+    window: Scratch<u64>,
+    holes: Holes,
+    /// Free blocks that something points to.
+    freed: Scratch<AtomicU64>,
+    /// Stacks that were named.
+    stacks: Scratch<AtomicU64>,
+}
+
+impl Tools {
+    fn new<H: Host>(process: &ProcessHeap<H>) -> Option<Self> {
+        let numbers = HeapAndGuards::new(&process.heap, &process.guarding.guards).number_limit();
+        Some(Tools {
+            window: Scratch::new(WINDOW_WORDS)?,
+            holes: Holes::new()?,
+            freed: Scratch::new(Marks::words_needed(numbers))?,
+            stacks: Scratch::new(Marks::words_needed(process.guarding.stacks.number_limit() + 1))?,
+        })
+    }
+}
+
+/// A snapshot that is being written.
+struct Snapshot<'a, H: Host> {
+    moment: &'a Moment<'a, H>,
+    blocks: HeapAndGuards<'a, Linux, Linux>,
+    range: AddressRange,
+    chunks: Chunks<'a>,
+    freed: Marks<'a>,
+    stacks: Marks<'a>,
+    totals: SnapshotTotals,
+}
+
+/// Writes the snapshot of a moment, in its image. `stop_ns` waits until it is known how long that took.
+pub(super) fn write<H: Host>(
+    moment: &Moment<'_, H>,
+    answer: Answer<'_>,
+    stop_ns: impl FnOnce(&Answer<'_>) -> u64,
+) -> ! {
+    let refuse = |answer: &Answer<'_>, reason| {
+        answer.refuse(reason);
+        hk_os::end_image()
+    };
+    let (Some(mut tools), Some(buffer)) = (Tools::new(moment.process), Chunks::buffer()) else {
+        refuse(&answer, Refusal::NoMemory)
+    };
+    let (start, bytes) = moment.process.heap.reservation();
+    if !tools.holes.look(start, bytes) {
+        refuse(&answer, Refusal::NoMappings)
+    }
+    let guards = &moment.process.guarding.guards;
+    let blocks = HeapAndGuards::new(&moment.process.heap, guards).with_holes(tools.holes.list());
+    let stop_ns = stop_ns(&answer);
+    let mut snapshot = Snapshot {
+        moment,
+        blocks,
+        range: blocks.range(),
+        chunks: Chunks::new(answer, buffer),
+        freed: Marks::new(tools.freed.slice()),
+        stacks: Marks::new(tools.stacks.slice()),
+        totals: SnapshotTotals::default(),
+    };
+    let scratch = [tools.holes.place(), tools.freed.place(), tools.stacks.place()];
+    snapshot.header(stop_ns);
+    snapshot.modules();
+    snapshot.threads();
+    if !snapshot.roots(&mut tools.window, scratch) {
+        refuse(snapshot.chunks.answer(), Refusal::NoMappings)
+    }
+    snapshot.blocks();
+    snapshot.lives();
+    snapshot.freed();
+    snapshot.stacks();
+    snapshot.end()
+}
+
+impl<H: Host> Snapshot<'_, H> {
+    fn header(&mut self, stop_ns: u64) {
+        let process = self.moment.process;
+        self.chunks.begin(&SnapshotHeader {
+            magic: SNAPSHOT_MAGIC,
+            version: SNAPSHOT_VERSION,
+            pid: self.moment.pid,
+            time_ns: self.moment.time_ns,
+            start_ns: process.recording.process_start_ns(),
+            heap_start: self.range.start as u64,
+            heap_bytes: self.range.bytes as u64,
+            stop_ns,
+            every: process.guarding.rate(),
+            mode: process.mode() as u32,
+        });
+    }
+
+    fn modules(&mut self) {
+        let chunks = &mut self.chunks;
+        self.moment.process.guarding.stacks.for_each_module(|words| {
+            const HEAD_WORDS: usize = size_of::<hk_format::ModuleHeader>() / WORD;
+            let (head, path) = words.split_at(HEAD_WORDS.min(words.len()));
+            if let Ok(head) = <[u64; HEAD_WORDS]>::try_from(head) {
+                chunks.item(ChunkKind::Module, &head, path);
+            }
+        });
+    }
+
+    fn threads(&mut self) {
+        let (pid, registers) = (self.moment.pid, self.moment.registers);
+        let mut thread = |tid: u32, stack_pointer: u64, instruction: u64| {
+            let name = thread_name_of(pid, tid);
+            let record = ThreadRecord { tid, reserved: 0, name, stack_pointer, instruction };
+            self.chunks.item(ChunkKind::Thread, &record, &[]);
+        };
+        thread(self.moment.thread, registers.rsp, registers.rip);
+        self.moment.world.contexts().for_each(|context| {
+            thread(context.thread(), context.stack_pointer() as u64, context.instruction() as u64);
+        });
+    }
+
+    /// False if memory or its mappings can't be read.
+    fn roots(&mut self, window: &mut Scratch<u64>, scratch: [(usize, usize); 3]) -> bool {
+        let moment = self.moment;
+        let this = (core::ptr::from_ref(moment.process).addr(), size_of::<ProcessHeap<H>>());
+        let [holes, freed, stacks] = scratch;
+        let reservation = moment.process.heap.reservation();
+        let own =
+            [reservation, this, moment.stack, window.place(), self.chunks.place(), holes, freed, stacks];
+        let stack_pointer = moment.registers.rsp as usize;
+        let roots = Roots { own: &own, stack_pointer, thread: moment.thread };
+        let contexts = |each: &mut dyn FnMut(&hk_os::Context)| {
+            moment.world.contexts().for_each(|context| each(&context));
+        };
+        let mut last = 0;
+        let listed = roots.for_each_piece(contexts, |mapping, _| {
+            if mapping.start != last {
+                self.chunks.item(ChunkKind::Mapping, &mapping_record(mapping), &[]);
+            }
+            last = mapping.start;
+        });
+        self.registers();
+        let present = Presence::new();
+        // A fork copies no tables of what is shared: what of it is there only the process itself can tell.
+        let shared = Presence::of_other(moment.pid, moment.thread);
+        let mut is_read = true;
+        let listed = listed
+            && roots.for_each_piece(contexts, |mapping, piece| {
+                let presence = if mapping.is_shared { shared.as_ref() } else { Some(&present) };
+                if let Some(presence) = presence {
+                    let piece = Piece { stays: false, ..piece };
+                    is_read &= look_at(window, presence, piece, |at, words| {
+                        self.words_of(mapping, piece, at, words);
+                    });
+                }
+            });
+        listed && is_read
+    }
+
+    fn registers(&mut self) {
+        let registers = self.moment.registers;
+        let preserved = [
+            (6, registers.rbp),
+            (3, registers.rbx),
+            (12, registers.r12),
+            (13, registers.r13),
+            (14, registers.r14),
+            (15, registers.r15),
+        ];
+        for (number, word) in preserved {
+            self.root(number, word as usize, RootKind::Register, self.moment.thread);
+        }
+        for context in self.moment.world.contexts() {
+            context.for_each_register(|number, word| {
+                self.root(u64::from(number), word, RootKind::Register, context.thread());
+            });
+        }
+    }
+
+    fn words_of(&mut self, mapping: &ReadableMapping, piece: Piece, at: usize, words: &[u64]) {
+        self.chunks.note_seen(size_of_val(words));
+        let kind = match () {
+            () if piece.thread != 0 => RootKind::Stack,
+            () if mapping.is_static => RootKind::Data,
+            () => RootKind::Other,
+        };
+        for (nth, &word) in words.iter().enumerate() {
+            self.root((at + nth * WORD) as u64, word as usize, kind, piece.thread);
+        }
+    }
+
+    #[inline]
+    fn root(&mut self, place: u64, word: usize, kind: RootKind, tid: u32) {
+        let Some((target, is_freed)) = self.target(word) else { return };
+        self.totals.roots += 1;
+        let root = RootRecord { place, target, kind: kind as u32, tid, is_freed, reserved: 0 };
+        self.chunks.item(ChunkKind::Root, &root, &[]);
+    }
+
+    /// The block that a word points to, and whether that is free.
+    #[inline]
+    fn target(&self, word: usize) -> Option<(u64, u32)> {
+        if !self.range.contains(word) {
+            return None;
+        }
+        let (block, is_live) = self.blocks.find(word)?;
+        if !is_live {
+            self.freed.insert(block.number);
+        }
+        Some((block.start as u64, u32::from(!is_live)))
+    }
+
+    fn blocks(&mut self) {
+        let blocks = self.blocks;
+        blocks.for_each(&mut |block| {
+            self.totals.blocks += 1;
+            self.totals.block_bytes += block.bytes as u64;
+            self.chunks.block(&block);
+            blocks.for_each_part(block.start, block.bytes, &mut |start, bytes| {
+                self.pointers(&block, start, bytes);
+            });
+            self.chunks.note_seen(block.bytes);
+        });
+    }
+
+    fn pointers(&mut self, block: &Block, start: usize, bytes: usize) {
+        let words: *const usize = core::ptr::with_exposed_provenance(start);
+        // SAFETY: a part of a live block that can be read; nobody writes to it in an image.
+        let words = unsafe { core::slice::from_raw_parts(words, bytes / WORD) };
+        let first = (start - block.start) / WORD;
+        for (nth, &word) in words.iter().enumerate() {
+            let Some((target, is_freed)) = self.target(word) else { continue };
+            self.totals.pointers += 1;
+            let pointer = PointerRecord { target, word: (first + nth) as u32, is_freed };
+            self.chunks.pointer(block, &pointer);
+        }
+    }
+
+    fn lives(&mut self) {
+        let guards = &self.moment.process.guarding.guards;
+        guards.for_each_live(|block| {
+            let Some(life) = guards.life_at(block.start) else { return };
+            self.name_stack(life.allocated.stack);
+            let known = KnownLife {
+                start: block.start as u64,
+                requested_bytes: life.requested_bytes as u64,
+                time_ns: life.allocated.time_ns,
+                tid: life.allocated.thread,
+                stack: life.allocated.stack,
+            };
+            self.chunks.item(ChunkKind::Life, &known, &[]);
+        });
+    }
+
+    fn freed(&mut self) {
+        let blocks = self.blocks;
+        blocks.for_each_free(|block| {
+            if self.freed.contains(block.number) {
+                self.totals.freed += 1;
+                let record = self.freed_record(&block);
+                self.chunks.item(ChunkKind::Freed, &record, &[]);
+            }
+        });
+    }
+
+    fn freed_record(&mut self, block: &Block) -> FreedRecord {
+        let life = self.moment.process.guarding.guards.life_at(block.start).unwrap_or(NO_LIFE);
+        self.name_stack(life.allocated.stack);
+        self.name_stack(life.freed.stack);
+        FreedRecord {
+            start: block.start as u64,
+            bytes: block.bytes as u64,
+            requested_bytes: life.requested_bytes as u64,
+            allocated_ns: life.allocated.time_ns,
+            freed_ns: life.freed.time_ns,
+            allocated_stack: life.allocated.stack,
+            freed_stack: life.freed.stack,
+            allocated_tid: life.allocated.thread,
+            freed_tid: life.freed.thread,
+        }
+    }
+
+    fn name_stack(&self, stack: u32) {
+        if stack != 0 && (stack as usize) <= self.moment.process.guarding.stacks.number_limit() {
+            self.stacks.insert(stack as usize);
+        }
+    }
+
+    fn stacks(&mut self) {
+        let kept = &self.moment.process.guarding.stacks;
+        for stack in 1..=kept.number_limit() {
+            if !self.stacks.contains(stack) {
+                continue;
+            }
+            let mut frames = [0; STACK_FRAMES_MAX];
+            let (count, _) = kept.frames(StackId::from_number(stack as u32), &mut frames);
+            let record = StackRecord { stack: stack as u32, frames: count as u32 };
+            self.chunks.item(ChunkKind::Stack, &record, &frames[..count]);
+        }
+    }
+
+    fn end(mut self) -> ! {
+        self.chunks.item(ChunkKind::End, &self.totals, &[]);
+        self.chunks.end()
+    }
+}
+
+/// Nothing is known of a block.
+const NO_LIFE: hk_guard::Life = {
+    let event = hk_guard::Event { stack: 0, thread: 0, time_ns: 0 };
+    hk_guard::Life {
+        start: 0,
+        requested_bytes: 0,
+        align_bytes: 0,
+        pages_start: 0,
+        pages_end: 0,
+        is_live: false,
+        family: 0,
+        allocated: event,
+        freed: event,
+    }
+};
+
+fn mapping_record(mapping: &ReadableMapping) -> MappingRecord {
+    let name = mapping.name();
+    let name = &name[name.len().saturating_sub(MAPPING_PATH_BYTES)..];
+    let mut path = [0; MAPPING_PATH_BYTES];
+    path[..name.len()].copy_from_slice(name);
+    let (start, end) = (mapping.start as u64, mapping.end as u64);
+    MappingRecord { start, end, path_len: name.len() as u32, reserved: 0, path }
+}
