@@ -227,6 +227,7 @@ fn what_odd_places_hold_is_not_lost() {
     let program = compile(folder.path(), "odd.c", source, &["-g", "-O1", "-w", "-pthread"]);
     let places = [
         "below a signal's stack",
+        "a register",
         "shared memory",
         "sealed memory",
         "after the first thread",

@@ -38,6 +38,20 @@ static void *with_small_stack(void *unused) {
     for (;;) pause();
 }
 
+/* Nobody but its caller has a use for registers that a call preserves, so they hold what they held there. */
+__attribute__((noinline, noclone)) static void leave_if(int is_wanted) {
+    if (is_wanted) leave(0);
+    __asm__ volatile("");
+}
+
+__attribute__((noinline, noclone)) static void hold_in_a_register(int is_wanted) {
+    char *held = malloc(70);
+    *held = 0;
+    puts("well");
+    leave_if(is_wanted);
+    puts(held);
+}
+
 int main(int argc, char **argv) {
     const char *where = argv[1];
     pthread_t thread;
@@ -49,6 +63,7 @@ int main(int argc, char **argv) {
         puts("well");
         raise(SIGUSR1);
     }
+    if (!strcmp(where, "a register")) hold_in_a_register(argc);
     if (!strcmp(where, "shared memory")) mapped(MAP_SHARED)[1] = malloc(70);
     if (!strcmp(where, "sealed memory")) {
         mapped(MAP_PRIVATE)[1] = malloc(70);
