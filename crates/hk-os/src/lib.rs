@@ -16,10 +16,10 @@ mod linux;
 #[cfg(feature = "fake")]
 pub use fake::Fake;
 pub use linux::{
-    Context, Errno, Instruction, KernelAction, Linux, Optional, StopFailure, Stopped, data_bytes_max,
-    exchange_kernel_action, mapped_bytes, may, monotonic_ns, note_filter, note_own_memory, note_process_id,
-    note_signal_stack, note_strict, now_ns, own_memory, program_bias, resident_bytes, single_thread_flag,
-    stop_others, system_call,
+    Context, Errno, Instruction, KernelAction, Linux, Optional, SignalStack, StopFailure, Stopped,
+    data_bytes_max, exchange_kernel_action, mapped_bytes, may, monotonic_ns, note_filter, note_own_memory,
+    note_process_id, note_signal_stack, note_strict, now_ns, own_memory, program_bias, resident_bytes,
+    single_thread_flag, stop_others, system_call,
 };
 
 use core::ptr::NonNull;

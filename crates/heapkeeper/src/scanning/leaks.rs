@@ -108,7 +108,11 @@ impl<H: Host> ProcessHeap<H> {
         // SAFETY: memory of this frame, and of the frames of stopped threads; blocks can be read while they are live.
         let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };
         mark(core::ptr::from_ref(registers).expose_provenance(), size_of::<Registers>());
-        let roots = Roots { own: &own, stack_pointer: registers.rsp as usize };
+        let roots = Roots {
+            own: &own,
+            stack_pointer: registers.rsp as usize,
+            signal_stack: hk_os::SignalStack::of_calling_thread(),
+        };
         if !mark_from_roots(&world, &roots, &mut tools.window, mark) {
             return Err(Failure::NoList);
         }

@@ -60,7 +60,7 @@ impl<T> Drop for Scratch<T> {
 /// Words that are looked at at once.
 pub(crate) const WINDOW_WORDS: usize = (64 << 10) / size_of::<u64>();
 const WORD: usize = size_of::<u64>();
-const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
 
 /// Which pages of the process are there, as the kernel tells (pagemap, Documentation/admin-guide/mm/pagemap.rst): one that is not has nothing to
 /// be found in it, and to read it may take for ever (userfaultfd(2)).
@@ -178,14 +178,32 @@ fn copy(window: &mut Scratch<u64>, from: usize, bytes: usize) -> Option<usize> {
         count += 1;
         at = next;
     }
-    // The thread's number, as the process's first thread may have left, and has no memory then.
-    let process = hk_recorder::tid() as libc::pid_t;
-    let count = count as libc::c_ulong;
-    // SAFETY: the kernel writes to the window alone, which has room for as much.
-    let came = unsafe { libc::process_vm_readv(process, &raw const to, 1, parts.as_ptr(), count, 0) };
-    match came {
-        0.. => Some(came as usize),
+    // SAFETY: the window has room for as much.
+    match unsafe { read_parts(&to, &parts[..count]) } {
+        came @ 0.. => Some(came as usize),
         _ if hk_os::Errno::get() == libc::EFAULT => Some(0),
         _ => None,
     }
+}
+
+/// A copy of a page, if it can be read.
+pub(crate) fn copy_page(from: usize) -> Option<[u64; PAGE_BYTES / WORD]> {
+    let mut words = [0; PAGE_BYTES / WORD];
+    let to = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: PAGE_BYTES };
+    let part = libc::iovec { iov_base: core::ptr::with_exposed_provenance_mut(from), iov_len: PAGE_BYTES };
+    // SAFETY: there is room for a page.
+    let came = unsafe { read_parts(&to, &[part]) };
+    (came == PAGE_BYTES as isize).then_some(words)
+}
+
+/// Copies parts of this process's memory to `to`; gives how many bytes.
+///
+/// # Safety
+/// There is room for as much as the parts have, and nobody else uses it.
+unsafe fn read_parts(to: &libc::iovec, parts: &[libc::iovec]) -> isize {
+    // The thread's number, as the process's first thread may have left, and has no memory then.
+    let process = hk_recorder::tid() as libc::pid_t;
+    let count = parts.len() as libc::c_ulong;
+    // SAFETY: the kernel writes to that room alone, by the caller's word.
+    unsafe { libc::process_vm_readv(process, to, 1, parts.as_ptr(), count, 0) }
 }

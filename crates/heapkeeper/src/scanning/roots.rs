@@ -1,6 +1,7 @@
 //! Where pointers are looked for that nothing leads to: registers, stacks, static data, and all else that the program may have written to.
 
-use hk_os::{Context, own_memory};
+use super::memory::{PAGE_BYTES, copy_page};
+use hk_os::{Context, SignalStack, own_memory};
 use hk_recorder::{MappedData, ReadableMapping, for_each_readable_mapping};
 
 /// Below the stack pointer a leaf function may keep what it likes (System V ABI, AMD64, 3.2.2).
@@ -23,6 +24,8 @@ pub(super) struct Roots<'a> {
     pub(super) own: &'a [(usize, usize)],
     /// Where the calling thread's stack begins.
     pub(super) stack_pointer: usize,
+    /// What the calling thread has for handlers of signals.
+    pub(super) signal_stack: SignalStack,
 }
 
 impl Roots<'_> {
@@ -36,19 +39,30 @@ impl Roots<'_> {
             if mapping.data == MappedData::None {
                 return;
             }
-            let mut first = None;
-            let mut note = |pointer: usize| {
-                if (mapping.start..mapping.end).contains(&pointer) {
-                    first = Some(first.map_or(pointer, |known: usize| known.min(pointer)));
-                }
-            };
-            note(self.stack_pointer);
-            contexts(&mut |context| note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES)));
-            // Elsewhere other things may lie below a stack in the same mapping.
-            let first = first.filter(|_| mapping.is_stack);
-            let start = first.unwrap_or(mapping.start).max(mapping.start);
+            let start = self.first_in_use(&contexts, &mapping).unwrap_or(mapping.start);
             self.without_own(ReadableMapping { start, ..mapping }, &mut found);
         })
+    }
+
+    /// Where a mapping begins to be in use, if it is a stack and it is known where its threads stand.
+    fn first_in_use(
+        &self,
+        contexts: &impl Fn(&mut dyn FnMut(&Context)),
+        mapping: &ReadableMapping,
+    ) -> Option<usize> {
+        let mut first = None;
+        let mut is_known = true;
+        let mut note = |pointer: usize, signal_stack: SignalStack, red_zone_bytes: usize| {
+            if (mapping.start..mapping.end).contains(&pointer) {
+                // What the signal interrupted may lie below: the handler's stack may be an array in one of the thread's own frames.
+                is_known &= !signal_stack.contains(pointer);
+                let pointer = pointer.saturating_sub(red_zone_bytes).max(mapping.start);
+                first = Some(first.map_or(pointer, |known: usize| known.min(pointer)));
+            }
+        };
+        note(self.stack_pointer, self.signal_stack, 0);
+        contexts(&mut |context| note(context.stack_pointer(), context.signal_stack(), RED_ZONE_BYTES));
+        first.filter(|_| is_known && (mapping.is_first_stack || is_whole_stack(mapping)))
     }
 
     /// The mapping without the parts that are ours.
@@ -78,4 +92,16 @@ impl Roots<'_> {
             found(Piece { start: at, bytes: mapping.end - at, copied_only });
         }
     }
+}
+
+/// Whether a mapping in which a thread stands is that thread's stack and nothing else. A program may give a thread a part of a mapping, with other
+/// things below. glibc notes the stack's first address and bytes, one behind the other (`stackblock` of `struct pthread`, nptl/descr.h), in what it keeps of a
+/// thread at the very end of its stack.
+fn is_whole_stack(mapping: &ReadableMapping) -> bool {
+    let Some(words) = mapping.end.checked_sub(PAGE_BYTES).and_then(copy_page) else { return false };
+    words.windows(2).any(|pair| {
+        let (block, bytes) = (pair[0] as usize, pair[1] as usize);
+        // A guard is part of it.
+        block <= mapping.start && block.checked_add(bytes) == Some(mapping.end)
+    })
 }

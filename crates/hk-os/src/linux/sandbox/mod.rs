@@ -142,6 +142,7 @@ const CALLS: &[(Optional, &[Call])] = &[
             call(libc::SYS_getdents64, [FILE, PLACE, BYTES, 0, 0, 0]),
             call(libc::SYS_pread64, [FILE, PLACE, BYTES, 0, 0, 0]),
             call(libc::SYS_process_vm_readv, [PROCESS, PLACE, 1, PLACE, 1, 0]),
+            call(libc::SYS_sigaltstack, [0, PLACE, 0, 0, 0, 0]),
             // What stopped threads do.
             call(
                 libc::SYS_futex,

@@ -17,7 +17,7 @@ mod sync;
 mod threads;
 
 pub(crate) use handler::SIGNAL;
-pub use handler::{Context, note_signal_stack};
+pub use handler::{Context, SignalStack, note_signal_stack};
 
 use super::monotonic_ns;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
