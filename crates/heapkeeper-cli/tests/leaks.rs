@@ -258,3 +258,26 @@ fn what_odd_places_hold_is_not_lost() {
         }
     }
 }
+
+#[test]
+fn where_a_sandbox_forbids_a_call_that_a_scan_takes_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = include_str!("leaks/sandboxed.c");
+    let program = compile(folder.path(), "sandboxed.c", source, &["-g", "-O1", "-w", "-pthread"]);
+    let calls = [
+        "gettid",
+        "getpid",
+        "rt_sigprocmask",
+        "sigaltstack",
+        "rt_sigaction of its signal",
+        "futex to wake",
+        "openat of folders",
+    ];
+    for call in calls.into_iter().chain(["nothing"]) {
+        let (output, report) = run(folder.path(), &["run", "--leaks"], &[program.to_str().unwrap(), call]);
+        let said = format!("{call}: {}", text(&output.stderr));
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "well\n"), "{said}");
+        assert_eq!(leaks(&report).len(), usize::from(call == "nothing"), "{said}");
+        assert_eq!(said.contains("a sandbox forbids it"), call != "nothing", "{said}");
+    }
+}

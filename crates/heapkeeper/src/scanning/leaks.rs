@@ -8,6 +8,7 @@ use super::world::StoppedWorld;
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::AtomicU64;
 use hk_format::{Call, Evidence, FindingKind, Loss, NoteKind, Place};
+use hk_os::Optional;
 use hk_recorder::{Access, BadCall, LostBlocks, Registers, registers_above};
 use hk_scan::{Blocks, Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks};
 
@@ -15,6 +16,17 @@ use hk_scan::{Blocks, Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, 
 const PATIENCE_MS: u32 = 2000;
 /// Blocks that were reached and not read yet, before memory is gone through again for them.
 const STACK_ENTRIES: usize = 1 << 16;
+
+/// What no scan can do without.
+const CALLS: [Optional; 6] = [
+    Optional::Scan,
+    Optional::OpenFile,
+    Optional::SignalAction,
+    // With these the threads are told apart, and go on.
+    Optional::SignalMask,
+    Optional::ProcessId,
+    Optional::ThreadId,
+];
 
 /// Why no leaks were looked for.
 enum Failure {
@@ -74,8 +86,7 @@ impl<H: Host> ProcessHeap<H> {
         if !self.scanning.looks_at_exit() || !self.heap.is_started() || !self.heap.is_own() {
             return;
         }
-        let may = [hk_os::Optional::Scan, hk_os::Optional::OpenFile, hk_os::Optional::SignalAction];
-        if !may.into_iter().all(hk_os::may) {
+        if !CALLS.into_iter().all(hk_os::may) {
             return self.note_failure(&Failure::Sandbox);
         }
         let captured = Registers::capture();

@@ -78,6 +78,7 @@ const PLACE: u64 = 0x7F00_0000_0000;
 const BYTES: u64 = 4096;
 const FILE: u64 = 3;
 const PROCESS: u64 = 1;
+const FOLDER_FLAGS: i32 = libc::O_DIRECTORY | libc::O_RDONLY | libc::O_CLOEXEC;
 
 const fn call(number: libc::c_long, arguments: [u64; 6]) -> Call {
     Call { number: number as u32, arguments }
@@ -117,7 +118,14 @@ const CALLS: &[(Optional, &[Call])] = &[
         AdviseMany,
         &[call(libc::SYS_process_madvise, [PIDFD_SELF as u64, PLACE, 1, MADV_GUARD_REMOVE as u64, 0, 0])],
     ),
-    (SignalMask, &[call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, PLACE, PLACE, 8, 0, 0])]),
+    (
+        SignalMask,
+        &[
+            call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, PLACE, PLACE, 8, 0, 0]),
+            // Which asks whether memory can be read.
+            call(libc::SYS_rt_sigprocmask, [u64::MAX, PLACE, 0, 8, 0, 0]),
+        ],
+    ),
     (SignalAction, &[call(libc::SYS_rt_sigaction, [libc::SIGSEGV as u64, 0, PLACE, 8, 0, 0])]),
     (Clock, &[call(libc::SYS_clock_gettime, [libc::CLOCK_REALTIME as u64, PLACE, 0, 0, 0, 0])]),
     (ProcessId, &[call(libc::SYS_getpid, [0; 6])]),
@@ -138,7 +146,10 @@ const CALLS: &[(Optional, &[Call])] = &[
     (
         Scan,
         &[
+            call(libc::SYS_rt_sigaction, [super::stop::SIGNAL as u64, 0, PLACE, 8, 0, 0]),
+            call(libc::SYS_rt_sigaction, [super::stop::SIGNAL as u64, PLACE, PLACE, 8, 0, 0]),
             call(libc::SYS_rt_tgsigqueueinfo, [PROCESS, PROCESS, super::stop::SIGNAL as u64, PLACE, 0, 0]),
+            call(libc::SYS_openat, [libc::AT_FDCWD as u64, PLACE, FOLDER_FLAGS as u64, 0, 0, 0]),
             call(libc::SYS_getdents64, [FILE, PLACE, BYTES, 0, 0, 0]),
             call(libc::SYS_pread64, [FILE, PLACE, BYTES, 0, 0, 0]),
             call(libc::SYS_process_vm_readv, [PROCESS, PLACE, 1, PLACE, 1, 0]),
@@ -147,6 +158,11 @@ const CALLS: &[(Optional, &[Call])] = &[
             call(
                 libc::SYS_futex,
                 [PLACE, (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as u64, 0, PLACE, 0, 0],
+            ),
+            call(libc::SYS_futex, [PLACE, (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64, 1, 0, 0, 0]),
+            call(
+                libc::SYS_futex,
+                [PLACE, (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64, i32::MAX as u64, 0, 0, 0],
             ),
             call(libc::SYS_restart_syscall, [0; 6]),
             call(libc::SYS_rt_sigreturn, [0; 6]),
