@@ -208,13 +208,13 @@ unsafe impl Os for Linux {
         if page == libc::MAP_FAILED {
             return None;
         }
-        note_own_memory(page.addr(), PAGE_BYTES);
         // SAFETY: our own mapping.
         if unsafe { libc::madvise(page, PAGE_BYTES, libc::MADV_WIPEONFORK) } != 0 {
             // SAFETY: as above, and nobody was told of it.
             unsafe { libc::munmap(page, PAGE_BYTES) };
             return None;
         }
+        note_own_memory(page.addr(), PAGE_BYTES);
         // SAFETY: aligned, zero, and never unmapped.
         Some(unsafe { &*page.cast::<AtomicU32>() })
     }
