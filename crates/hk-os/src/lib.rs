@@ -16,7 +16,7 @@ mod linux;
 #[cfg(feature = "fake")]
 pub use fake::Fake;
 pub use linux::{
-    Context, Errno, Instruction, KernelAction, Linux, Optional, SignalStack, StopFailure, Stopped,
+    Context, Errno, Instruction, KernelAction, Linux, Noted, Optional, SignalStack, StopFailure, Stopped,
     data_bytes_max, exchange_kernel_action, mapped_bytes, may, monotonic_ns, note_filter, note_own_memory,
     note_process_id, note_signal_stack, note_strict, now_ns, own_memory, program_bias, resident_bytes,
     single_thread_flag, stop_others, system_call,

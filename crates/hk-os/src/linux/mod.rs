@@ -11,7 +11,7 @@ mod tls;
 
 pub use bare::{KernelAction, exchange_kernel_action, system_call};
 pub use own::{note_own_memory, own_memory};
-pub use sandbox::{Instruction, Optional, may, note_filter, note_strict};
+pub use sandbox::{Instruction, Noted, Optional, may, note_filter, note_strict};
 pub use stop::{Context, SignalStack, StopFailure, Stopped, note_signal_stack, stop_others};
 
 use crate::{GuardOs, Os, Purged, SignalMask};

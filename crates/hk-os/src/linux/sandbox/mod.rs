@@ -12,7 +12,7 @@ pub use filter::Instruction;
 use filter::{Call, allows};
 
 use super::{MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, PIDFD_SELF};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls that are left out where they are forbidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,26 +51,70 @@ use Optional::*;
 /// Those of a process that may do nothing but read, write and exit (SECCOMP_MODE_STRICT).
 const STRICT: u32 = !(1 << Write as u32);
 
-/// A bit for each call that is forbidden.
-static FORBIDDEN: AtomicU32 = AtomicU32::new(0);
+static FORBIDDEN: Forbidden = Forbidden::new();
+
+/// Calls that are forbidden.
+struct Forbidden {
+    /// A bit for each; above them, how often any were added: what was added by one is not taken back by another.
+    state: AtomicU64,
+}
+
+const ADDED_SHIFT: u32 = 32;
+
+impl Forbidden {
+    const fn new() -> Self {
+        Forbidden { state: AtomicU64::new(0) }
+    }
+
+    fn calls(&self) -> u32 {
+        // Relaxed: set by the thread that sets the filter; the others learn of it as soon as may be.
+        self.state.load(Ordering::Relaxed) as u32
+    }
+
+    fn add(&self, calls: u32) -> Noted {
+        let with = |before: u64| (before | u64::from(calls)).wrapping_add(1 << ADDED_SHIFT);
+        // Relaxed: as above.
+        let before =
+            self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(with(before)));
+        let (Ok(before) | Err(before)) = before;
+        Noted { before, after: with(before) }
+    }
+
+    /// Nothing happens if others were added meanwhile: rather too many calls are left out than one is made.
+    fn take_back(&self, noted: &Noted) {
+        let _ = self.state.compare_exchange(noted.after, noted.before, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What was noted of a sandbox that is about to be entered.
+#[derive(Debug)]
+pub struct Noted {
+    before: u64,
+    after: u64,
+}
+
+impl Noted {
+    /// The kernel has refused it.
+    pub fn take_back(self) {
+        FORBIDDEN.take_back(&self);
+    }
+}
 
 /// Whether a call may be made, as far as is known.
 pub fn may(call: Optional) -> bool {
-    // Relaxed: set by the thread that sets the filter; the others learn of it as soon as may be.
-    FORBIDDEN.load(Ordering::Relaxed) & (1 << call as u32) == 0
+    FORBIDDEN.calls() & (1 << call as u32) == 0
 }
 
-/// The process may do nothing any more but read, write and exit.
-pub fn note_strict() {
-    FORBIDDEN.fetch_or(STRICT, Ordering::Relaxed);
+/// The process is about to be allowed nothing but to read, write and exit.
+pub fn note_strict() -> Noted {
+    FORBIDDEN.add(STRICT)
 }
 
-/// The kernel has taken a filter. What one of several forbids is forbidden.
-pub fn note_filter(filter: &[Instruction]) {
+/// The kernel is about to be given a filter. What one of several forbids is forbidden.
+pub fn note_filter(filter: &[Instruction]) -> Noted {
     let is_forbidden = |calls: &[Call]| calls.iter().any(|call| !allows(filter, call));
     let forbidden = CALLS.iter().filter(|(_, calls)| is_forbidden(calls));
-    let forbidden = forbidden.fold(0, |bits, &(what, _)| bits | 1 << what as u32);
-    FORBIDDEN.fetch_or(forbidden, Ordering::Relaxed);
+    FORBIDDEN.add(forbidden.fold(0, |bits, &(what, _)| bits | 1 << what as u32))
 }
 
 /// Any address, number of bytes, descriptor, process.
