@@ -46,11 +46,18 @@ SITE struct node *lost_alone(void) { return malloc(100); }
 SITE struct node *lost_list(struct node *next) { struct node *n = calloc(1, sizeof *n); n->next = next; return n; }
 SITE struct node *lost_ring(void) { return calloc(1, sizeof(struct node)); }
 SITE struct node *lost_self(void) { struct node *n = calloc(1, sizeof *n); n->other = n; return n; }
+SITE struct node *lost_below(void) { return malloc(90); }
+SITE void leave_below(int depth) {
+    struct node *volatile rest[64];
+    if (depth) leave_below(depth - 1);
+    for (volatile int i = 0; i < 64; i++) rest[i] = depth ? NULL : lost_below();
+}
 SITE struct node *held(size_t bytes) { return calloc(1, bytes); }
 static struct node *volatile in_data, *volatile table[4];
 static __thread struct node *volatile in_tls;
 static char *volatile inside, *volatile behind;
 static void *kept_by_thread(void *block) {
+    leave_below(20);
     struct node *volatile only = held(200);
     in_tls = held(201);
     struct node *volatile *mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -118,6 +125,7 @@ fn each_way_of_losing_a_block_is_told_and_no_way_of_holding_one() {
         told,
         [
             expected("lost_alone", "direct", [3, 300, 0, 0]),
+            expected("lost_below", "direct", [64, 64 * 90, 0, 0]),
             expected("lost_list", "direct", [1, node, 999, 999 * node]),
             expected("lost_ring", "cycle", [1, node, 3, 3 * node]),
             expected("lost_self", "direct", [1, node, 0, 0]),
@@ -143,6 +151,7 @@ fn without_guards_sizes_are_told() {
             ("cycle".into(), [1, 64, 3, 192]),
             ("direct".into(), [2, 128, 999, 999 * 64]),
             ("direct".into(), [3, 3 * 112, 0, 0]),
+            ("direct".into(), [64, 64 * 96, 0, 0]),
         ],
         "{}",
         text(&output.stderr)
@@ -159,7 +168,7 @@ fn a_leak_is_suppressed_by_files_of_other_tools_and_known_by_its_id() {
     let folder = tempfile::tempdir().unwrap();
     let program = compile(folder.path(), "ways.c", WAYS, &["-g", "-O1", "-w", "-pthread"]);
     let program = program.to_str().unwrap();
-    std::fs::write(folder.path().join("lsan"), "leak:lost_al\nleak:^lost_ring$\n").unwrap();
+    std::fs::write(folder.path().join("lsan"), "leak:lost_al\nleak:lost_below\nleak:^lost_ring$\n").unwrap();
     let valgrind =
         "{\nlists\nMemcheck:Leak\nmatch-leak-kinds: definite\nfun:calloc\nfun:lost_list\n...\nfun:main\n}\n";
     std::fs::write(folder.path().join("valgrind"), valgrind).unwrap();
@@ -227,6 +236,10 @@ fn what_odd_places_hold_is_not_lost() {
     let program = compile(folder.path(), "odd.c", source, &["-g", "-O1", "-w", "-pthread"]);
     let places = [
         "below a signal's stack",
+        "below an array for signals",
+        "below a thread's array for signals",
+        "below a stack in the same mapping",
+        "a register",
         "shared memory",
         "sealed memory",
         "after the first thread",
@@ -243,5 +256,28 @@ fn what_odd_places_hold_is_not_lost() {
             assert!(leaks(&report).is_empty(), "{said}");
             assert!(begin.elapsed() < PATIENCE, "{said}");
         }
+    }
+}
+
+#[test]
+fn where_a_sandbox_forbids_a_call_that_a_scan_takes_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = include_str!("leaks/sandboxed.c");
+    let program = compile(folder.path(), "sandboxed.c", source, &["-g", "-O1", "-w", "-pthread"]);
+    let calls = [
+        "gettid",
+        "getpid",
+        "rt_sigprocmask",
+        "sigaltstack",
+        "rt_sigaction of its signal",
+        "futex to wake",
+        "openat of folders",
+    ];
+    for call in calls.into_iter().chain(["nothing"]) {
+        let (output, report) = run(folder.path(), &["run", "--leaks"], &[program.to_str().unwrap(), call]);
+        let said = format!("{call}: {}", text(&output.stderr));
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "well\n"), "{said}");
+        assert_eq!(leaks(&report).len(), usize::from(call == "nothing"), "{said}");
+        assert_eq!(said.contains("a sandbox forbids it"), call != "nothing", "{said}");
     }
 }

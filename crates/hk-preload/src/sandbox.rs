@@ -1,8 +1,8 @@
 //! Sandboxes that the program puts itself into.
 //!
 //! A filter of system calls (seccomp(2)) may end the process for what a plain malloc never does. Who sets one through libc, by prctl or
-//! by syscall as libseccomp does, is seen, and the filter is asked what it forbids ([`hk_os::note_filter`]): that is left out from then on,
-//! and what would be read is missing from the report (resident bytes at exit, which mapping a bad address lies in, leaks).
+//! by syscall as libseccomp does, is seen, and the filter is asked what it forbids ([`hk_os::note_filter`]): that is left out from just before the
+//! kernel gets it, and what would be read is missing from the report (resident bytes at exit, which mapping a bad address lies in, leaks).
 //! Who sets one by inline assembly goes unseen; and a free of an address that is not of the heap still reads which
 //! mapping that is, to find its owner, and an exec what it is to start.
 
@@ -141,28 +141,58 @@ fn enter(how: How, filter: c_ulong, call: [c_ulong; 6]) -> c_long {
     if is_own {
         hk_os::note_process_id();
     }
+    // The other threads may be in it at once (SECCOMP_FILTER_FLAG_TSYNC).
+    let noted = match how {
+        _ if !is_own => None,
+        How::Strict => Some(hk_os::note_strict()),
+        How::Filter => note_filter(filter),
+    };
     let [number, first, second, third, fourth, fifth] = call;
     // SAFETY: the caller's call and arguments.
     let result = unsafe { make(number, first, second, third, fourth, fifth, 0) };
-    // A thread's number says that that one did not take it (SECCOMP_FILTER_FLAG_TSYNC); a descriptor is of a filter that was taken.
+    // A thread's number says that that one did not take it; a descriptor is of a filter that was taken.
     let has_listener = call[0] == libc::SYS_seccomp as c_ulong && call[2] & NEW_LISTENER != 0;
-    if (result == 0 || result > 0 && has_listener) && is_own {
-        match how {
-            How::Strict => hk_os::note_strict(),
-            How::Filter => note_filter(filter),
-        }
+    let is_taken = result == 0 || result > 0 && has_listener;
+    match noted {
+        Some(noted) if !is_taken => noted.take_back(),
+        // It could not be told beforehand whether the filter can be read; the kernel has read it now.
+        None if is_taken && is_own => _ = ask_filter(filter),
+        _ => {}
     }
     result
 }
 
-/// Asks a filter that the kernel has taken.
-fn note_filter(place: c_ulong) {
-    let filter: *const libc::sock_fprog = core::ptr::with_exposed_provenance(place as usize);
-    // SAFETY: the kernel has read it, and the instructions that it names.
-    let libc::sock_fprog { filter: instructions, len: count } = unsafe { filter.read() };
+/// Asks a filter that the kernel is about to be given, if it can be read.
+fn note_filter(place: c_ulong) -> Option<hk_os::Noted> {
+    let bytes = size_of::<libc::sock_fprog>();
+    if !is_readable(place as usize, bytes) {
+        return None;
+    }
+    let program: *const libc::sock_fprog = core::ptr::with_exposed_provenance(place as usize);
+    // SAFETY: found readable.
+    let program = unsafe { program.read_unaligned() };
+    let bytes = usize::from(program.len) * size_of::<hk_os::Instruction>();
+    is_readable(program.filter.addr(), bytes).then(|| ask_filter(place))
+}
+
+/// Whether a piece of memory can be read, all of it.
+fn is_readable(start: usize, bytes: usize) -> bool {
+    const STEP: usize = 4096;
+    const WORD: usize = size_of::<u64>();
+    bytes >= WORD
+        && start.checked_add(bytes).is_some_and(|end| {
+            (start..end - WORD).step_by(STEP).chain([end - WORD]).all(hk_recorder::is_readable)
+        })
+}
+
+/// Asks a filter, which can be read.
+fn ask_filter(place: c_ulong) -> hk_os::Noted {
+    let program: *const libc::sock_fprog = core::ptr::with_exposed_provenance(place as usize);
+    // SAFETY: found readable, with the instructions that it names.
+    let libc::sock_fprog { filter: instructions, len: count } = unsafe { program.read_unaligned() };
     // SAFETY: as above; of the same layout.
     let instructions = unsafe { core::slice::from_raw_parts(instructions.cast(), usize::from(count)) };
-    hk_os::note_filter(instructions);
+    hk_os::note_filter(instructions)
 }
 
 /// What a vfork child does to itself is not its parent's.

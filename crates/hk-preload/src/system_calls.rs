@@ -357,8 +357,8 @@ fn parts_of(message: *const msghdr, look: impl Fn(*const c_void, size_t)) -> (*c
     if !PROCESS.is_guarding() || !hk_recorder::is_readable(message.addr()) || !hk_recorder::is_readable(end) {
         return (core::ptr::null(), 0);
     }
-    // SAFETY: the kernel has just read both of its ends.
-    let message = unsafe { &*message };
+    // SAFETY: the kernel has just read both of its ends; it minds no alignment.
+    let message = unsafe { message.read_unaligned() };
     look(message.msg_name, message.msg_namelen as usize);
     look(message.msg_control, message.msg_controllen);
     (message.msg_iov, message.msg_iovlen)

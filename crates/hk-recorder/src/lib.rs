@@ -50,4 +50,4 @@ pub use registers::{Innermost, Registers};
 pub use stack_area::{ModuleArea, StackArea};
 pub use stacks::{StackId, StackModule, Stacks};
 pub use sys::{Errno, is_readable, thread_name, tid};
-pub use unwind::{ModuleList, STACK_FRAMES_MAX, module_range, stack_above};
+pub use unwind::{ModuleList, STACK_FRAMES_MAX, module_range, registers_above};

@@ -235,8 +235,8 @@ pub struct ReadableMapping {
     pub end: usize,
     /// What a program may have put into it.
     pub data: MappedData,
-    /// It is a thread's stack, from its end down to where the thread stands: the first thread's, or one behind a guard.
-    pub is_stack: bool,
+    /// It is the first thread's stack, from its end down to where the thread stands.
+    pub is_first_stack: bool,
     /// It is no file's, and no other process's: what is there stays readable while all threads stand still.
     pub is_private: bool,
     /// What is written to it others see too.
@@ -266,27 +266,23 @@ pub enum MappedData {
 
 /// Calls `found` with each mapping that can be read, in the order of addresses. False if they can't be listed.
 pub fn for_each_readable_mapping(mut found: impl FnMut(&ReadableMapping)) -> bool {
-    let (mut guard_end, mut count) = (0, 0_u32);
+    let mut count = 0_u32;
     let mut file = Mapping::NONE;
     let listed = for_each_mapping(|mapping| {
         count += 1;
         let is_of_file = file.note_next(mapping);
         if mapping.readable {
-            let is_behind_guard = mapping.inode == 0 && mapping.start == guard_end;
             found(&ReadableMapping {
                 start: mapping.start as usize,
                 end: mapping.end as usize,
                 data: data_of(mapping),
-                is_stack: mapping.name.bytes() == b"[stack]" || is_behind_guard,
+                is_first_stack: mapping.name.bytes() == b"[stack]",
                 is_private: mapping.inode == 0 && !mapping.shared,
                 is_shared: mapping.shared,
                 is_static: is_of_file && file.executable && !mapping.shared,
                 name: mapping.name,
             });
         }
-        let is_guard = !mapping.readable && !mapping.writable && !mapping.executable && mapping.inode == 0;
-        let is_small = mapping.end - mapping.start <= GUARD_BYTES_MAX;
-        guard_end = if is_guard && is_small { mapping.end } else { 0 };
         None::<Option<()>>
     });
     listed.is_some() && count > 0

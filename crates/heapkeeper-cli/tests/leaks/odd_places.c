@@ -38,6 +38,54 @@ static void *with_small_stack(void *unused) {
     for (;;) pause();
 }
 
+/* Nobody but its caller has a use for registers that a call preserves, so they hold what they held there. */
+__attribute__((noinline, noclone)) static void leave_if(int is_wanted) {
+    if (is_wanted) leave(0);
+    __asm__ volatile("");
+}
+
+__attribute__((noinline, noclone)) static void hold_in_a_register(int is_wanted) {
+    char *held = malloc(70);
+    *held = 0;
+    puts("well");
+    leave_if(is_wanted);
+    puts(held);
+}
+
+static void stay(int signal) {
+    for (;;) pause();
+}
+
+/* Handles a signal on an array of its caller's frame, which lies above its own. */
+__attribute__((noinline, noclone)) static void hold_below(char *stack, size_t bytes, void (*handler)(int)) {
+    void *volatile held[16];
+    for (int i = 0; i < 16; i++) held[i] = malloc(100 + i);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = bytes}, NULL);
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = handler, .sa_flags = SA_ONSTACK}, NULL);
+    raise(SIGUSR1);
+    puts(held[3]);
+}
+
+static void *with_array(void *handler) {
+    char stack[65536];
+    hold_below(stack, sizeof stack, (void (*)(int))handler);
+    return stack[9] ? NULL : handler;
+}
+
+/* A stack in the upper half of a mapping behind a guard, and blocks that the lower half leads to. */
+static void give_half_a_mapping(pthread_t *thread) {
+    enum { GUARD = 4096, HALF = 1 << 19 };
+    char *start = mmap(NULL, GUARD + 2 * HALF, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(start + GUARD, 2 * HALF, PROT_READ | PROT_WRITE);
+    void *volatile *held = (void *)(start + GUARD);
+    for (int i = 0; i < 16; i++) held[i] = malloc(100 + i);
+    pthread_attr_t half;
+    pthread_attr_init(&half);
+    pthread_attr_setstack(&half, start + GUARD + HALF, HALF);
+    pthread_create(thread, &half, (void *(*)(void *))stay, NULL);
+    usleep(50000);
+}
+
 int main(int argc, char **argv) {
     const char *where = argv[1];
     pthread_t thread;
@@ -49,6 +97,17 @@ int main(int argc, char **argv) {
         puts("well");
         raise(SIGUSR1);
     }
+    if (!strcmp(where, "a register")) hold_in_a_register(argc);
+    if (!strcmp(where, "below an array for signals")) {
+        puts("well");
+        fflush(stdout);
+        with_array((void *)leave);
+    }
+    if (!strcmp(where, "below a thread's array for signals")) {
+        pthread_create(&thread, NULL, with_array, (void *)stay);
+        usleep(50000);
+    }
+    if (!strcmp(where, "below a stack in the same mapping")) give_half_a_mapping(&thread);
     if (!strcmp(where, "shared memory")) mapped(MAP_SHARED)[1] = malloc(70);
     if (!strcmp(where, "sealed memory")) {
         mapped(MAP_PRIVATE)[1] = malloc(70);

@@ -8,13 +8,25 @@ use super::world::StoppedWorld;
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::AtomicU64;
 use hk_format::{Call, Evidence, FindingKind, Loss, NoteKind, Place};
-use hk_recorder::{Access, BadCall, LostBlocks, Registers, stack_above};
+use hk_os::Optional;
+use hk_recorder::{Access, BadCall, LostBlocks, Registers, registers_above};
 use hk_scan::{Blocks, Filter, HeapAndGuards, LeakKind, LeakSets, Marker, Marks, Pending, find_leaks};
 
 /// How long a scan at the end waits for other threads.
 const PATIENCE_MS: u32 = 2000;
 /// Blocks that were reached and not read yet, before memory is gone through again for them.
 pub(crate) const STACK_ENTRIES: usize = 1 << 16;
+
+/// What no scan can do without.
+const CALLS: [Optional; 6] = [
+    Optional::Scan,
+    Optional::OpenFile,
+    Optional::SignalAction,
+    // With these the threads are told apart, and go on.
+    Optional::SignalMask,
+    Optional::ProcessId,
+    Optional::ThreadId,
+];
 
 /// Why no leaks were looked for.
 pub(crate) enum Failure {
@@ -76,22 +88,21 @@ impl<H: Host> ProcessHeap<H> {
         if !self.scanning.looks_at_exit() || !self.heap.is_started() || !self.heap.is_own() {
             return;
         }
-        let may = [hk_os::Optional::Scan, hk_os::Optional::OpenFile, hk_os::Optional::SignalAction];
-        if !may.into_iter().all(hk_os::may) {
+        if !CALLS.into_iter().all(hk_os::may) {
             return self.note_failure(&Failure::Sandbox);
         }
-        let registers = Registers::capture();
-        // What ran since exit was called has left copies of pointers that nobody uses.
+        let captured = Registers::capture();
+        // What ran since exit was called has left copies of pointers that nobody uses; and what its callers have in registers it has put away.
         // SAFETY: a NUL-terminated name.
         let exit = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"exit".as_ptr()) }.addr();
-        let stack_pointer = stack_above(&registers, exit).unwrap_or(registers.rsp as usize);
-        match self.find_lost(stack_pointer, &registers) {
+        match self.find_lost(&registers_above(&captured, exit).unwrap_or(captured)) {
             Ok(mut lost) => lost.sorted().iter().for_each(|at| self.tell_leak(at, Call::Exit)),
             Err(failure) => self.note_failure(&failure),
         }
     }
 
-    fn find_lost(&'static self, stack_pointer: usize, registers: &Registers) -> Result<Lost, Failure> {
+    /// `registers` are those that the calling thread is to go on with.
+    fn find_lost(&'static self, registers: &Registers) -> Result<Lost, Failure> {
         let guards = &self.guarding.guards;
         let present = HeapAndGuards::new(&self.heap, guards).number_limit();
         let mut tools = Tools::new(present + SPARE_NUMBERS).ok_or(Failure::NoMemory)?;
@@ -110,7 +121,12 @@ impl<H: Host> ProcessHeap<H> {
         // SAFETY: memory of this frame, and of the frames of stopped threads; blocks can be read while they are live.
         let mut mark = |start: usize, bytes: usize| unsafe { marker.mark_from(start, bytes) };
         mark(core::ptr::from_ref(registers).expose_provenance(), size_of::<Registers>());
-        let roots = Roots { own: &own, stack_pointer, thread: hk_recorder::tid() };
+        let roots = Roots {
+            own: &own,
+            stack_pointer: registers.rsp as usize,
+            thread: hk_recorder::tid(),
+            signal_stack: hk_os::SignalStack::of_calling_thread(),
+        };
         if !mark_from_roots(&world, &roots, &mut tools.window, mark) {
             return Err(Failure::NoList);
         }

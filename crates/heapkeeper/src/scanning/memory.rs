@@ -203,13 +203,9 @@ fn copy(window: &mut Scratch<u64>, from: usize, bytes: usize) -> Option<usize> {
         count += 1;
         at = next;
     }
-    // The thread's number, as the process's first thread may have left, and has no memory then.
-    let process = hk_recorder::tid() as libc::pid_t;
-    let count = count as libc::c_ulong;
-    // SAFETY: the kernel writes to the window alone, which has room for as much.
-    let came = unsafe { libc::process_vm_readv(process, &raw const to, 1, parts.as_ptr(), count, 0) };
-    match came {
-        0.. => Some(came as usize),
+    // SAFETY: the window has room for as much.
+    match unsafe { read_parts(&to, &parts[..count]) } {
+        came @ 0.. => Some(came as usize),
         _ if hk_os::Errno::get() == libc::EFAULT => Some(0),
         _ => None,
     }
@@ -221,4 +217,26 @@ unsafe fn words_at<'a>(start: usize, end: usize) -> &'a [u64] {
     let first: *const u64 = core::ptr::with_exposed_provenance(start);
     // SAFETY: the caller's word.
     unsafe { core::slice::from_raw_parts(first, (end - start) / WORD) }
+}
+
+/// A copy of a page, if it can be read.
+pub(crate) fn copy_page(from: usize) -> Option<[u64; PAGE_BYTES / WORD]> {
+    let mut words = [0; PAGE_BYTES / WORD];
+    let to = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: PAGE_BYTES };
+    let part = libc::iovec { iov_base: core::ptr::with_exposed_provenance_mut(from), iov_len: PAGE_BYTES };
+    // SAFETY: there is room for a page.
+    let came = unsafe { read_parts(&to, &[part]) };
+    (came == PAGE_BYTES as isize).then_some(words)
+}
+
+/// Copies parts of this process's memory to `to`; gives how many bytes.
+///
+/// # Safety
+/// There is room for as much as the parts have, and nobody else uses it.
+unsafe fn read_parts(to: &libc::iovec, parts: &[libc::iovec]) -> isize {
+    // The thread's number, as the process's first thread may have left, and has no memory then.
+    let process = hk_recorder::tid() as libc::pid_t;
+    let count = parts.len() as libc::c_ulong;
+    // SAFETY: the kernel writes to that room alone, by the caller's word.
+    unsafe { libc::process_vm_readv(process, to, 1, parts.as_ptr(), count, 0) }
 }

@@ -1,6 +1,7 @@
 //! Where pointers are looked for that nothing leads to: registers, stacks, static data, and all else that the program may have written to.
 
-use hk_os::{Context, own_memory};
+use super::memory::{PAGE_BYTES, copy_page};
+use hk_os::{Context, SignalStack, own_memory};
 use hk_recorder::{MappedData, ReadableMapping, for_each_readable_mapping};
 
 /// Below the stack pointer a leaf function may keep what it likes (System V ABI, AMD64, 3.2.2).
@@ -29,6 +30,8 @@ pub(crate) struct Roots<'a> {
     pub(crate) stack_pointer: usize,
     /// Its id.
     pub(crate) thread: u32,
+    /// What it has for handlers of signals.
+    pub(crate) signal_stack: SignalStack,
 }
 
 impl Roots<'_> {
@@ -43,21 +46,32 @@ impl Roots<'_> {
             if mapping.data == MappedData::None {
                 return;
             }
-            let mut first: Option<(usize, u32)> = None;
-            let mut note = |pointer: usize, thread: u32| {
-                if (mapping.start..mapping.end).contains(&pointer) {
-                    let noted = (pointer, thread);
-                    first = Some(first.map_or(noted, |known| known.min(noted)));
-                }
-            };
-            note(self.stack_pointer, self.thread);
-            contexts(&mut |context| {
-                note(context.stack_pointer().saturating_sub(RED_ZONE_BYTES), context.thread());
-            });
-            // Elsewhere other things may lie below a stack in the same mapping.
-            let (start, thread) = first.filter(|_| mapping.is_stack).unwrap_or((mapping.start, 0));
+            let (start, thread) = self.first_in_use(&contexts, mapping).unwrap_or((mapping.start, 0));
             self.without_own(mapping, start, thread, &mut found);
         })
+    }
+
+    /// Where a mapping begins to be in use, and by which thread, if it is a stack and it is known where its threads stand.
+    fn first_in_use(
+        &self,
+        contexts: &impl Fn(&mut dyn FnMut(&Context)),
+        mapping: &ReadableMapping,
+    ) -> Option<(usize, u32)> {
+        let mut first: Option<(usize, u32)> = None;
+        let mut is_known = true;
+        let mut note = |pointer: usize, thread: u32, signal_stack: SignalStack, red_zone_bytes: usize| {
+            if (mapping.start..mapping.end).contains(&pointer) {
+                // What the signal interrupted may lie below: the handler's stack may be an array in one of the thread's own frames.
+                is_known &= !signal_stack.contains(pointer);
+                let noted = (pointer.saturating_sub(red_zone_bytes).max(mapping.start), thread);
+                first = Some(first.map_or(noted, |known| known.min(noted)));
+            }
+        };
+        note(self.stack_pointer, self.thread, self.signal_stack, 0);
+        contexts(&mut |context| {
+            note(context.stack_pointer(), context.thread(), context.signal_stack(), RED_ZONE_BYTES);
+        });
+        first.filter(|_| is_known && (mapping.is_first_stack || is_whole_stack(mapping)))
     }
 
     /// The mapping from `start` on, without the parts that are ours.
@@ -95,4 +109,16 @@ impl Roots<'_> {
         }
         piece(at, mapping.end);
     }
+}
+
+/// Whether a mapping in which a thread stands is that thread's stack and nothing else. A program may give a thread a part of a mapping, with other
+/// things below. glibc notes the stack's first address and bytes, one behind the other (`stackblock` of `struct pthread`, nptl/descr.h), in what it keeps of a
+/// thread at the very end of its stack.
+fn is_whole_stack(mapping: &ReadableMapping) -> bool {
+    let Some(words) = mapping.end.checked_sub(PAGE_BYTES).and_then(copy_page) else { return false };
+    words.windows(2).any(|pair| {
+        let (block, bytes) = (pair[0] as usize, pair[1] as usize);
+        // A guard is part of it.
+        block <= mapping.start && block.checked_add(bytes) == Some(mapping.end)
+    })
 }

@@ -156,7 +156,13 @@ impl<H: Host> Snapshot<'_, H> {
         let own =
             [reservation, this, moment.stack, window.place(), self.chunks.place(), holes, freed, stacks];
         let stack_pointer = moment.registers.rsp as usize;
-        let roots = Roots { own: &own, stack_pointer, thread: moment.thread };
+        let roots = Roots {
+            own: &own,
+            stack_pointer,
+            thread: moment.thread,
+            // The image has what the thread has that it was made by.
+            signal_stack: hk_os::SignalStack::of_calling_thread(),
+        };
         let contexts = |each: &mut dyn FnMut(&hk_os::Context)| {
             moment.world.contexts().for_each(|context| each(&context));
         };

@@ -4,6 +4,7 @@ use crate::process::{Host, ProcessHeap};
 use crate::scanning::{Failure, Holes, Roots, STACK_ENTRIES, Scratch, WINDOW_WORDS};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hk_heap::{Retained, SLICE_BYTES};
+use hk_os::SignalStack;
 use hk_scan::{Marks, Pending, SliceEntry, index_slices};
 
 /// Other threads may make room for so many blocks more until it is looked at what there is.
@@ -88,5 +89,5 @@ impl Tools {
 
 /// The program's memory beside its blocks. The sweep's own stack is none of it.
 pub(super) fn roots(own: &[(usize, usize)]) -> Roots<'_> {
-    Roots { own, stack_pointer: 0, thread: 0 }
+    Roots { own, stack_pointer: 0, thread: 0, signal_stack: SignalStack::default() }
 }

@@ -17,9 +17,10 @@ pub use image::{
     ImageEntry, ImageState, become_image, end_image, fork_image, kill_image, may_fork_image, poll_image,
 };
 pub use own::{note_own_memory, own_memory};
-pub use sandbox::{Instruction, Optional, may, note_filter, note_strict};
+pub use sandbox::{Instruction, Noted, Optional, may, note_filter, note_strict};
 pub use stop::{
-    Context, StopFailure, Stopped, note_signal_stack, stop_others, thread_name_of, thread_pagemap_of,
+    Context, SignalStack, StopFailure, Stopped, note_signal_stack, stop_others, thread_name_of,
+    thread_pagemap_of,
 };
 pub use tracking::{WriteTracker, close_inherited};
 pub use worker::Worker;
@@ -218,13 +219,13 @@ unsafe impl Os for Linux {
         if page == libc::MAP_FAILED {
             return None;
         }
-        note_own_memory(page.addr(), PAGE_BYTES);
         // SAFETY: our own mapping.
         if unsafe { libc::madvise(page, PAGE_BYTES, libc::MADV_WIPEONFORK) } != 0 {
             // SAFETY: as above, and nobody was told of it.
             unsafe { libc::munmap(page, PAGE_BYTES) };
             return None;
         }
+        note_own_memory(page.addr(), PAGE_BYTES);
         // SAFETY: aligned, zero, and never unmapped.
         Some(unsafe { &*page.cast::<AtomicU32>() })
     }

@@ -64,9 +64,9 @@ pub(crate) struct Walk {
     place: Option<Place>,
 }
 
-/// The stack pointer of the caller of a function that is running, innermost from where `registers` were captured. None if it is not
-/// on the stack.
-pub fn stack_above(registers: &Registers, function: usize) -> Option<usize> {
+/// The registers of the caller of a function that is running, innermost from where `registers` were captured: those that a call preserves may have
+/// been put away by any frame in between. None if it is not on the stack.
+pub fn registers_above(registers: &Registers, function: usize) -> Option<Registers> {
     let mut walk = Walk::new(registers);
     loop {
         let is_found = walk.function_start() == Some(function as u64);
@@ -74,7 +74,7 @@ pub fn stack_above(registers: &Registers, function: usize) -> Option<usize> {
             return None;
         }
         if is_found {
-            return Some(walk.sp() as usize);
+            return Some(walk.registers());
         }
     }
 }
@@ -99,6 +99,13 @@ impl Walk {
         values[RBX] = registers.rbx;
         values[12..16].copy_from_slice(&[registers.r12, registers.r13, registers.r14, registers.r15]);
         Walk { values, interrupted: true, probe: Probe::default(), place: None }
+    }
+
+    /// What the frame finds when it goes on.
+    fn registers(&self) -> Registers {
+        let [r12, r13, r14, r15] = [12, 13, 14, 15].map(|number| self.values[number]);
+        let [rip, rsp, rbp, rbx] = [RIP, RSP, RBP, RBX].map(|number| self.values[number]);
+        Registers { rip, rsp, rbp, rbx, r12, r13, r14, r15 }
     }
 
     /// Goes on to the first frame that is to be kept. If the own frames cannot be left, stays where it is.

@@ -1,7 +1,8 @@
 //! What a filter of system calls says to a call, without making it.
 //!
 //! A filter is a program of the classic packet filter's machine (seccomp(2); linux/filter.h and Documentation/networking/filter.rst of the
-//! kernel). The kernel has checked it before it took it: it reads only the call's description, jumps forward only, and returns.
+//! kernel). The kernel takes only such as read the call's description alone, jump forward, and return. It may not have looked at it yet: whatever
+//! its instructions are, it comes to an end here, as there is no jump backwards.
 
 /// One instruction, as the kernel lays it out (`struct sock_filter`).
 #[repr(C)]

@@ -12,7 +12,7 @@ pub use filter::Instruction;
 use filter::{Call, allows};
 
 use super::{MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, PIDFD_SELF};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls that are left out where they are forbidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,26 +53,70 @@ use Optional::*;
 /// Those of a process that may do nothing but read, write and exit (SECCOMP_MODE_STRICT).
 const STRICT: u32 = !(1 << Write as u32);
 
-/// A bit for each call that is forbidden.
-static FORBIDDEN: AtomicU32 = AtomicU32::new(0);
+static FORBIDDEN: Forbidden = Forbidden::new();
+
+/// Calls that are forbidden.
+struct Forbidden {
+    /// A bit for each; above them, how often any were added: what was added by one is not taken back by another.
+    state: AtomicU64,
+}
+
+const ADDED_SHIFT: u32 = 32;
+
+impl Forbidden {
+    const fn new() -> Self {
+        Forbidden { state: AtomicU64::new(0) }
+    }
+
+    fn calls(&self) -> u32 {
+        // Relaxed: set by the thread that sets the filter; the others learn of it as soon as may be.
+        self.state.load(Ordering::Relaxed) as u32
+    }
+
+    fn add(&self, calls: u32) -> Noted {
+        let with = |before: u64| (before | u64::from(calls)).wrapping_add(1 << ADDED_SHIFT);
+        // Relaxed: as above.
+        let before =
+            self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(with(before)));
+        let (Ok(before) | Err(before)) = before;
+        Noted { before, after: with(before) }
+    }
+
+    /// Nothing happens if others were added meanwhile: rather too many calls are left out than one is made.
+    fn take_back(&self, noted: &Noted) {
+        let _ = self.state.compare_exchange(noted.after, noted.before, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What was noted of a sandbox that is about to be entered.
+#[derive(Debug)]
+pub struct Noted {
+    before: u64,
+    after: u64,
+}
+
+impl Noted {
+    /// The kernel has refused it.
+    pub fn take_back(self) {
+        FORBIDDEN.take_back(&self);
+    }
+}
 
 /// Whether a call may be made, as far as is known.
 pub fn may(call: Optional) -> bool {
-    // Relaxed: set by the thread that sets the filter; the others learn of it as soon as may be.
-    FORBIDDEN.load(Ordering::Relaxed) & (1 << call as u32) == 0
+    FORBIDDEN.calls() & (1 << call as u32) == 0
 }
 
-/// The process may do nothing any more but read, write and exit.
-pub fn note_strict() {
-    FORBIDDEN.fetch_or(STRICT, Ordering::Relaxed);
+/// The process is about to be allowed nothing but to read, write and exit.
+pub fn note_strict() -> Noted {
+    FORBIDDEN.add(STRICT)
 }
 
-/// The kernel has taken a filter. What one of several forbids is forbidden.
-pub fn note_filter(filter: &[Instruction]) {
+/// The kernel is about to be given a filter. What one of several forbids is forbidden.
+pub fn note_filter(filter: &[Instruction]) -> Noted {
     let is_forbidden = |calls: &[Call]| calls.iter().any(|call| !allows(filter, call));
     let forbidden = CALLS.iter().filter(|(_, calls)| is_forbidden(calls));
-    let forbidden = forbidden.fold(0, |bits, &(what, _)| bits | 1 << what as u32);
-    FORBIDDEN.fetch_or(forbidden, Ordering::Relaxed);
+    FORBIDDEN.add(forbidden.fold(0, |bits, &(what, _)| bits | 1 << what as u32))
 }
 
 /// Any address, number of bytes, descriptor, process.
@@ -82,6 +126,7 @@ const FILE: u64 = 3;
 const PROCESS: u64 = 1;
 /// Of memory to work with.
 const SCRATCH_FLAGS: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
+const FOLDER_FLAGS: i32 = libc::O_DIRECTORY | libc::O_RDONLY | libc::O_CLOEXEC;
 
 const fn call(number: libc::c_long, arguments: [u64; 6]) -> Call {
     Call { number: number as u32, arguments }
@@ -121,7 +166,14 @@ const CALLS: &[(Optional, &[Call])] = &[
         AdviseMany,
         &[call(libc::SYS_process_madvise, [PIDFD_SELF as u64, PLACE, 1, MADV_GUARD_REMOVE as u64, 0, 0])],
     ),
-    (SignalMask, &[call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, PLACE, PLACE, 8, 0, 0])]),
+    (
+        SignalMask,
+        &[
+            call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, PLACE, PLACE, 8, 0, 0]),
+            // Which asks whether memory can be read.
+            call(libc::SYS_rt_sigprocmask, [u64::MAX, PLACE, 0, 8, 0, 0]),
+        ],
+    ),
     (SignalAction, &[call(libc::SYS_rt_sigaction, [libc::SIGSEGV as u64, 0, PLACE, 8, 0, 0])]),
     (Clock, &[call(libc::SYS_clock_gettime, [libc::CLOCK_REALTIME as u64, PLACE, 0, 0, 0, 0])]),
     (ProcessId, &[call(libc::SYS_getpid, [0; 6])]),
@@ -142,14 +194,23 @@ const CALLS: &[(Optional, &[Call])] = &[
     (
         Scan,
         &[
+            call(libc::SYS_rt_sigaction, [super::stop::SIGNAL as u64, 0, PLACE, 8, 0, 0]),
+            call(libc::SYS_rt_sigaction, [super::stop::SIGNAL as u64, PLACE, PLACE, 8, 0, 0]),
             call(libc::SYS_rt_tgsigqueueinfo, [PROCESS, PROCESS, super::stop::SIGNAL as u64, PLACE, 0, 0]),
+            call(libc::SYS_openat, [libc::AT_FDCWD as u64, PLACE, FOLDER_FLAGS as u64, 0, 0, 0]),
             call(libc::SYS_getdents64, [FILE, PLACE, BYTES, 0, 0, 0]),
             call(libc::SYS_pread64, [FILE, PLACE, BYTES, 0, 0, 0]),
             call(libc::SYS_process_vm_readv, [PROCESS, PLACE, 1, PLACE, 1, 0]),
+            call(libc::SYS_sigaltstack, [0, PLACE, 0, 0, 0, 0]),
             // What stopped threads do.
             call(
                 libc::SYS_futex,
                 [PLACE, (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as u64, 0, PLACE, 0, 0],
+            ),
+            call(libc::SYS_futex, [PLACE, (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64, 1, 0, 0, 0]),
+            call(
+                libc::SYS_futex,
+                [PLACE, (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64, i32::MAX as u64, 0, 0, 0],
             ),
             call(libc::SYS_restart_syscall, [0; 6]),
             call(libc::SYS_rt_sigreturn, [0; 6]),

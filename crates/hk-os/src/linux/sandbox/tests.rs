@@ -1,5 +1,6 @@
 //! Filters are asked, and set for real in a child.
 
+use super::Forbidden;
 use super::filter::{Call, Instruction, allows};
 
 /// A generator of numbers (xorshift64*, Vigna 2016).
@@ -111,4 +112,35 @@ fn a_filter_is_understood_as_the_kernel_does() {
         *if expected { &mut allowed } else { &mut refused } += 1;
     }
     assert!(allowed > 100 && refused > 100, "{allowed} {refused}");
+}
+
+#[test]
+fn a_filter_that_no_kernel_would_take_comes_to_an_end() {
+    let mut numbers = Numbers(0x2545_F491_4F6C_DD1D);
+    let call = Call { number: libc::SYS_getppid as u32, arguments: [u64::MAX; 6] };
+    for _ in 0..20_000 {
+        let mut word = || numbers.next(u32::MAX);
+        let filter: [Instruction; 8] = std::array::from_fn(|_| Instruction {
+            code: word() as u16,
+            if_true: word() as u8 % 10,
+            if_false: word() as u8 % 10,
+            operand: word(),
+        });
+        let _ = allows(&filter, &call);
+    }
+    assert!(!allows(&[], &call));
+}
+
+#[test]
+fn what_the_kernel_refused_is_taken_back_unless_more_was_added() {
+    let forbidden = Forbidden::new();
+    forbidden.add(0b001);
+    let refused = forbidden.add(0b011);
+    assert_eq!(forbidden.calls(), 0b011);
+    forbidden.take_back(&refused);
+    assert_eq!(forbidden.calls(), 0b001);
+    let refused = forbidden.add(0b010);
+    forbidden.add(0b010);
+    forbidden.take_back(&refused);
+    assert_eq!(forbidden.calls(), 0b011);
 }

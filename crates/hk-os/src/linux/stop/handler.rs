@@ -4,6 +4,7 @@ use super::super::bare::{KernelAction, exchange_kernel_action, system_call};
 use super::{GATE, restart};
 use core::ffi::{c_int, c_void};
 use core::mem::offset_of;
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// SIGSETXID of glibc (sysdeps/unix/sysv/linux/internal-signals.h).
@@ -77,6 +78,11 @@ impl Context {
         self.user().uc_mcontext.gregs[libc::REG_RSP as usize] as usize
     }
 
+    /// What it has for handlers of signals.
+    pub fn signal_stack(&self) -> SignalStack {
+        SignalStack::new(&self.user().uc_stack)
+    }
+
     /// Start and bytes of its registers, the general ones and those of vectors. The latter only as far as every processor has them: wider ones hold
     /// copies of their lower halves for whoever moves pointers by them.
     pub fn registers(&self) -> [(usize, usize); 2] {
@@ -85,6 +91,35 @@ impl Context {
         let vectors = context.uc_mcontext.fpregs.addr();
         let vector_bytes = if vectors == 0 { 0 } else { extended_bytes(vectors) };
         [(general, size_of_val(&context.uc_mcontext.gregs)), (vectors, vector_bytes)]
+    }
+}
+
+/// A stack of a thread for handlers of signals (sigaltstack(2)); of no bytes if it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalStack {
+    start: usize,
+    bytes: usize,
+}
+
+impl SignalStack {
+    fn new(stack: &libc::stack_t) -> Self {
+        if stack.ss_flags & libc::SS_DISABLE != 0 {
+            return SignalStack::default();
+        }
+        SignalStack { start: stack.ss_sp.addr(), bytes: stack.ss_size }
+    }
+
+    /// That of the calling thread.
+    pub fn of_calling_thread() -> Self {
+        let mut stack = libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        // SAFETY: nothing new, and a place for what there is.
+        unsafe { system_call(libc::SYS_sigaltstack, [0, (&raw mut stack).addr(), 0, 0, 0, 0]) };
+        SignalStack::new(&stack)
+    }
+
+    /// Whether a stack pointer stands there. At its end nothing of it is in use yet.
+    pub fn contains(&self, pointer: usize) -> bool {
+        pointer.wrapping_sub(self.start) < self.bytes
     }
 }
 

@@ -19,7 +19,7 @@ mod sync;
 mod threads;
 
 pub(crate) use handler::SIGNAL;
-pub use handler::{Context, note_signal_stack};
+pub use handler::{Context, SignalStack, note_signal_stack};
 pub use threads::{name_of as thread_name_of, pagemap_of as thread_pagemap_of};
 
 use super::monotonic_ns;
