@@ -1,8 +1,8 @@
 //! `heapkeeper dangling`: freed blocks that something still points to, before anybody uses them.
 
 use crate::VerbResult;
-use crate::snapshot::{Head, Names, Options, Page, WIDTH, fit, load, tell};
-use hk_graph::{Dangling, Holder, Paths, Snapshot, dangling};
+use crate::snapshot::{Head, Names, Options, Page, WIDTH, fit, load_twice, tell};
+use hk_graph::{Dangling, Holder, Paths, Snapshot, dangling, still_dangling};
 use hk_report::{Address, count, duration};
 use serde::Serialize;
 
@@ -63,9 +63,13 @@ struct Event {
 
 /// Reads the snapshot, and tells.
 pub fn run(args: &Args) -> VerbResult {
-    let snapshot = load(&args.options.target)?;
+    let (first, snapshot) = load_twice(&args.options.target)?;
     let paths = Paths::new(&snapshot);
-    let found = dangling(&snapshot, paths.reached());
+    let mut found = dangling(&snapshot, paths.reached());
+    if let Some(first) = first {
+        let before = dangling(&first, Paths::new(&first).reached());
+        found = still_dangling((&first, &before), (&snapshot, &found));
+    }
     let mut names = Names::new(&snapshot);
     let mut blocks: Vec<Block> =
         found.iter().map(|found| block(&snapshot, &mut names, &paths, found)).collect();

@@ -4,10 +4,10 @@ mod records;
 
 use crate::forms::{Forms, Wanted};
 use crate::lines::Sink;
-use crate::snapshot::{Names, load};
+use crate::snapshot::{Names, load_twice};
 use crate::{VerbResult, judging, output};
 use clap::ValueHint;
-use hk_graph::{Leak, Snapshot, find_leaks};
+use hk_graph::{Leak, Snapshot, find_leaks, intersect};
 use hk_report::{
     Judgement, LINE_PREFIX, Report, Style, View, bytes, count, finding_text, judgement_text, scan_report,
 };
@@ -42,7 +42,7 @@ pub struct Args {
     /// Leaks that are not to count: a file of heapkeeper, valgrind or LeakSanitizer; may be repeated
     #[arg(long, value_name = "FILE")]
     suppressions: Vec<PathBuf>,
-    /// A snapshot, as `heapkeeper snap PID -o FILE` takes it
+    /// A snapshot, as `heapkeeper snap PID -o FILE` takes it; or a process, which is looked at twice: what is lost both times is told
     #[arg(value_name = "FILE|PID", value_hint = ValueHint::FilePath)]
     target: PathBuf,
 }
@@ -73,8 +73,13 @@ pub fn run(args: &Args) -> VerbResult {
     let has_forms = args.json.is_some() || args.sarif.is_some() || args.junit.is_some();
     let forms = Forms::open_printing(args.wanted())?;
     let judge = judging::judge(args.baseline.as_deref(), &args.suppressions, &Sink::standard_error())?;
-    let snapshot = load(&args.target)?;
-    let leaks = find_leaks(&snapshot).leaks;
+    let (first, snapshot) = load_twice(&args.target)?;
+    let lost = find_leaks(&snapshot);
+    let leaks = match &first {
+        Some(first) => intersect((first, &find_leaks(first)), (&snapshot, &lost)),
+        None => lost.leaks,
+    };
+    drop(first);
     let names = Names::new(&snapshot);
     let process = names.process();
     let record = records::process(&snapshot, &names);

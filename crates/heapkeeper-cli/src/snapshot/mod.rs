@@ -14,7 +14,7 @@ pub use names::Names;
 pub use page::{Page, tell};
 pub use places::plus;
 pub use sites::Site;
-pub use source::load;
+pub use source::{load, load_twice};
 pub use table::{Table, WIDTH, fit, percent, signed};
 
 use clap::ValueHint;
@@ -26,7 +26,7 @@ pub struct Options {
     /// Write it as JSON to OUT (`-`: standard output) and not as text
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
-    /// A snapshot, as `heapkeeper snap PID -o FILE` takes it
+    /// A snapshot, as `heapkeeper snap PID -o FILE` takes it; or a process, of which one is taken
     #[arg(value_name = "FILE|PID", value_hint = ValueHint::FilePath)]
     pub target: PathBuf,
 }
