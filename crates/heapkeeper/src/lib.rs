@@ -34,3 +34,4 @@ mod threads;
 
 pub use global::{Heapkeeper, Stats};
 pub use hk_heap::HugePages;
+pub use scanning::SnapshotError;

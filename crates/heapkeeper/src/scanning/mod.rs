@@ -4,21 +4,25 @@
 //! - [`roots`]: registers, stacks, static data, and what else the program may write to.
 //! - [`holes`]: blocks' pages that can't be read.
 //! - [`memory`]: memory to work with, and a look at memory that may vanish.
-//! - [`live`]: what the command asks of a process that runs. [`snapshot`]: all blocks and pointers, as an image of the process writes them;
-//!   [`chunks`]: on their way out.
+//! - [`live`]: what the command asks of a process that runs. [`to_file`]: what the program itself asks for.
+//! - [`image`]: an image of the process. [`snapshot`]: all blocks and pointers, as an image writes them; [`chunks`]: on their way out; [`sink`]: where to.
 //! - [`leaks`]: blocks that nothing leads to. [`lost`]: how many of which allocation site.
 
 mod chunks;
 mod holes;
+mod image;
 mod leaks;
 mod live;
 mod lost;
 mod memory;
 mod roots;
+mod sink;
 mod snapshot;
+mod to_file;
 mod world;
 
 pub(crate) use live::Live;
+pub use to_file::SnapshotError;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use hk_format::Leaks;
