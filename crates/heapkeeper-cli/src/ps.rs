@@ -2,6 +2,7 @@
 
 use crate::live::reach::{Reached, reach_all};
 use crate::{Failure, VerbResult, lines};
+use hk_format::Mode;
 use hk_report::{bytes, clean, count};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -52,7 +53,7 @@ fn table(processes: &[Reached]) -> String {
 
 fn row(process: &Reached) -> [String; 8] {
     let record = &process.record;
-    let mode = if record.mode == 0 { "manual" } else { "keep" };
+    let mode = Mode::from_number(record.mode).map_or("?", Mode::name);
     let guard = match record.guard_every {
         0 => "off".into(),
         every => format!("1/{every}"),

@@ -1,7 +1,9 @@
 //! The Rust host: `GlobalAlloc`, and what a program may ask.
 
 use crate::process::{Call, GivenLayout, Host, ProcessHeap};
+use crate::scanning::SnapshotError;
 use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hk_format::{Family, ProcessOrigin, ProcessState};
 use hk_heap::{HugePages, ThreadHeap};
@@ -100,6 +102,15 @@ impl Heapkeeper {
         if PROCESS.start().is_some() {
             PROCESS.heap().set_huge_pages(huge_pages);
         }
+    }
+
+    /// Writes all live blocks and every pointer to one to a file ([`hk_format::SnapshotHeader`]), for its owner alone, which is put in its place once it is whole.
+    /// Gives for how long the program stood still, in nanoseconds: some 20 ms a GiB. The calling thread waits until all is written; the others go on.
+    ///
+    /// # Errors
+    /// The file is as it was.
+    pub fn snapshot(&self, path: &CStr) -> Result<u64, SnapshotError> {
+        PROCESS.snapshot_to_file(path)
     }
 
     /// Gives all free memory back to the system at once, and the pages of free blocks in spans of the calling thread. True if there was

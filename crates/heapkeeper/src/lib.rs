@@ -35,3 +35,4 @@ mod threads;
 
 pub use global::{Heapkeeper, Stats};
 pub use hk_heap::HugePages;
+pub use scanning::SnapshotError;

@@ -23,6 +23,16 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The mode with the number that records have ([`crate::ProcessRecord::mode`]).
+    pub const fn from_number(number: u32) -> Option<Mode> {
+        match number {
+            0 => Some(Mode::Manual),
+            1 => Some(Mode::Keep),
+            2 => Some(Mode::Quarantine),
+            _ => None,
+        }
+    }
+
     /// Its name in settings and on the command line.
     pub const fn name(self) -> &'static str {
         match self {

@@ -11,14 +11,14 @@
 //! A kind may have any number of chunks. Blocks come in the order of their addresses. A snapshot without its end was cut short, and a
 //! reader refuses it.
 
-use crate::numbered;
+use crate::{PROCESS_NAME_BYTES, numbered};
 use core::mem::size_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The first eight bytes of every snapshot.
 pub const SNAPSHOT_MAGIC: [u8; 8] = *b"HEAPSNP\n";
 /// The layout's version; a reader refuses any other.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 /// In every chunk's head.
 pub const CHUNK_MAGIC: u32 = u32::from_le_bytes(*b"HKch");
 /// Bytes of a chunk's body, at most.
@@ -50,6 +50,19 @@ pub struct SnapshotHeader {
     pub every: u32,
     /// A [`crate::Mode`]'s number, as in [`crate::ProcessRecord`].
     pub mode: u32,
+    /// Bytes used of `program`.
+    pub program_len: u32,
+    /// Filler.
+    pub reserved: u32,
+    /// The program's path, from /proc/self/exe (its end, if it is longer).
+    pub program: [u8; PROCESS_NAME_BYTES],
+}
+
+impl SnapshotHeader {
+    /// The program's path, without filler.
+    pub fn program_bytes(&self) -> &[u8] {
+        &self.program[..(self.program_len as usize).min(PROCESS_NAME_BYTES)]
+    }
 }
 
 numbered! {

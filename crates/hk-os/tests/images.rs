@@ -50,7 +50,7 @@ unsafe fn argument<'a>(argument: usize) -> &'a Both {
 extern "C" fn looks(address: usize) -> ! {
     // SAFETY: of this entry.
     let both = unsafe { argument(address) };
-    if become_image() {
+    if become_image(None) {
         while both.shared.load(Ordering::SeqCst) != 1 {
             std::hint::spin_loop();
         }
@@ -63,7 +63,7 @@ extern "C" fn looks(address: usize) -> ! {
 }
 
 extern "C" fn stays(_address: usize) -> ! {
-    become_image();
+    become_image(None);
     loop {
         std::hint::spin_loop();
     }

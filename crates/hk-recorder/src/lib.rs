@@ -43,7 +43,7 @@ pub use control::{Answer, Unwanted};
 pub use finding::{Access, BadCall, BlockEvent, BlockLife, FreeSite, LostBlocks, Recorded};
 pub use line::{print_bad_setting, print_leak, print_line};
 pub use maps::{MappedData, PlaceInfo, ReadableMapping, describe_place, for_each_readable_mapping};
-pub use process::SharedFigures;
+pub use process::{SharedFigures, program_path};
 pub use read_word::{resume_after_bad_read, set_reads_recover};
 pub use recording::{ExecToken, Recording};
 pub use registers::{Innermost, Registers};

@@ -164,9 +164,9 @@ impl Recording {
     }
 
     fn put_program_name(&self, at: usize) {
-        let mut path = [0u8; 1024];
-        let len = sys::read_link(c"/proc/self/exe", &mut path).unwrap_or(0).min(path.len());
-        self.put_name(at, &path[len.saturating_sub(PROCESS_NAME_BYTES)..len]);
+        let mut path = [0; PROCESS_NAME_BYTES];
+        let len = program_path(&mut path);
+        self.put_name(at, &path[..len]);
     }
 
     fn put_name(&self, at: usize, name: &[u8]) {
@@ -179,6 +179,15 @@ impl Recording {
             word.store(state as u32, Ordering::Release);
         }
     }
+}
+
+/// Path of the program that runs, or as much of its end as there is room for. Gives its length; 0 if it can't be read.
+pub fn program_path(end: &mut [u8]) -> usize {
+    let mut path = [0u8; 1024];
+    let len = sys::read_link(c"/proc/self/exe", &mut path).unwrap_or(0).min(path.len());
+    let kept = &path[len.saturating_sub(end.len())..len];
+    end[..kept.len()].copy_from_slice(kept);
+    kept.len()
 }
 
 fn entry_offset(index: u32) -> usize {

@@ -148,12 +148,8 @@ fn process(record: &ProcessRecord) -> Process {
         pid: record.pid,
         ppid: record.ppid,
         exe: exe_path(record).to_string_lossy().into_owned(),
-        mode: match record.mode {
-            0 => hk_format::Mode::Manual.name().into(),
-            1 => hk_format::Mode::Keep.name().into(),
-            2 => hk_format::Mode::Quarantine.name().into(),
-            other => unknown(other),
-        },
+        mode: hk_format::Mode::from_number(record.mode)
+            .map_or_else(|| unknown(record.mode), |mode| mode.name().into()),
         state: match ProcessState::from_u32(record.state) {
             Some(ProcessState::Unused) | None => unknown(record.state),
             Some(ProcessState::Running) => "running".into(),

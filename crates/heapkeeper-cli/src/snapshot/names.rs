@@ -128,15 +128,9 @@ impl<'a> Names<'a> {
 
 /// The loader knows the program by no name; a mapping of its data does.
 fn exe(snapshot: &Snapshot) -> PathBuf {
-    let own = snapshot.modules.iter().find(|module| module.path.is_empty());
-    let mapping = own.and_then(|own| {
-        let inside = |start: u64| own.header.start <= start && start < own.header.end;
-        snapshot.mappings.iter().find(|map| inside(map.start) && map.path_len > 0)
-    });
-    let Some(mapping) = mapping else { return PathBuf::new() };
-    let path = &mapping.path[..(mapping.path_len as usize).min(mapping.path.len())];
+    let path = snapshot.header.program_bytes();
     let recorded = PathBuf::from(OsStr::from_bytes(path));
-    if path.starts_with(b"/") {
+    if path.is_empty() || path.starts_with(b"/") {
         return recorded;
     }
     // The end of a long one: the system may still know the whole.

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod asker;
+pub mod program;
 pub mod snapshot;
 pub mod tools;
 

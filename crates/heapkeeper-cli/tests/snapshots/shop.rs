@@ -64,7 +64,12 @@ pub fn snapshot(program: &Path, more: u32, every: u32, file: &Path) {
             _ => panic!("{line}"),
         }
     }
+    let path = program.as_os_str().as_encoded_bytes();
+    let mut name = [0; hk_format::PROCESS_NAME_BYTES];
+    name[..path.len()].copy_from_slice(path);
     let header = SnapshotHeader {
+        program_len: path.len() as u32,
+        program: name,
         pid,
         time_ns: TIME_NS + u64::from(more) * 1_000_000_000,
         start_ns: TIME_NS - 60_000_000_000,
@@ -80,7 +85,6 @@ pub fn snapshot(program: &Path, more: u32, every: u32, file: &Path) {
     writer.thread(&thread).unwrap();
     let mut mapping = MappingRecord::new_zeroed();
     (mapping.start, mapping.end) = (modules[0].0[1] - 8, modules[0].0[1]);
-    let path = program.as_os_str().as_encoded_bytes();
     mapping.path_len = path.len() as u32;
     mapping.path[..path.len()].copy_from_slice(path);
     writer.mapping(&mapping).unwrap();

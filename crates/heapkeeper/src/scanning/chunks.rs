@@ -1,9 +1,9 @@
 //! A snapshot's chunks on their way out: items are gathered, and written by the chunk.
 
 use super::memory::Scratch;
-use hk_format::{BlockRecord, CHUNK_MAGIC, ChunkHeader, ChunkKind, PointerRecord};
+use super::sink::Sink;
+use hk_format::{BlockRecord, CHUNK_MAGIC, ChunkHeader, ChunkKind, PointerRecord, Refusal};
 use hk_os::end_image;
-use hk_recorder::{Answer, Unwanted};
 use hk_scan::Block;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -17,8 +17,8 @@ const POINTER_WORDS: usize = size_of::<PointerRecord>() / WORD;
 const BYTES_PER_LOOK: usize = 1 << 20;
 
 /// See the module head. What can't be written any more ends the image.
-pub(super) struct Chunks<'a> {
-    answer: Answer<'a>,
+pub(super) struct Chunks<S> {
+    sink: S,
     buffer: Scratch<u64>,
     /// Words in use, the head's included.
     used: usize,
@@ -29,11 +29,11 @@ pub(super) struct Chunks<'a> {
     seen_bytes: usize,
 }
 
-impl<'a> Chunks<'a> {
-    /// None if there is no memory.
-    pub(super) fn new(answer: Answer<'a>, buffer: Scratch<u64>) -> Self {
+impl<S: Sink> Chunks<S> {
+    /// No chunk yet.
+    pub(super) fn new(sink: S, buffer: Scratch<u64>) -> Self {
         let (kind, used) = (ChunkKind::Module, HEADER_WORDS);
-        Chunks { answer, buffer, used, kind, count: 0, block_at: 0, seen_bytes: 0 }
+        Chunks { sink, buffer, used, kind, count: 0, block_at: 0, seen_bytes: 0 }
     }
 
     /// Room for a chunk.
@@ -90,21 +90,21 @@ impl<'a> Chunks<'a> {
         self.seen_bytes += bytes;
         if self.seen_bytes >= BYTES_PER_LOOK {
             self.seen_bytes = 0;
-            let wanted = self.answer.go_on();
-            self.end_unless(wanted);
+            self.end_unless(self.sink.go_on());
         }
     }
 
     /// Writes what is left, and says that it is all.
     pub(super) fn end(mut self) -> ! {
         self.flush();
-        self.answer.end();
-        end_image();
+        self.sink.end();
+        end_image()
     }
 
-    /// It could not be finished.
-    pub(super) fn answer(&self) -> &Answer<'a> {
-        &self.answer
+    /// It can't be finished.
+    pub(super) fn refuse(&self, reason: Refusal) -> ! {
+        self.sink.refuse(reason);
+        end_image()
     }
 
     fn make_room(&mut self, kind: ChunkKind, words: usize) {
@@ -126,13 +126,12 @@ impl<'a> Chunks<'a> {
     }
 
     fn write(&mut self, words: usize) {
-        let written = self.answer.write(&self.buffer.slice()[..words]);
+        let written = self.sink.write(&self.buffer.slice()[..words]);
         self.end_unless(written);
     }
 
-    fn end_unless(&self, wanted: Result<(), Unwanted>) {
-        if let Err(why) = wanted {
-            self.answer.give_up(why);
+    fn end_unless(&self, is_wanted: bool) {
+        if !is_wanted {
             end_image();
         }
     }

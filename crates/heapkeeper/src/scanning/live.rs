@@ -4,19 +4,11 @@
 //! stops all threads, makes an image of the process ([`hk_os::fork_image`]) and lets them go on. The image writes the snapshot, and ends. Until it
 //! was waited for, that place is looked at likewise.
 
-use super::memory::Scratch;
-use super::snapshot::{Moment, write};
-use super::world::StoppedWorld;
+use super::image::{Target, make_image};
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use hk_format::{Judged, Refusal, RequestState, RequestVerb, RequestWord};
-use hk_os::{ImageState, Linux, Os, StopFailure};
-use hk_recorder::{Answer, Registers};
-
-/// How long other threads may take to stop.
-const PATIENCE_MS: u32 = 1000;
-/// Words of an image's stack.
-const STACK_WORDS: usize = (256 << 10) / size_of::<u64>();
+use hk_os::{ImageState, Linux, Os};
 
 /// What there is to look at without a recording, and while an image is at work.
 static NOTHING: AtomicU64 = AtomicU64::new(0);
@@ -126,29 +118,13 @@ impl<H: Host> ProcessHeap<H> {
 
     /// Has an image made that writes a snapshot.
     fn make_snapshot(&'static self, word: RequestWord) -> Result<(), (Refusal, u64)> {
-        if !hk_os::may_fork_image() {
-            return Err((Refusal::Sandbox, 0));
-        }
         // Of a request that was withdrawn: it must not write to the ring any more.
         self.end_image(Refusal::Ended);
         if !self.recording.prepare_answer() {
             return Err((Refusal::NoRoom, 0));
         }
-        let stack = Scratch::<u64>::new(STACK_WORDS).ok_or((Refusal::NoMemory, 0))?;
-        let registers = Registers::capture();
-        let (thread, pid) = (hk_recorder::tid(), Linux.process_id());
-        let begin_ns = hk_os::monotonic_ns();
-        let world = StoppedWorld::stop(self, PATIENCE_MS).map_err(|failure| refusal_of(&failure))?;
-        let (registers, place, time_ns) = (&registers, stack.place(), hk_os::now_ns());
-        let moment = Moment { process: self, world: &world, registers, thread, pid, time_ns, stack: place };
-        let work = Work { moment, word };
-        let argument = (&raw const work).expose_provenance();
-        // SAFETY: the stack is new and page-aligned, signals are blocked, all other threads stand still outside of what is locked, and what the image
-        // reads lies in private memory; it calls nothing of libc that locks or allocates.
-        let forked = unsafe { hk_os::fork_image(place.0 + place.1, answer::<H>, argument) };
-        drop(world);
-        let image = forked.map_err(|errno| (Refusal::NoFork, errno as u64))?;
-        self.recording.set_stop_ns(hk_os::monotonic_ns() - begin_ns);
+        let (image, stop_ns) = make_image(self, Target::Command(word))?;
+        self.recording.set_stop_ns(stop_ns);
         self.live.request.store(word.0, Ordering::Relaxed);
         self.live.image.store(image, Ordering::Relaxed);
         self.live.look_at(&SOMETHING);
@@ -185,57 +161,5 @@ impl<H: Host> ProcessHeap<H> {
         if states.into_iter().any(|state| present == word.with(state)) {
             self.recording.refuse_request(word, reason, detail);
         }
-    }
-}
-
-/// What an image has to do.
-struct Work<'a, H: Host> {
-    moment: Moment<'a, H>,
-    word: RequestWord,
-}
-
-/// What an image does.
-extern "C" fn answer<H: Host>(argument: usize) -> ! {
-    let work: *const Work<'_, H> = core::ptr::with_exposed_provenance(argument);
-    // SAFETY: in the frame of the function that made the image, of which this has a copy.
-    let work = unsafe { &*work };
-    let Work { moment, word } = work;
-    let recording = &moment.process.recording;
-    if !hk_os::become_image() {
-        recording.refuse_request(*word, Refusal::NoCloseRange, 0);
-        hk_os::end_image();
-    }
-    match recording.begin_answer(*word, moment.pid) {
-        Some(answer) => write(moment, answer, |answer| wait_for_stop_ns(moment, answer)),
-        None => {
-            recording.refuse_request(*word, Refusal::Ended, 0);
-            hk_os::end_image()
-        }
-    }
-}
-
-/// The program goes on at once; its thread then tells how long it stood.
-fn wait_for_stop_ns<H: Host>(moment: &Moment<'_, H>, answer: &Answer<'_>) -> u64 {
-    let never = AtomicU32::new(0);
-    loop {
-        let stop_ns = moment.process.recording.stop_ns();
-        if stop_ns != 0 {
-            return stop_ns;
-        }
-        if let Err(why) = answer.go_on() {
-            answer.give_up(why);
-            hk_os::end_image();
-        }
-        Linux.wait(&never, 0, 1);
-    }
-}
-
-fn refusal_of(failure: &StopFailure) -> (Refusal, u64) {
-    match failure {
-        StopFailure::NoAnswer(thread) => (Refusal::ThreadNoAnswer, u64::from(*thread)),
-        StopFailure::Busy => (Refusal::ScanGoesOn, 0),
-        StopFailure::TooMany => (Refusal::TooManyThreads, 0),
-        StopFailure::Refused => (Refusal::NoSignals, 0),
-        StopFailure::NoList => (Refusal::NoThreadList, 0),
     }
 }

@@ -4,18 +4,21 @@
 //! - [`roots`]: registers, stacks, static data, and what else the program may write to.
 //! - [`holes`]: blocks' pages that can't be read.
 //! - [`memory`]: memory to work with, and a look at memory that may vanish.
-//! - [`live`]: what the command asks of a process that runs. [`snapshot`]: all blocks and pointers, as an image of the process writes them;
-//!   [`chunks`]: on their way out.
+//! - [`live`]: what the command asks of a process that runs. [`to_file`]: what the program itself asks for.
+//! - [`image`]: an image of the process. [`snapshot`]: all blocks and pointers, as an image writes them; [`chunks`]: on their way out; [`sink`]: where to.
 //! - [`leaks`]: blocks that nothing leads to. [`lost`]: how many of which allocation site.
 
 mod chunks;
 mod holes;
+mod image;
 mod leaks;
 mod live;
 mod lost;
 mod memory;
 mod roots;
+mod sink;
 mod snapshot;
+mod to_file;
 mod world;
 
 pub(crate) use holes::Holes;
@@ -23,6 +26,7 @@ pub(crate) use leaks::{Failure, STACK_ENTRIES, mark_from_roots};
 pub(crate) use live::Live;
 pub(crate) use memory::{PAGE_BYTES, Presence, Scratch, WINDOW_WORDS, look_at};
 pub(crate) use roots::{Piece, Roots};
+pub use to_file::SnapshotError;
 pub(crate) use world::StoppedWorld;
 
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -4,15 +4,17 @@ use super::chunks::Chunks;
 use super::holes::Holes;
 use super::memory::{Presence, Scratch, WINDOW_WORDS, look_at};
 use super::roots::{Piece, Roots};
+use super::sink::{Sink, wait_for_stop_ns};
 use super::world::StoppedWorld;
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::AtomicU64;
 use hk_format::{
-    ChunkKind, FreedRecord, KnownLife, MAPPING_PATH_BYTES, MappingRecord, PointerRecord, Refusal, RootKind,
-    RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader, SnapshotTotals, StackRecord, ThreadRecord,
+    ChunkKind, FreedRecord, KnownLife, MAPPING_PATH_BYTES, MappingRecord, PROCESS_NAME_BYTES, PointerRecord,
+    Refusal, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader, SnapshotTotals,
+    StackRecord, ThreadRecord,
 };
 use hk_os::{Linux, thread_name_of};
-use hk_recorder::{Answer, ReadableMapping, Registers, STACK_FRAMES_MAX, StackId};
+use hk_recorder::{ReadableMapping, Registers, STACK_FRAMES_MAX, StackId};
 use hk_scan::{AddressRange, Block, Blocks, HeapAndGuards, Marks};
 
 const WORD: usize = size_of::<usize>();
@@ -53,41 +55,35 @@ impl Tools {
 }
 
 /// A snapshot that is being written.
-struct Snapshot<'a, H: Host> {
+struct Snapshot<'a, H: Host, S> {
     moment: &'a Moment<'a, H>,
     blocks: HeapAndGuards<'a, Linux, Linux>,
     range: AddressRange,
-    chunks: Chunks<'a>,
+    chunks: Chunks<S>,
     freed: Marks<'a>,
     stacks: Marks<'a>,
     totals: SnapshotTotals,
 }
 
-/// Writes the snapshot of a moment, in its image. `stop_ns` waits until it is known how long that took.
-pub(super) fn write<H: Host>(
-    moment: &Moment<'_, H>,
-    answer: Answer<'_>,
-    stop_ns: impl FnOnce(&Answer<'_>) -> u64,
-) -> ! {
-    let refuse = |answer: &Answer<'_>, reason| {
-        answer.refuse(reason);
+/// Writes the snapshot of a moment, in its image.
+pub(super) fn write<H: Host, S: Sink>(moment: &Moment<'_, H>, sink: S) -> ! {
+    let (Some(mut tools), Some(buffer)) = (Tools::new(moment.process), Chunks::<S>::buffer()) else {
+        sink.refuse(Refusal::NoMemory);
         hk_os::end_image()
     };
-    let (Some(mut tools), Some(buffer)) = (Tools::new(moment.process), Chunks::buffer()) else {
-        refuse(&answer, Refusal::NoMemory)
-    };
+    let Some(stop_ns) = wait_for_stop_ns(&sink) else { hk_os::end_image() };
+    let chunks = Chunks::new(sink, buffer);
     let (start, bytes) = moment.process.heap.reservation();
     if !tools.holes.look(start, bytes) {
-        refuse(&answer, Refusal::NoMappings)
+        chunks.refuse(Refusal::NoMappings)
     }
     let guards = &moment.process.guarding.guards;
     let blocks = HeapAndGuards::new(&moment.process.heap, guards).with_holes(tools.holes.list());
-    let stop_ns = stop_ns(&answer);
     let mut snapshot = Snapshot {
         moment,
         blocks,
         range: blocks.range(),
-        chunks: Chunks::new(answer, buffer),
+        chunks,
         freed: Marks::new(tools.freed.slice()),
         stacks: Marks::new(tools.stacks.slice()),
         totals: SnapshotTotals::default(),
@@ -97,7 +93,7 @@ pub(super) fn write<H: Host>(
     snapshot.modules();
     snapshot.threads();
     if !snapshot.roots(&mut tools.window, scratch) {
-        refuse(snapshot.chunks.answer(), Refusal::NoMappings)
+        snapshot.chunks.refuse(Refusal::NoMappings)
     }
     snapshot.blocks();
     snapshot.lives();
@@ -106,9 +102,11 @@ pub(super) fn write<H: Host>(
     snapshot.end()
 }
 
-impl<H: Host> Snapshot<'_, H> {
+impl<H: Host, S: Sink> Snapshot<'_, H, S> {
     fn header(&mut self, stop_ns: u64) {
         let process = self.moment.process;
+        let mut program = [0; PROCESS_NAME_BYTES];
+        let program_len = hk_recorder::program_path(&mut program) as u32;
         self.chunks.begin(&SnapshotHeader {
             magic: SNAPSHOT_MAGIC,
             version: SNAPSHOT_VERSION,
@@ -120,6 +118,9 @@ impl<H: Host> Snapshot<'_, H> {
             stop_ns,
             every: process.guarding.rate(),
             mode: process.mode() as u32,
+            program_len,
+            reserved: 0,
+            program,
         });
     }
 

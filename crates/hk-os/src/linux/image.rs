@@ -51,18 +51,15 @@ pub unsafe fn fork_image(stack_top: usize, entry: ImageEntry, argument: usize) -
     if result < 0 { Err(-result as i32) } else { Ok(result as u32) }
 }
 
-/// What an image begins with. False if the kernel can't give it descriptors of its own: then it has to end at once.
-pub fn become_image() -> bool {
+/// What an image begins with; one descriptor may be kept. False if the kernel can't give it descriptors of its own: then it has to end at once.
+pub fn become_image(kept: Option<u32>) -> bool {
     let all = u64::MAX;
     // SAFETY: the kernel reads the mask.
     unsafe {
         let mask = (&raw const all).addr();
         system_call(libc::SYS_rt_sigprocmask, [libc::SIG_BLOCK as usize, mask, 0, SIGNAL_SET_BYTES, 0, 0])
     };
-    // SAFETY: the table of descriptors is a new one, which nobody else has.
-    let closed =
-        unsafe { system_call(libc::SYS_close_range, [0, u32::MAX as usize, CLOSE_RANGE_UNSHARE, 0, 0, 0]) };
-    if closed != 0 {
+    if !close_all_but(kept) {
         return false;
     }
     // What follows is for others' sake: it may fail.
@@ -79,6 +76,18 @@ pub fn become_image() -> bool {
     unsafe { system_call(libc::SYS_prlimit64, set_limit) };
     be_killed_first();
     true
+}
+
+/// Has a table of descriptors of one's own, with one of them or none. What lies behind it is not even copied.
+fn close_all_but(kept: Option<u32>) -> bool {
+    let close = |first: u32, last: u32, flags: usize| {
+        // SAFETY: the table of descriptors is a new one, which nobody else has.
+        unsafe { system_call(libc::SYS_close_range, [first as usize, last as usize, flags, 0, 0, 0]) == 0 }
+    };
+    match kept {
+        None => close(0, u32::MAX, CLOSE_RANGE_UNSHARE),
+        Some(kept) => close(kept + 1, u32::MAX, CLOSE_RANGE_UNSHARE) && (kept == 0 || close(0, kept - 1, 0)),
+    }
 }
 
 /// If memory runs short, the image has to go and not the program (proc(5), oom_score_adj).
@@ -118,6 +127,11 @@ pub fn poll_image(image: u32) -> ImageState {
     wait_for(image, WAIT_FLAGS)
 }
 
+/// The same once it has ended.
+pub fn wait_for_image(image: u32) -> ImageState {
+    wait_for(image, WAIT_FLAGS & !libc::WNOHANG)
+}
+
 /// Ends an image of this process.
 pub fn kill_image(image: u32) {
     if poll_image(image) != ImageState::Runs {
@@ -125,7 +139,7 @@ pub fn kill_image(image: u32) {
     }
     // SAFETY: our own child, that nobody has waited for: the number is no other's.
     unsafe { system_call(libc::SYS_kill, [image as usize, libc::SIGKILL as usize, 0, 0, 0, 0]) };
-    wait_for(image, WAIT_FLAGS & !libc::WNOHANG);
+    wait_for_image(image);
 }
 
 fn wait_for(image: u32, flags: i32) -> ImageState {

@@ -15,6 +15,7 @@ mod worker;
 pub use bare::{KernelAction, exchange_kernel_action, system_call};
 pub use image::{
     ImageEntry, ImageState, become_image, end_image, fork_image, kill_image, may_fork_image, poll_image,
+    wait_for_image,
 };
 pub use own::{note_own_memory, own_memory};
 pub use sandbox::{Instruction, Noted, Optional, may, note_filter, note_strict};
