@@ -244,6 +244,8 @@ fn what_odd_places_hold_is_not_lost() {
         "sealed memory",
         "after the first thread",
         "a small stack for signals",
+        "a small stack for signals by a bare call",
+        "a small stack of a coroutine",
         "pages of a file descriptor",
         "a huge reservation",
     ];

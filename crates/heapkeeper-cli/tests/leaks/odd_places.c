@@ -11,6 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The least that the kernel takes; glibc asks for more by its name. */
+enum { PAGE = 4096, LEAST_BYTES = 2048 };
+
 static struct {
     char before[16384];
     void *volatile held[16];
@@ -34,8 +37,29 @@ static void *last(void *unused) {
 }
 
 static void *with_small_stack(void *unused) {
-    sigaltstack(&(stack_t){.ss_sp = together.stack, .ss_size = MINSIGSTKSZ}, NULL);
+    sigaltstack(&(stack_t){.ss_sp = together.stack, .ss_size = LEAST_BYTES}, NULL);
     for (;;) pause();
+}
+
+/* A page behind one that can't be written to. */
+static char *guarded_page(void) {
+    char *start = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(start, PAGE, PROT_NONE);
+    return start + PAGE;
+}
+
+static void *with_bare_small_stack(void *unused) {
+    stack_t stack = {.ss_sp = guarded_page(), .ss_size = LEAST_BYTES};
+    syscall(SYS_sigaltstack, &stack, NULL);
+    for (;;) pause();
+}
+
+/* Little room where it runs, and much for signals. */
+static void *with_small_coroutine(void *unused) {
+    char *little = guarded_page() + 512;
+    sigaltstack(&(stack_t){.ss_sp = together.stack, .ss_size = sizeof together.stack}, NULL);
+    __asm__ volatile("mov %0, %%rsp\n1: mov %1, %%eax\nsyscall\njmp 1b" : : "r"(little), "i"(SYS_pause) : "memory");
+    return NULL;
 }
 
 /* Nobody but its caller has a use for registers that a call preserves, so they hold what they held there. */
@@ -120,6 +144,16 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(where, "a small stack for signals")) {
         pthread_create(&thread, NULL, with_small_stack, NULL);
+        usleep(50000);
+    }
+    if (!strcmp(where, "a small stack for signals by a bare call")) {
+        pthread_create(&thread, NULL, with_bare_small_stack, NULL);
+        usleep(50000);
+    }
+    if (!strcmp(where, "a small stack of a coroutine")) {
+        sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+        sigaltstack(&(stack_t){.ss_sp = together.stack, .ss_size = 16}, NULL);
+        pthread_create(&thread, NULL, with_small_coroutine, NULL);
         usleep(50000);
     }
     if (!strcmp(where, "pages of a file descriptor")) {

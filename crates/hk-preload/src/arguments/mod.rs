@@ -147,7 +147,7 @@ extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
         return look_at_clock(saved);
     }
     if nth == functions::SIGNAL_STACK {
-        note_signal_stack(saved);
+        note_signal_stack(saved.last_first[5]);
     }
     if PROCESS.is_guarding() && IS_LIBC[nth].load(Ordering::Relaxed) {
         for (argument, kind) in ARGUMENTS[nth].into_iter().flatten() {
@@ -159,10 +159,13 @@ extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
 
 /// Looks at the arguments of a call that is made by its number, its first argument.
 fn look_at_bare(saved: &Saved) {
+    let [fifth, fourth, third, second, first, number] = saved.last_first;
+    if number == libc::SYS_sigaltstack as usize {
+        note_signal_stack(first);
+    }
     if !PROCESS.is_guarding() {
         return;
     }
-    let [fifth, fourth, third, second, first, number] = saved.last_first;
     let Some((_, arguments)) = BARE.iter().find(|(of, _)| usize::from(*of) == number) else { return };
     let last_first = [saved.seventh, fifth, fourth, third, second, first];
     let shifted = Saved { last_first, ..*saved };
@@ -171,12 +174,13 @@ fn look_at_bare(saved: &Saved) {
     }
 }
 
-/// Threads are stopped by a signal, for which there has to be room.
-fn note_signal_stack(saved: &Saved) {
-    let stack: *const libc::stack_t = core::ptr::with_exposed_provenance(saved.last_first[5]);
-    if !stack.is_null() && hk_recorder::is_readable(stack.addr()) && stack.is_aligned() {
-        // SAFETY: found readable; one that lies on two pages of which the second is not is the caller's mistake.
-        hk_os::note_signal_stack(unsafe { (*stack).ss_size });
+/// Threads are stopped by a signal, for which there has to be room in the stack that lies at this address.
+fn note_signal_stack(address: usize) {
+    let Some(last) = address.checked_add(size_of::<libc::stack_t>() - size_of::<u64>()) else { return };
+    if hk_recorder::is_readable(address) && hk_recorder::is_readable(last) {
+        let stack: *const libc::stack_t = core::ptr::with_exposed_provenance(address);
+        // SAFETY: both of its ends were found readable; the kernel minds no alignment.
+        hk_os::note_signal_stack(&unsafe { stack.read_unaligned() });
     }
 }
 

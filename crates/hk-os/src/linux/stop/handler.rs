@@ -36,11 +36,13 @@ static HAS_SMALL_STACKS: AtomicBool = AtomicBool::new(false);
 /// What the handler itself takes.
 const HANDLER_BYTES: usize = 2048;
 
-/// A thread has got a stack of so many bytes for signals.
-pub fn note_signal_stack(bytes: usize) {
+/// A thread is about to ask for a stack for signals. What the kernel is going to refuse, or takes for none at all, does not count (sigaltstack(2)).
+pub fn note_signal_stack(stack: &libc::stack_t) {
+    const AUTODISARM: c_int = 1 << 31;
+    let is_one = matches!(stack.ss_flags & !AUTODISARM, 0 | libc::SS_ONSTACK);
     // SAFETY: takes any number. It tells how large a frame is here (AT_MINSIGSTKSZ, Linux 5.14).
     let frame_bytes = (unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize).max(libc::MINSIGSTKSZ);
-    if bytes < frame_bytes + HANDLER_BYTES {
+    if is_one && (libc::MINSIGSTKSZ..frame_bytes + HANDLER_BYTES).contains(&stack.ss_size) {
         HAS_SMALL_STACKS.store(true, Ordering::Relaxed);
     }
 }
