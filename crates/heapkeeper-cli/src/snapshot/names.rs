@@ -126,13 +126,14 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The loader knows the program by no name; a mapping of its data does.
+/// The program is the first module. Where it has no name, as the loader knows it by none, a mapping of its data does.
 fn exe(snapshot: &Snapshot) -> PathBuf {
-    let own = snapshot.modules.iter().find(|module| module.path.is_empty());
-    let mapping = own.and_then(|own| {
-        let inside = |start: u64| own.header.start <= start && start < own.header.end;
-        snapshot.mappings.iter().find(|map| inside(map.start) && map.path_len > 0)
-    });
+    let Some(own) = snapshot.modules.first() else { return PathBuf::new() };
+    if !own.path.is_empty() {
+        return PathBuf::from(OsStr::from_bytes(&own.path));
+    }
+    let inside = |start: u64| own.header.start <= start && start < own.header.end;
+    let mapping = snapshot.mappings.iter().find(|map| inside(map.start) && map.path_len > 0);
     let Some(mapping) = mapping else { return PathBuf::new() };
     let path = &mapping.path[..(mapping.path_len as usize).min(mapping.path.len())];
     let recorded = PathBuf::from(OsStr::from_bytes(path));
