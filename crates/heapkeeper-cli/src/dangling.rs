@@ -1,7 +1,7 @@
 //! `heapkeeper dangling`: freed blocks that something still points to, before anybody uses them.
 
 use crate::VerbResult;
-use crate::snapshot::{Head, Names, Options, Page, WIDTH, fit, load, tell};
+use crate::snapshot::{Head, NOT_RECORDED, Names, Options, Page, WIDTH, fit, load, tell};
 use hk_graph::{Dangling, Holder, Paths, Snapshot, dangling};
 use hk_report::{Address, count, duration};
 use serde::Serialize;
@@ -11,8 +11,6 @@ use std::collections::HashMap;
 const GROUPS_MAX: usize = 20;
 /// Holders of each, likewise.
 const HOLDERS_MAX: usize = 3;
-/// Columns of an event's line that its site leaves to the rest: thread and time.
-const EVENT_REST: usize = 58;
 
 const AFTER_HELP: &str = "\
 What is no pointer by the program's types is a maybe: a number may look like an address. And any pointer to a freed \
@@ -92,7 +90,7 @@ fn block(snapshot: &Snapshot, names: &mut Names<'_>, paths: &Paths<'_>, found: &
         let site = names.site_of_stack(stack).map(|site| &names.sites[site as usize]);
         (time_ns != 0).then(|| Event {
             site: site.map_or_else(String::new, |site| site.label()),
-            links: site.map_or_else(Vec::new, |site| site.links.clone()),
+            links: site.map_or_else(|| vec![NOT_RECORDED.into()], |site| site.links.clone()),
             thread: names.thread(tid),
             time_ns,
         })
@@ -172,19 +170,11 @@ fn push_group(page: &mut Page, answer: &Answer, group: &[&Block]) {
         1 => page.head(&format!("{size} at {:#x}", block.address.0), ""),
         n => page.head(&format!("{n} blocks of {size}"), &format!(", as at {:#x}", block.address.0)),
     }
-    let event = |page: &mut Page, what: &str, event: &Event| {
-        let when = duration(answer.head.time_ns.saturating_sub(event.time_ns));
-        let site = match event.links.is_empty() {
-            true => "a place that was not recorded".into(),
-            false => fit(&event.links, WIDTH - EVENT_REST),
-        };
-        page.line(&format!("  {what}  {site}  thread {}, {when} before the snapshot", event.thread));
-    };
-    if let Some(freed) = &block.freed {
-        event(page, "freed      ", freed);
-    }
-    if let Some(allocated) = &block.allocated {
-        event(page, "allocated  ", allocated);
+    let events = [("freed", &block.freed), ("allocated", &block.allocated)];
+    for (what, event) in events.into_iter().filter_map(|(what, event)| Some((what, event.as_ref()?))) {
+        let before = duration(answer.head.time_ns.saturating_sub(event.time_ns));
+        page.line(&format!("  {what} {before} before the snapshot by thread {}", event.thread));
+        page.line(&format!("      {}", fit(&event.links, WIDTH - 6)));
     }
     for holder in block.holders.iter().take(HOLDERS_MAX) {
         match &holder.expression {

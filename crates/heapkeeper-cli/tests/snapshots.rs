@@ -86,8 +86,8 @@ fn who_names_each_step_from_a_variable() {
         &said,
         &[
             &format!("{inside:#x} is 3 bytes into a block (16 bytes, at {start}), in shop ("),
-            "allocated by make_session shop.c:50 ← …, thread shop (",
-            "5.0 s before the snapshot",
+            "\nallocated 5.0 s before the snapshot by thread shop (",
+            ")\n    make_session shop.c:50 ← make_conn shop.c:57 ← main shop.c:112\n",
             "Held by conn_table[0]->session; the shortest way leads through 1 block",
             "1 pointer leads there\n    conn_table[0]->session: 0x",
         ],
@@ -301,8 +301,9 @@ fn dangling_names_who_still_points_there() {
         &said,
         &[
             "): 1 pointer leads to 1 freed block: maybe a use after free to come\n",
-            "  freed        close_session shop.c:70 ← main shop.c:116  thread shop (",
-            "), 2.0 s before the snapshot\n  allocated    make_session shop.c:50 ← ",
+            "  freed 2.0 s before the snapshot by thread shop (",
+            ")\n      close_session shop.c:70 ← main shop.c:116\n  allocated 5.0 s before the snapshot by thread shop (",
+            ")\n      make_session shop.c:50 ← make_conn shop.c:57 ← main shop.c:112\n",
             "  likely in conn_table[13]->session: 0x",
         ],
     );
@@ -314,7 +315,8 @@ fn dangling_names_who_still_points_there() {
         &said,
         &[
             " is the start of a free block (16 bytes), in shop (",
-            "freed by close_session shop.c:70 ← main shop.c:116, thread shop (",
+            "freed 2.0 s before the snapshot by thread shop (",
+            ")\n    close_session shop.c:70 ← main shop.c:116\n",
             "1 pointer leads there\n    conn_table[13]->session: 0x",
         ],
     );
