@@ -345,3 +345,28 @@ fn what_is_no_snapshot_is_refused_in_one_line() {
     refused(shop.folder.path(), "it is a folder; give a snapshot's file");
     refused(Path::new("1234"), "cannot read the snapshot 1234: there is no such file");
 }
+
+#[test]
+fn a_heap_without_blocks_is_told_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty");
+    let header = hk_format::SnapshotHeader { pid: 7, every: 1, ..zerocopy::FromZeros::new_zeroed() };
+    let out = std::fs::File::create(&file).unwrap();
+    hk_graph::Writer::new(out, header).unwrap().finish().unwrap();
+    let says = |verb: &str, more: &[&str], code: i32, part: &str| {
+        let (said, ended) = tell(verb, &file, more);
+        assert_eq!(ended, Some(code), "{said}");
+        holds(&said, &[part]);
+    };
+    says("retained", &[], 0, "process 7: 0 bytes in 0 blocks live\n");
+    says(
+        "diff",
+        &[file.to_str().unwrap()],
+        0,
+        "Each site, and each size of block, has as many blocks as before.\n",
+    );
+    says("leaks", &[], 0, "heapkeeper: process 7: nothing is lost, of 0 bytes in 0 blocks live\n");
+    says("dangling", &[], 0, "process 7: nothing that is in use points to a freed block\n");
+    says("who", &["0x10"], 125, "0x10: no live block lies there");
+    says("who", &["main"], 125, "no block's allocation was recorded");
+}
