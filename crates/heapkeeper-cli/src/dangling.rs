@@ -1,17 +1,16 @@
 //! `heapkeeper dangling`: freed blocks that something still points to, before anybody uses them.
 
 use crate::VerbResult;
-use crate::snapshot::{Head, Names, Options, Page, WIDTH, fit, load_twice, tell};
+use crate::snapshot::{Head, NOT_RECORDED, Names, Options, Page, WIDTH, fit, load_twice, tell};
 use hk_graph::{Dangling, Holder, Paths, Snapshot, dangling, still_dangling};
 use hk_report::{Address, count, duration};
 use serde::Serialize;
+use std::collections::HashMap;
 
-/// Blocks that the text tells; JSON has all.
-const BLOCKS_MAX: usize = 30;
+/// Groups of blocks that the text tells; JSON has all blocks.
+const GROUPS_MAX: usize = 20;
 /// Holders of each, likewise.
-const HOLDERS_MAX: usize = 5;
-/// Columns of an event's line that its site leaves to the rest: thread and time.
-const EVENT_REST: usize = 58;
+const HOLDERS_MAX: usize = 3;
 
 const AFTER_HELP: &str = "\
 What is no pointer by the program's types is a maybe: a number may look like an address. And any pointer to a freed \
@@ -41,6 +40,13 @@ struct Block {
     allocated: Option<Event>,
     freed: Option<Event>,
     holders: Vec<HolderRow>,
+}
+
+impl Block {
+    /// Whether anything that points there is a pointer by its type.
+    fn is_likely(&self) -> bool {
+        self.holders.iter().any(|holder| holder.expression.is_some())
+    }
 }
 
 #[derive(Serialize)]
@@ -73,21 +79,22 @@ pub fn run(args: &Args) -> VerbResult {
     let mut names = Names::new(&snapshot);
     let mut blocks: Vec<Block> =
         found.iter().map(|found| block(&snapshot, &mut names, &paths, found)).collect();
-    // What is known most of first, then what most point to.
-    blocks.sort_by_key(|block| {
-        (block.freed.is_none(), std::cmp::Reverse(block.holders.len()), block.address.0)
-    });
+    // What is surest first, then what is known most of.
+    blocks.sort_by_key(|block| (!block.is_likely(), block.freed.is_none(), block.address.0));
     let answer = Answer { head: Head::new("dangling", &names), blocks };
     tell("dangling", &args.options, &answer, |page| text(page, &answer, &names))
 }
 
 fn block(snapshot: &Snapshot, names: &mut Names<'_>, paths: &Paths<'_>, found: &Dangling) -> Block {
     let record = &snapshot.freed[found.freed as usize];
+    let mut holders: Vec<HolderRow> =
+        found.holders.iter().map(|&holder| holder_row(names, paths, holder)).collect();
+    holders.sort_by_key(|holder| holder.expression.is_none());
     let event = |stack: u32, tid: u32, time_ns: u64| {
         let site = names.site_of_stack(stack).map(|site| &names.sites[site as usize]);
         (time_ns != 0).then(|| Event {
             site: site.map_or_else(String::new, |site| site.label()),
-            links: site.map_or_else(Vec::new, |site| site.links.clone()),
+            links: site.map_or_else(|| vec![NOT_RECORDED.into()], |site| site.links.clone()),
             thread: names.thread(tid),
             time_ns,
         })
@@ -98,7 +105,7 @@ fn block(snapshot: &Snapshot, names: &mut Names<'_>, paths: &Paths<'_>, found: &
         requested_bytes: (record.requested_bytes != 0).then_some(record.requested_bytes),
         allocated: event(record.allocated_stack, record.allocated_tid, record.allocated_ns),
         freed: event(record.freed_stack, record.freed_tid, record.freed_ns),
-        holders: found.holders.iter().map(|&holder| holder_row(names, paths, holder)).collect(),
+        holders,
     }
 }
 
@@ -124,11 +131,11 @@ fn text(page: &mut Page, answer: &Answer, names: &Names<'_>) {
         count(pointers as u64, "pointer"),
         count(answer.blocks.len() as u64, "freed block"),
     ));
-    for block in answer.blocks.iter().take(BLOCKS_MAX) {
-        push_block(page, answer, block);
-    }
-    if let Some(left @ 1..) = answer.blocks.len().checked_sub(BLOCKS_MAX) {
-        page.remark(&format!("\nand {} more", count(left as u64, "freed block")));
+    let groups = groups(&answer.blocks);
+    groups.iter().take(GROUPS_MAX).for_each(|group| push_group(page, answer, group));
+    let left = groups.iter().skip(GROUPS_MAX).map(|group| group.len() as u64).sum();
+    if left > 0 {
+        page.remark(&format!("\nand {} more", count(left, "freed block")));
     }
     page.remark(
         "\nlikely: by its type it is a pointer; maybe: it may be a number that looks like an address.",
@@ -139,22 +146,39 @@ fn text(page: &mut Page, answer: &Answer, names: &Names<'_>) {
     }
 }
 
-fn push_block(page: &mut Page, answer: &Answer, block: &Block) {
-    let bytes = count(block.requested_bytes.unwrap_or(block.bytes), "byte");
-    page.head(&format!("{bytes} at {:#x}", block.address.0), "");
-    let event = |page: &mut Page, what: &str, event: &Event| {
-        let when = duration(answer.head.time_ns.saturating_sub(event.time_ns));
-        let site = match event.links.is_empty() {
-            true => "a place that was not recorded".into(),
-            false => fit(&event.links, WIDTH - EVENT_REST),
-        };
-        page.line(&format!("  {what}  {site}  thread {}, {when} before the snapshot", event.thread));
-    };
-    if let Some(freed) = &block.freed {
-        event(page, "freed      ", freed);
+/// Blocks of one history, or of one size if it is not known; in the order of what is surest, and then of most blocks.
+fn groups(blocks: &[Block]) -> Vec<Vec<&Block>> {
+    let mut groups: Vec<Vec<&Block>> = Vec::new();
+    let mut by_key: HashMap<_, usize> = HashMap::new();
+    for block in blocks {
+        let site = |event: &Option<Event>| event.as_ref().map(|event| event.site.clone());
+        let bytes = if block.freed.is_none() { block.bytes } else { 0 };
+        let key = (block.is_likely(), site(&block.freed), site(&block.allocated), bytes);
+        let group = *by_key.entry(key).or_insert(groups.len());
+        if group == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[group].push(block);
     }
-    if let Some(allocated) = &block.allocated {
-        event(page, "allocated  ", allocated);
+    groups.sort_by_key(|group| (!group[0].is_likely(), std::cmp::Reverse(group.len())));
+    groups
+}
+
+/// The first block of the group stands for all.
+fn push_group(page: &mut Page, answer: &Answer, group: &[&Block]) {
+    let block = group[0];
+    let sizes = || group.iter().map(|block| block.requested_bytes.unwrap_or(block.bytes));
+    let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+    let size = if least == most { count(most, "byte") } else { format!("{least} to {most} bytes") };
+    match group.len() as u64 {
+        1 => page.head(&format!("{size} at {:#x}", block.address.0), ""),
+        n => page.head(&format!("{n} blocks of {size}"), &format!(", as at {:#x}", block.address.0)),
+    }
+    let events = [("freed", &block.freed), ("allocated", &block.allocated)];
+    for (what, event) in events.into_iter().filter_map(|(what, event)| Some((what, event.as_ref()?))) {
+        let before = duration(answer.head.time_ns.saturating_sub(event.time_ns));
+        page.line(&format!("  {what} {before} before the snapshot by thread {}", event.thread));
+        page.line(&format!("      {}", fit(&event.links, WIDTH - 6)));
     }
     for holder in block.holders.iter().take(HOLDERS_MAX) {
         match &holder.expression {
@@ -164,5 +188,40 @@ fn push_block(page: &mut Page, answer: &Answer, block: &Block) {
     }
     if let Some(left @ 1..) = block.holders.len().checked_sub(HOLDERS_MAX) {
         page.remark(&format!("  and {} more", count(left as u64, "pointer")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_one_history_are_one_group_and_what_is_sure_comes_first() {
+        let event =
+            |site: &str| Event { site: site.into(), links: Vec::new(), thread: String::new(), time_ns: 1 };
+        let block = |address, bytes, freed: Option<&str>, expression: Option<&str>| Block {
+            address: Address(address),
+            bytes,
+            requested_bytes: None,
+            allocated: freed.map(|_| event("allocator")),
+            freed: freed.map(event),
+            holders: vec![HolderRow {
+                place: String::new(),
+                expression: expression.map(str::to_owned),
+                certainty: "",
+            }],
+        };
+        let blocks = [
+            block(1, 16, Some("close"), None),
+            block(2, 32, Some("close"), None),
+            block(3, 16, None, None),
+            block(4, 32, None, None),
+            block(5, 32, None, None),
+            block(6, 32, None, None),
+            block(7, 16, Some("close"), Some("head->next")),
+        ];
+        let told: Vec<Vec<u64>> =
+            groups(&blocks).iter().map(|group| group.iter().map(|block| block.address.0).collect()).collect();
+        assert_eq!(told, [vec![7], vec![4, 5, 6], vec![1, 2], vec![3]]);
     }
 }

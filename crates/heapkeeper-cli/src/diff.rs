@@ -1,7 +1,7 @@
 //! `heapkeeper diff A B`: what grew and what shrank from one snapshot to another.
 
 use crate::VerbResult;
-use crate::snapshot::{Head, Names, Options, Page, SizeModel, Table, figure, fit, load, signed, tell};
+use crate::snapshot::{Head, Names, Options, Page, SizeModel, Table, figure, load, signed, tell};
 use clap::ValueHint;
 use hk_graph::{Census, Change, Scale, Snapshot, changes};
 use hk_report::{Figure, bytes, count, duration};
@@ -193,11 +193,8 @@ fn site_table(page: &mut Page, answer: &Answer) {
             to.to_string(),
         ]
     };
-    let mut table = Table::new(&heads);
-    shown().for_each(|row| table.row([cells(row), vec![String::new()]].concat()));
-    let room = table.room();
-    let mut table = Table::new(&heads);
-    shown().for_each(|row| table.row([cells(row), vec![fit(&row.links, room)]].concat()));
+    let rows: Vec<_> = shown().map(|row| (cells(row), &row.links[..])).collect();
+    let table = Table::of_chains(&heads, &rows);
     page.text(&table.text());
     more(page, answer.sites.len(), "site");
 }

@@ -260,18 +260,14 @@ fn site_table(page: &mut Page, answer: &Answer) {
         return;
     }
     page.head("Allocation sites", ": what their blocks are, and what they retain at least");
-    let mut table = Table::new(&["own bytes", "blocks", "retained", "heap", "site"]);
     let shown = || answer.sites.iter().take(ROWS_MAX);
     let cells = |row: &SiteRow| {
         let retained = row.retained.bytes;
         let share = percent(retained, answer.head.live.bytes);
         vec![bytes_text(&row.bytes), blocks_text(&row.blocks), bytes(retained), share]
     };
-    // How wide the numbers are has to be known before names are cut.
-    shown().for_each(|row| table.row([cells(row), vec![String::new()]].concat()));
-    let room = table.room();
-    let mut table = Table::new(&["own bytes", "blocks", "retained", "heap", "site"]);
-    shown().for_each(|row| table.row([cells(row), vec![fit(&row.links, room)]].concat()));
+    let rows: Vec<_> = shown().map(|row| (cells(row), &row.links[..])).collect();
+    let table = Table::of_chains(&["own bytes", "blocks", "retained", "heap", "site"], &rows);
     page.text(&table.text());
     more(page, answer.sites.len(), "site");
 }

@@ -86,8 +86,8 @@ fn who_names_each_step_from_a_variable() {
         &said,
         &[
             &format!("{inside:#x} is 3 bytes into a block (16 bytes, at {start}), in shop ("),
-            "allocated by make_session shop.c:50 ← …, thread shop (",
-            "5.0 s before the snapshot",
+            "\nallocated 5.0 s before the snapshot by thread shop (",
+            ")\n    make_session shop.c:50 ← make_conn shop.c:57 ← main shop.c:112\n",
             "Held by conn_table[0]->session; the shortest way leads through 1 block",
             "1 pointer leads there\n    conn_table[0]->session: 0x",
         ],
@@ -301,8 +301,9 @@ fn dangling_names_who_still_points_there() {
         &said,
         &[
             "): 1 pointer leads to 1 freed block: maybe a use after free to come\n",
-            "  freed        close_session shop.c:70 ← main shop.c:116  thread shop (",
-            "), 2.0 s before the snapshot\n  allocated    make_session shop.c:50 ← ",
+            "  freed 2.0 s before the snapshot by thread shop (",
+            ")\n      close_session shop.c:70 ← main shop.c:116\n  allocated 5.0 s before the snapshot by thread shop (",
+            ")\n      make_session shop.c:50 ← make_conn shop.c:57 ← main shop.c:112\n",
             "  likely in conn_table[13]->session: 0x",
         ],
     );
@@ -314,7 +315,8 @@ fn dangling_names_who_still_points_there() {
         &said,
         &[
             " is the start of a free block (16 bytes), in shop (",
-            "freed by close_session shop.c:70 ← main shop.c:116, thread shop (",
+            "freed 2.0 s before the snapshot by thread shop (",
+            ")\n    close_session shop.c:70 ← main shop.c:116\n",
             "1 pointer leads there\n    conn_table[13]->session: 0x",
         ],
     );
@@ -342,4 +344,29 @@ fn what_is_no_snapshot_is_refused_in_one_line() {
     refused(&shop.program, "it is no snapshot: give a file that `heapkeeper snap` wrote");
     refused(shop.folder.path(), "it is a folder; give a snapshot's file");
     refused(Path::new("1234"), "cannot read the snapshot 1234: there is no such file");
+}
+
+#[test]
+fn a_heap_without_blocks_is_told_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty");
+    let header = hk_format::SnapshotHeader { pid: 7, every: 1, ..zerocopy::FromZeros::new_zeroed() };
+    let out = std::fs::File::create(&file).unwrap();
+    hk_graph::Writer::new(out, header).unwrap().finish().unwrap();
+    let says = |verb: &str, more: &[&str], code: i32, part: &str| {
+        let (said, ended) = tell(verb, &file, more);
+        assert_eq!(ended, Some(code), "{said}");
+        holds(&said, &[part]);
+    };
+    says("retained", &[], 0, "process 7: 0 bytes in 0 blocks live\n");
+    says(
+        "diff",
+        &[file.to_str().unwrap()],
+        0,
+        "Each site, and each size of block, has as many blocks as before.\n",
+    );
+    says("leaks", &[], 0, "heapkeeper: process 7: nothing is lost, of 0 bytes in 0 blocks live\n");
+    says("dangling", &[], 0, "process 7: nothing that is in use points to a freed block\n");
+    says("who", &["0x10"], 125, "0x10: no live block lies there");
+    says("who", &["main"], 125, "no block's allocation was recorded");
 }

@@ -13,7 +13,7 @@ pub use model::{Head, SizeModel, blocks_text, bytes_text, figure};
 pub use names::Names;
 pub use page::{Page, tell};
 pub use places::plus;
-pub use sites::Site;
+pub use sites::{NOT_RECORDED, Site};
 pub use source::{load, load_twice};
 pub use table::{Table, WIDTH, fit, percent, signed};
 

@@ -126,7 +126,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The loader knows the program by no name; a mapping of its data does.
+/// The program is the first module. Where it has no name, as the loader knows it by none, a mapping of its data does.
 fn exe(snapshot: &Snapshot) -> PathBuf {
     let path = snapshot.header.program_bytes();
     let recorded = PathBuf::from(OsStr::from_bytes(path));

@@ -9,6 +9,9 @@ use std::collections::HashMap;
 /// Functions that a site's name has at most.
 const LINKS_MAX: usize = 4;
 
+/// Instead of a name where there is no stack.
+pub const NOT_RECORDED: &str = "a place that was not recorded";
+
 /// Where blocks are allocated.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -30,7 +33,7 @@ impl Site {
             }
         }
         if links.is_empty() {
-            links.push("a place that was not recorded".into());
+            links.push(NOT_RECORDED.into());
         }
         Site { links, stack }
     }

@@ -5,6 +5,9 @@ use hk_report::bytes;
 /// Columns that a line has at most, where that is in our hands.
 pub const WIDTH: usize = 100;
 
+/// Between the links of a chain.
+const ARROW: &str = " ← ";
+
 /// Rows of cells, of which the last one is text.
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -22,6 +25,25 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// One more row whose text is a chain of links: on more lines than one if it finds no room on one.
+    fn chain_row(&mut self, cells: &[String], links: &[String], room: usize) {
+        let blank = vec![String::new(); cells.len()];
+        for (at, line) in wrapped(links, room).into_iter().enumerate() {
+            let before = if at == 0 { cells } else { &blank };
+            self.row(before.iter().cloned().chain([line]).collect());
+        }
+    }
+
+    /// With these heads, and rows whose text is a chain of links.
+    pub fn of_chains(heads: &[&str], rows: &[(Vec<String>, &[String])]) -> Table {
+        // How wide the numbers are has to be known before chains are wrapped.
+        let mut numbers = Table::new(heads);
+        rows.iter().for_each(|(cells, _)| numbers.row([&cells[..], &[String::new()]].concat()));
+        let mut table = Table::new(heads);
+        rows.iter().for_each(|(cells, links)| table.chain_row(cells, links, numbers.room()));
+        table
+    }
+
     /// The lines, two blanks from the left.
     pub fn text(&self) -> String {
         let numbers = self.rows[0].len() - 1;
@@ -37,7 +59,7 @@ impl Table {
     }
 
     /// How wide the last cell may be, if the others are as the rows are so far.
-    pub fn room(&self) -> usize {
+    fn room(&self) -> usize {
         let numbers = self.rows[0].len() - 1;
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].chars().count() + 2).max().unwrap_or(0);
@@ -45,9 +67,42 @@ impl Table {
     }
 }
 
-/// The links of a chain that find room, of which the first is always there.
+/// The links of a chain that find room, of which the first is always there. Where not all do, functions go without their lines: first all but the
+/// innermost, then that one too, if more of them are seen then.
 pub fn fit(links: &[String], room: usize) -> String {
-    const ARROW: &str = " ← ";
+    let without_lines: Vec<String> = links.iter().map(|link| function(link).to_owned()).collect();
+    let mut first_with_line = without_lines.clone();
+    if let (Some(first), Some(link)) = (first_with_line.first_mut(), links.first()) {
+        first.clone_from(link);
+    }
+    let mut best = (0, String::new());
+    for variant in [links, &first_with_line, &without_lines] {
+        let (shown, text) = cut(variant, room);
+        if shown > best.0 {
+            best = (shown, text);
+        }
+    }
+    best.1
+}
+
+/// All links, on as many lines as they need.
+fn wrapped(links: &[String], room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for link in links {
+        match lines.last_mut() {
+            None => lines.push(link.clone()),
+            Some(line) if line.chars().count() + link.chars().count() + 3 <= room => {
+                line.push_str(ARROW);
+                line.push_str(link);
+            }
+            Some(_) => lines.push(format!(" {ARROW}{link}")),
+        }
+    }
+    lines
+}
+
+/// How many links find room, and they.
+fn cut(links: &[String], room: usize) -> (usize, String) {
     let mut text = String::new();
     for (at, link) in links.iter().enumerate() {
         let left = room.saturating_sub(text.chars().count() + ARROW.chars().count());
@@ -59,10 +114,16 @@ pub fn fit(links: &[String], room: usize) -> String {
                 text.push_str(ARROW);
                 text.push_str(link);
             }
-            _ => return text + " ← …",
+            _ => return (at, text + " ← …"),
         }
     }
-    text
+    (links.len(), text)
+}
+
+/// `session_open` of `session_open leaky.c:13`.
+fn function(link: &str) -> &str {
+    let is_place = |word: &str| word.rsplit_once(':').is_some_and(|(_, line)| line.parse::<u32>().is_ok());
+    link.rsplit_once(' ').filter(|(_, word)| is_place(word)).map_or(link, |(function, _)| function)
 }
 
 /// `53.3 %`.
@@ -101,8 +162,20 @@ mod tests {
         let links = ["strdup", "session_open a.c:1", "main a.c:9"].map(String::from);
         assert_eq!(fit(&links, 80), "strdup ← session_open a.c:1 ← main a.c:9");
         assert_eq!(fit(&links, 40), "strdup ← session_open a.c:1 ← main a.c:9");
-        assert_eq!(fit(&links, 39), "strdup ← session_open a.c:1 ← …");
+        assert_eq!(fit(&links, 39), "strdup ← session_open ← main");
+        assert_eq!(fit(&links, 27), "strdup ← session_open ← …");
+        assert_eq!(fit(&links[1..], 26), "session_open a.c:1 ← main");
+        assert_eq!(fit(&links[1..], 24), "session_open ← main");
         assert_eq!(fit(&links, 5), "strdup ← …");
+    }
+
+    #[test]
+    fn chains_in_tables_are_wrapped() {
+        let links = ["strdup", "session_open a.c:1", "main a.c:9"].map(String::from);
+        assert_eq!(wrapped(&links, 80), ["strdup ← session_open a.c:1 ← main a.c:9"]);
+        assert_eq!(wrapped(&links, 30), ["strdup ← session_open a.c:1", "  ← main a.c:9"]);
+        let table = Table::of_chains(&["n", "site"], &[(vec!["12".into()], &links)]);
+        assert_eq!(table.text(), "   n  site\n  12  strdup ← session_open a.c:1 ← main a.c:9\n");
     }
 
     #[test]

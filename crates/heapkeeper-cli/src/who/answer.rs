@@ -2,7 +2,7 @@
 
 use super::none;
 use crate::Failure;
-use crate::snapshot::{Head, Names, SizeModel, figure, plus};
+use crate::snapshot::{Head, NOT_RECORDED, Names, SizeModel, figure, plus};
 use hk_graph::{Count, Holder, Path, Paths, dangling, holders};
 use hk_report::{Address, Figure, StackFrame};
 use serde::Serialize;
@@ -235,7 +235,7 @@ fn named(names: &mut Names<'_>, paths: &Paths<'_>, holders: &[Holder]) -> Vec<Ho
 fn event(names: &Names<'_>, stack: u32, tid: u32, time_ns: u64) -> Event {
     let site = names.site_of_stack(stack).map(|site| &names.sites[site as usize]);
     Event {
-        links: site.map_or_else(Vec::new, |site| site.links.clone()),
+        links: site.map_or_else(|| vec![NOT_RECORDED.into()], |site| site.links.clone()),
         site: site.map_or_else(String::new, |site| site.label()),
         thread: names.thread(tid),
         time_ns,

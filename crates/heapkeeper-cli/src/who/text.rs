@@ -1,11 +1,8 @@
 //! The answer for a reader.
 
-use super::answer::{Answer, Block, Event, STEPS_MAX, SiteAnswer, Way};
+use super::answer::{Answer, Block, STEPS_MAX, SiteAnswer, Way};
 use crate::snapshot::{Names, Page, WIDTH, blocks_text, bytes_text, fit};
 use hk_report::{bytes, count, duration};
-
-/// Columns of an event's line that its site leaves to the rest: thread and time.
-const EVENT_REST: usize = 58;
 
 /// Its lines.
 pub fn push(page: &mut Page, answer: &Answer, names: &Names<'_>) {
@@ -43,20 +40,14 @@ fn push_block(page: &mut Page, answer: &Answer, block: &Block) {
         count(block.bytes, "byte"),
         process(answer)
     ));
-    let events = [("allocated by", &block.allocated), ("freed by", &block.freed)];
+    let events = [("allocated", &block.allocated), ("freed", &block.freed)];
     for (what, event) in events.into_iter().filter_map(|(what, event)| Some((what, event.as_ref()?))) {
         let before = duration(answer.head.time_ns.saturating_sub(event.time_ns));
-        page.line(&format!("{}, thread {}, {before} before the snapshot", by(what, event), event.thread));
+        page.line(&format!("{what} {before} before the snapshot by thread {}", event.thread));
+        page.line(&format!("    {}", fit(&event.links, WIDTH - 4)));
     }
     if block.state == "free" && block.holder_count > 0 {
         page.line("Whoever holds it may use it still; it may also be a number that looks like an address.");
-    }
-}
-
-fn by(what: &str, event: &Event) -> String {
-    match event.links.is_empty() {
-        true => format!("{} a stack that was not recorded", what.replace(" by", " at")),
-        false => format!("{what} {}", fit(&event.links, WIDTH - EVENT_REST)),
     }
 }
 
