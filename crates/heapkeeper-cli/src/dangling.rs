@@ -1,16 +1,19 @@
 //! `heapkeeper dangling`: freed blocks that something still points to, before anybody uses them.
 
 use crate::VerbResult;
-use crate::snapshot::{Head, NOT_RECORDED, Names, Options, Page, WIDTH, fit, load_twice, tell};
+use crate::snapshot::{Head, NOT_RECORDED, Names, Options, Page, WIDTH, fit, load, load_twice, tell};
 use hk_graph::{Dangling, Holder, Paths, Snapshot, dangling, still_dangling};
 use hk_report::{Address, count, duration};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Groups of blocks that the text tells; JSON has all blocks.
 const GROUPS_MAX: usize = 20;
 /// Holders of each, likewise.
 const HOLDERS_MAX: usize = 3;
+/// Blocks that the end of a run tells.
+const SUMMARY_MAX: usize = 5;
 
 const AFTER_HELP: &str = "\
 What is no pointer by the program's types is a maybe: a number may look like an address. And any pointer to a freed \
@@ -83,6 +86,52 @@ pub fn run(args: &Args) -> VerbResult {
     blocks.sort_by_key(|block| (!block.is_likely(), block.freed.is_none(), block.address.0));
     let answer = Answer { head: Head::new("dangling", &names), blocks };
     tell("dangling", &args.options, &answer, |page| text(page, &answer, &names))
+}
+
+/// For the end of a run: lines for the blocks of a snapshot that most is known of.
+pub fn summary(path: &Path) -> Vec<String> {
+    let Ok(snapshot) = load(path) else { return Vec::new() };
+    let paths = Paths::new(&snapshot);
+    let found = dangling(&snapshot, paths.reached());
+    let mut names = Names::new(&snapshot);
+    let mut blocks: Vec<Block> =
+        found.iter().map(|found| block(&snapshot, &mut names, &paths, found)).collect();
+    blocks.sort_by_key(|block| (!block.is_likely(), block.freed.is_none(), block.address.0));
+    let process = names.process();
+    if blocks.is_empty() {
+        return vec![format!("{process}: nothing in use points to a freed block")];
+    }
+    let pointers: usize = blocks.iter().map(|block| block.holders.len()).sum();
+    let head = format!(
+        "{process}: at its end {} to {} remained, which nothing has used yet:",
+        count(pointers as u64, "pointer"),
+        count(blocks.len() as u64, "freed block")
+    );
+    let told = blocks.iter().take(SUMMARY_MAX).map(summary_line);
+    let left = blocks.len().checked_sub(SUMMARY_MAX).filter(|&left| left > 0);
+    let left =
+        left.map(|left| format!("  and {left} more; while it runs, heapkeeper dangling PID tells all"));
+    std::iter::once(head).chain(told).chain(left).collect()
+}
+
+/// `  40 bytes, freed by main serv.c:11: likely in conn_table[3]->session`.
+fn summary_line(block: &Block) -> String {
+    let bytes = count(block.requested_bytes.unwrap_or(block.bytes), "byte");
+    let by = |event: &Option<Event>, what: &str| match event {
+        Some(event) if !event.site.is_empty() => format!(", {what} by {}", event.site),
+        _ => String::new(),
+    };
+    let (allocated, freed) = (by(&block.allocated, "allocated"), by(&block.freed, "freed"));
+    let holder = block.holders.iter().find(|holder| holder.expression.is_some()).or(block.holders.first());
+    let holder = holder.map_or_else(String::new, |holder| match &holder.expression {
+        Some(expression) => format!(": likely in {expression}"),
+        None => format!(": maybe in {}", holder.place),
+    });
+    let more = match block.holders.len() {
+        0 | 1 => String::new(),
+        n => format!(", and in {} more", n - 1),
+    };
+    format!("  {bytes} at {:#x}{allocated}{freed}{holder}{more}", block.address.0)
 }
 
 fn block(snapshot: &Snapshot, names: &mut Names<'_>, paths: &Paths<'_>, found: &Dangling) -> Block {

@@ -343,7 +343,9 @@ fn what_is_no_snapshot_is_refused_in_one_line() {
     refused(&cut, &format!("it is cut short at byte {}: take it again", whole.len() / 2));
     refused(&shop.program, "it is no snapshot: give a file that `heapkeeper snap` wrote");
     refused(shop.folder.path(), "it is a folder; give a snapshot's file");
-    refused(Path::new("1234"), "cannot read the snapshot 1234: there is no such file");
+    refused(Path::new("shop.snap"), "cannot read the snapshot shop.snap: there is no such file");
+    // More than there can be.
+    refused(Path::new("4000000001"), "there is no process 4000000001");
 }
 
 #[test]

@@ -47,6 +47,21 @@ fn value() -> &'static [u8] {
     b""
 }
 
+/// Calls `work` with each path that the settings have for a recording, with `ending` behind it.
+pub(crate) fn with_recorder_path(ending: &[u8], mut work: impl FnMut(&CStr)) {
+    let mut path = [0u8; PATH_BYTES_MAX];
+    let room = PATH_BYTES_MAX - 1 - ending.len();
+    for setting in parse_settings(value()).flatten() {
+        let Setting::Recorder(encoded) = setting else { continue };
+        let Some(len) = decode_path(encoded, &mut path[..room]) else { continue };
+        path[len..len + ending.len()].copy_from_slice(ending);
+        path[len + ending.len()] = 0;
+        if let Ok(path) = CStr::from_bytes_until_nul(&path) {
+            work(path);
+        }
+    }
+}
+
 impl<H: Host> ProcessHeap<H> {
     /// The settings that can be read; defaults for the rest.
     pub(crate) fn read_settings(&self) -> Settings {
@@ -104,16 +119,10 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     pub(crate) fn open_recording(&self) {
-        let mut path = [0u8; PATH_BYTES_MAX];
-        for setting in parse_settings(value()).flatten() {
-            let Setting::Recorder(encoded) = setting else { continue };
-            let Some(len) = decode_path(encoded, &mut path[..PATH_BYTES_MAX - 1]) else { continue };
-            path[len] = 0;
-            if let Ok(path) = CStr::from_bytes_until_nul(&path) {
-                // A recording that can't be opened (other user, other root) leaves the process unrecorded; the
-                // command tells so, as it misses the process.
-                let _ = self.recording.open(path);
-            }
-        }
+        with_recorder_path(b"", |path| {
+            // A recording that can't be opened (other user, other root) leaves the process unrecorded; the
+            // command tells so, as it misses the process.
+            let _ = self.recording.open(path);
+        });
     }
 }

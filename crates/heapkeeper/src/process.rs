@@ -515,6 +515,7 @@ impl<H: Host> ProcessHeap<H> {
         self.open_recording();
         self.record_process(H::ORIGIN);
         self.note_bad_settings();
+        H::process().test_sweeps();
         if !self.heap.is_started() {
             self.recording.note(NoteKind::NoHeap, 0, b"");
         } else if self.heap.reserved_bytes() < Options::default().reserve_bytes_max {
@@ -573,6 +574,9 @@ impl<H: Host> ProcessHeap<H> {
         }
         if !self.recording.is_open() || !self.is_recorded() {
             return;
+        }
+        if state == ProcessState::Counted && self.heap.is_own() {
+            H::process().leave_snapshot();
         }
         self.record_sweeps();
         self.end_requests();

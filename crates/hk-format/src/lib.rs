@@ -55,6 +55,9 @@ pub use snapshot::{
     SnapshotHeader, SnapshotTotals, StackRecord, ThreadRecord,
 };
 
+/// What stands behind a recording's path in that of the snapshot that its first process leaves at its end, in mode quarantine.
+pub const LAST_SNAPSHOT_ENDING: &str = ".hksnap";
+
 /// Makes a plain enum with a stable number for each name, and the way back from the number.
 macro_rules! numbered {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal,)* }) => {

@@ -80,8 +80,8 @@ pub struct SweepFigures {
     pub stalls: u64,
     /// Those waits together, in nanoseconds.
     pub stall_ns_total: u64,
-    /// Filler.
-    pub reserved: u64,
+    /// A [`crate::Engine`]: what is known to work here.
+    pub engine: u64,
 }
 
 /// One process. Claimed at its start (or after fork, in the child); figures are kept up to date in place.

@@ -124,6 +124,8 @@ numbered! {
         TrapsLost = 10,
         /// Memory was to be looked through for pointers, and was not; text = why; value = the thread, if it was one that did not stop.
         NoScan = 11,
+        /// Freed blocks are released by age, as memory cannot be looked through; text = why; value = the thread, if it was one that did not stop.
+        Relaxed = 12,
     }
 }
 

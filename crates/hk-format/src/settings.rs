@@ -152,6 +152,8 @@ numbered! {
         Tracked = 2,
         /// As `Tracked`, but what is written to meanwhile is not looked at again: unsound, for the test that has to find that out.
         Blind = 3,
+        /// Not at all: blocks are released by age.
+        Relaxed = 4,
     }
 }
 
@@ -163,6 +165,7 @@ impl Engine {
             Engine::Stopped => "stopped",
             Engine::Tracked => "tracked",
             Engine::Blind => "blind",
+            Engine::Relaxed => "relaxed",
         }
     }
 }
@@ -197,7 +200,9 @@ pub enum Setting<'a> {
     QuarantineMib(u32),
     /// `quarantine-percent=N`: that share.
     QuarantinePercent(u32),
-    /// `sweep=auto|stopped|tracked|blind`.
+    /// `sweep-cpu-percent=N`: of the process's time on processors sweeps may take so much, as far as memory allows.
+    SweepCpuPercent(u32),
+    /// `sweep=auto|stopped|tracked|blind|relaxed`.
     Engine(Engine),
     /// `zero=on|off`: whether small blocks are zeroed when they go into quarantine.
     Zero(bool),
@@ -243,6 +248,8 @@ pub struct Settings {
     pub quarantine_mib: u32,
     /// Default 15.
     pub quarantine_percent: u32,
+    /// Default 5.
+    pub sweep_cpu_percent: u32,
     /// Default auto.
     pub engine: Engine,
     /// Default true.
@@ -267,6 +274,7 @@ impl Settings {
         leaks: Leaks::Off,
         quarantine_mib: 12,
         quarantine_percent: 15,
+        sweep_cpu_percent: 5,
         engine: Engine::Auto,
         zero: true,
     };
@@ -285,6 +293,7 @@ impl Settings {
             Setting::Leaks(leaks) => self.leaks = leaks,
             Setting::QuarantineMib(mib) => self.quarantine_mib = mib,
             Setting::QuarantinePercent(percent) => self.quarantine_percent = percent,
+            Setting::SweepCpuPercent(percent) => self.sweep_cpu_percent = percent,
             Setting::Engine(engine) => self.engine = engine,
             Setting::Zero(zero) => self.zero = zero,
             Setting::Recorder(_) | Setting::Library(_) | Setting::GuardSites(_) => {}
@@ -352,12 +361,17 @@ fn parse_part(text: &[u8]) -> Result<Setting<'_>, SettingError<'_>> {
             .filter(|&percent| percent <= 1000)
             .map(Setting::QuarantinePercent)
             .ok_or(error("quarantine-percent is a whole number of percent, at most 1000")),
+        b"sweep-cpu-percent" => number(value)
+            .filter(|percent| (1..=100).contains(percent))
+            .map(Setting::SweepCpuPercent)
+            .ok_or(error("sweep-cpu-percent is a whole number of percent, 1 to 100")),
         b"sweep" => match value {
             b"auto" => Ok(Setting::Engine(Engine::Auto)),
             b"stopped" => Ok(Setting::Engine(Engine::Stopped)),
             b"tracked" => Ok(Setting::Engine(Engine::Tracked)),
             b"blind" => Ok(Setting::Engine(Engine::Blind)),
-            _ => Err(error("sweep is auto, stopped or tracked")),
+            b"relaxed" => Ok(Setting::Engine(Engine::Relaxed)),
+            _ => Err(error("sweep is auto, stopped, tracked or relaxed")),
         },
         b"zero" => match value {
             b"on" => Ok(Setting::Zero(true)),

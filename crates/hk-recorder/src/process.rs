@@ -134,6 +134,12 @@ impl Recording {
         }
     }
 
+    /// Whether this process is the one that the recording began with, be it by another program.
+    pub fn is_of_first_process(&self) -> bool {
+        let pid = self.mapping.u32(entry_offset(0) + offset_of!(ProcessRecord, pid));
+        self.is_open() && pid.is_some_and(|pid| pid.load(Ordering::Relaxed) == sys::pid())
+    }
+
     fn own_entry(&self) -> Option<usize> {
         self.process_index().map(entry_offset)
     }

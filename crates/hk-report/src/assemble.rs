@@ -303,6 +303,14 @@ fn note_text(record: &NoteRecord) -> (String, String) {
             "the program took SIGSEGV over by a bare system call: bad accesses go unreported from then on"
                 .into(),
         ),
+        Some(NoteKind::Relaxed) => {
+            let thread =
+                if record.value == 0 { String::new() } else { format!(" (thread {})", record.value) };
+            let message = format!(
+                "the quarantine is relaxed: freed blocks are released by age, whether something points to them or not, as {text}{thread}"
+            );
+            ("quarantine-relaxed", message)
+        }
         Some(NoteKind::NoScan) => {
             let thread =
                 if record.value == 0 { String::new() } else { format!(" (thread {})", record.value) };

@@ -29,6 +29,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use target::Target;
 
+/// Whether the system tells which memory is written to, so that a quarantine can be swept while the program runs.
+pub fn tracks_writes() -> bool {
+    probe::userfault_write_protection().is_ok() && probe::pagemap_scan().is_ok()
+}
+
 /// Options of `heapkeeper doctor`.
 #[derive(clap::Args, Debug)]
 #[command(

@@ -4,9 +4,9 @@ use super::session::Verb;
 use crate::lines::Sink;
 use crate::options::RunOptions;
 use crate::sites::Sites;
-use crate::{Failure, os};
+use crate::{Failure, doctor, os};
 use hk_format::{
-    Guard, GuardSide, Leaks, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings,
+    Engine, Guard, GuardSide, Leaks, Mode, OnFinding, SETTINGS_VARIABLE, Setting, SettingError, Settings,
     decode_path, parse_settings,
 };
 use std::ffi::{OsStr, OsString};
@@ -130,7 +130,29 @@ impl Choices {
             OnFinding::Report => "bad calls are reported and ignored",
             OnFinding::Abort => "the first finding stops it",
         };
-        format!("mode {}: {on_finding}; {}", self.settings.mode.name(), self.describe_guard())
+        format!("mode {}: {on_finding}; {}", self.describe_mode(), self.describe_guard())
+    }
+
+    fn describe_mode(&self) -> String {
+        let name = self.settings.mode.name();
+        if self.settings.mode != Mode::Quarantine {
+            return name.into();
+        }
+        let how = match self.settings.engine {
+            Engine::Relaxed => "relaxed: freed blocks are released by age, as was asked for",
+            Engine::Blind => {
+                "unsound: what is written to during a sweep is not looked at again, as was asked for"
+            }
+            Engine::Stopped => "strict: it stands still while it is swept, as was asked for",
+            Engine::Auto | Engine::Tracked if doctor::tracks_writes() => "strict: it is swept while it runs",
+            Engine::Auto => {
+                "strict: it stands still while it is swept, as the system tracks no writes (Linux 6.7, userfaultfd)"
+            }
+            Engine::Tracked => {
+                "strict: but the system tracks no writes (Linux 6.7, userfaultfd), so no sweep will work"
+            }
+        };
+        format!("{name} ({how})")
     }
 
     fn describe_guard(&self) -> String {
@@ -175,6 +197,7 @@ impl Choices {
             leaks,
             quarantine_mib,
             quarantine_percent,
+            sweep_cpu_percent,
             engine,
             zero,
         } = self.settings;
@@ -188,7 +211,7 @@ impl Choices {
         ));
         if mode == Mode::Quarantine {
             value.push(format!(
-                "quarantine-mib={quarantine_mib},quarantine-percent={quarantine_percent},sweep={},zero={},",
+                "quarantine-mib={quarantine_mib},quarantine-percent={quarantine_percent},sweep-cpu-percent={sweep_cpu_percent},sweep={},zero={},",
                 engine.name(),
                 if zero { "on" } else { "off" }
             ));
@@ -312,6 +335,7 @@ mod tests {
             leaks: Leaks::Exit,
             quarantine_mib: 3,
             quarantine_percent: 7,
+            sweep_cpu_percent: 9,
             engine: Engine::Tracked,
             zero: false,
         };

@@ -2,7 +2,7 @@
 
 use crate::output::is_special;
 use crate::{Failure, os};
-use hk_format::FileHeader;
+use hk_format::{FileHeader, LAST_SNAPSHOT_ENDING};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -72,6 +72,13 @@ impl RecordingFile {
     /// Removes it. Processes that still run have it mapped, and are not disturbed.
     pub fn discard(&self) {
         let _ = fs::remove_file(&self.path);
+    }
+
+    /// Where the first process leaves a snapshot at its end, in mode quarantine.
+    pub fn last_snapshot(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(LAST_SNAPSHOT_ENDING);
+        path.into()
     }
 }
 

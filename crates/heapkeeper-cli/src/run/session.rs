@@ -10,7 +10,7 @@ use crate::forms::{Forms, Wanted};
 use crate::lines::Sink;
 use crate::options::{RunOptions, refuse_option_as_command};
 use crate::words::typed;
-use crate::{Failure, inspect, judging, library, os};
+use crate::{Failure, dangling, inspect, judging, library, os};
 use hk_format::{Guard, GuardSide, Leaks};
 use hk_report::{Baseline, Judge, Judgement, Report, clean, judgement_text, summary_text};
 use std::ffi::OsString;
@@ -153,6 +153,7 @@ impl Session {
         finish::tell_end(self, &report);
         self.sink.text(&summary_text(&report, self.sink.style()));
         self.tell_idle_site(&report);
+        self.tell_dangling();
         self.sink.text(&judgement_text(&judgement, &report, self.offers_suppression));
         for (recording, rest) in &self.recordings {
             finish::keep_or_discard(&self.sink, recording, rest, &report);
@@ -162,6 +163,17 @@ impl Session {
         let _ = std::io::stderr().write_all(annotations.as_bytes());
         self.sink.check()?;
         Ok((report, judgement))
+    }
+
+    /// In mode quarantine: what still pointed to freed blocks at the end.
+    fn tell_dangling(&self) {
+        for (recording, _) in &self.recordings {
+            let path = recording.last_snapshot();
+            if path.exists() {
+                dangling::summary(&path).iter().for_each(|line| self.sink.line(line));
+                let _ = std::fs::remove_file(&path);
+            }
+        }
     }
 
     /// A site that allocated nothing may be another one than was meant.

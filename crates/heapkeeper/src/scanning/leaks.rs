@@ -18,7 +18,7 @@ const PATIENCE_MS: u32 = 2000;
 pub(crate) const STACK_ENTRIES: usize = 1 << 16;
 
 /// What no scan can do without.
-const CALLS: [Optional; 6] = [
+pub(crate) const CALLS: [Optional; 6] = [
     Optional::Scan,
     Optional::OpenFile,
     Optional::SignalAction,
@@ -210,7 +210,15 @@ impl<H: Host> ProcessHeap<H> {
     }
 
     fn note_failure(&self, failure: &Failure) {
-        let (detail, why): (u64, &[u8]) = match failure {
+        let (detail, why) = failure.told();
+        self.recording.note(NoteKind::NoScan, detail, why);
+    }
+}
+
+impl Failure {
+    /// The thread that it is about, or 0, and the reason for a person.
+    pub(crate) fn told(&self) -> (u64, &'static [u8]) {
+        match self {
             Failure::Stop(hk_os::StopFailure::NoAnswer(thread)) => {
                 (u64::from(*thread), b"a thread did not stop in time")
             }
@@ -222,8 +230,7 @@ impl<H: Host> ProcessHeap<H> {
             Failure::NoMemory => (0, b"there was no memory for it"),
             Failure::NoTracking => (0, b"the system does not tell which memory is written to"),
             Failure::NoList => (0, b"memory or the list of its mappings could not be read"),
-        };
-        self.recording.note(NoteKind::NoScan, detail, why);
+        }
     }
 }
 

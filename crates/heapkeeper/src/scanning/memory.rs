@@ -74,7 +74,8 @@ pub(crate) struct Presence {
 }
 
 /// Bits of an entry: the page is in memory, or swapped out; it is a file's, or shared.
-const PRESENT: u64 = 1 << 63 | 1 << 62;
+const IN_MEMORY: u64 = 1 << 63;
+const SWAPPED: u64 = 1 << 62;
 const OF_FILE: u64 = 1 << 61;
 /// Entries that are read at once.
 const ENTRIES: usize = 512;
@@ -100,16 +101,18 @@ impl Presence {
         (file >= 0).then_some(file as c_int)
     }
 
-    /// Whether it can be found out.
-    fn is_known(&self) -> bool {
-        self.file.is_some()
-    }
-
-    /// Calls `found` with each run of pages, of those between two addresses, that are there: start and end.
-    fn for_each_run(&self, start: usize, end: usize, copied_only: bool, mut found: impl FnMut(usize, usize)) {
-        let Some(file) = self.file else { return found(start, end) };
+    /// Calls `found` with each run of pages, of those between two addresses, that are there: start and end, and whether all of it is in memory, so
+    /// that it can be read. Of what is swapped out some may be no memory at all, but a mark that traps (MADV_GUARD_INSTALL).
+    fn for_each_run(
+        &self,
+        start: usize,
+        end: usize,
+        copied_only: bool,
+        mut found: impl FnMut(usize, usize, bool),
+    ) {
+        let Some(file) = self.file else { return found(start, end, false) };
         let mut entries = [0_u64; ENTRIES];
-        let mut run = start;
+        let mut run = (start, Wanted::No);
         let mut page = start / PAGE_BYTES;
         let last = end.div_ceil(PAGE_BYTES);
         while page < last {
@@ -125,22 +128,50 @@ impl Presence {
                 )
             };
             if came < WORD as libc::c_long {
+                // Nothing is known of the rest.
                 break;
             }
             for &entry in &entries[..came as usize / WORD] {
-                let is_wanted = entry & PRESENT != 0 && !(copied_only && entry & OF_FILE != 0);
+                let is_left_out = copied_only && entry & OF_FILE != 0;
+                let wanted = if is_left_out { Wanted::No } else { Wanted::of(entry) };
                 let at = (page * PAGE_BYTES).max(start);
-                if !is_wanted {
-                    if at > run {
-                        found(run, at);
-                    }
-                    run = (page + 1) * PAGE_BYTES;
+                if wanted != run.1 {
+                    run.1.tell(run.0, at, &mut found);
+                    run = (at, wanted);
                 }
                 page += 1;
             }
         }
-        if run < end {
-            found(run, end);
+        let known = (page * PAGE_BYTES).clamp(start, end);
+        run.1.tell(run.0, known, &mut found);
+        if known < end {
+            found(known, end, false);
+        }
+    }
+}
+
+/// Whether a page is to be looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    No,
+    /// It is in memory.
+    InMemory,
+    /// It may be anywhere.
+    Elsewhere,
+}
+
+impl Wanted {
+    fn of(entry: u64) -> Wanted {
+        match entry & (IN_MEMORY | SWAPPED) {
+            0 => Wanted::No,
+            IN_MEMORY => Wanted::InMemory,
+            _ => Wanted::Elsewhere,
+        }
+    }
+
+    fn tell(self, start: usize, end: usize, found: &mut impl FnMut(usize, usize, bool)) {
+        if self != Wanted::No && start < end {
+            found(start, end, self == Wanted::InMemory);
         }
     }
 }
@@ -164,8 +195,8 @@ pub(crate) fn look_at(
 ) -> bool {
     let mut works = true;
     let (start, end) = (piece.start.next_multiple_of(WORD), piece.start + piece.bytes);
-    presence.for_each_run(start, end, piece.copied_only, |start, end| {
-        if piece.stays && presence.is_known() {
+    presence.for_each_run(start, end, piece.copied_only, |start, end, is_in_memory| {
+        if piece.stays && is_in_memory {
             // SAFETY: pages that are there, in private memory, while no thread of the program runs that could take them away, or write.
             look(start, unsafe { words_at(start, end) });
             return;

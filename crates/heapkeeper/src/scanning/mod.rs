@@ -22,7 +22,7 @@ mod to_file;
 mod world;
 
 pub(crate) use holes::Holes;
-pub(crate) use leaks::{Failure, STACK_ENTRIES, mark_from_roots};
+pub(crate) use leaks::{CALLS, Failure, STACK_ENTRIES, mark_from_roots};
 pub(crate) use live::Live;
 pub(crate) use memory::{PAGE_BYTES, Presence, Scratch, WINDOW_WORDS, look_at};
 pub(crate) use roots::{Piece, Roots};

@@ -2,7 +2,7 @@
 
 use super::tools::Swept;
 use core::sync::atomic::{AtomicU64, Ordering};
-use hk_format::SweepFigures;
+use hk_format::{Engine, SweepFigures};
 
 /// See [`SweepFigures`]. Relaxed throughout: counts that order nothing.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Account {
         self.stall_ns_total.fetch_add(ns, Ordering::Relaxed);
     }
 
-    pub(super) fn figures(&self) -> SweepFigures {
+    pub(super) fn figures(&self, engine: Engine) -> SweepFigures {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         SweepFigures {
             sweeps: read(&self.sweeps),
@@ -75,7 +75,7 @@ impl Account {
             sweeper_ns: read(&self.sweeper_ns),
             stalls: read(&self.stalls),
             stall_ns_total: read(&self.stall_ns_total),
-            reserved: 0,
+            engine: engine as u64,
         }
     }
 }

@@ -23,7 +23,7 @@ pub use stop::{
     Context, SignalStack, StopFailure, Stopped, note_signal_stack, stop_others, thread_name_of,
     thread_pagemap_of,
 };
-pub use tracking::{WriteTracker, close_inherited};
+pub use tracking::{WriteTracker, close_inherited, tracks_writes};
 pub use worker::Worker;
 
 use crate::{GuardOs, Os, Purged, SignalMask};
@@ -413,6 +413,11 @@ pub fn thread_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID, libc::CLOCK_MONOTONIC_COARSE)
 }
 
+/// Time that all threads of the process have run, in nanoseconds.
+pub fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID, libc::CLOCK_MONOTONIC_COARSE)
+}
+
 /// Wall clock, nanoseconds since 1970. No system call where the kernel provides for that (vdso(7)).
 pub fn now_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME, libc::CLOCK_REALTIME_COARSE)
@@ -441,6 +446,11 @@ fn limit_of(resource: libc::__rlimit_resource_t) -> Option<usize> {
 /// So much private memory that can be written to the process may have, in bytes (RLIMIT_DATA; since Linux 4.7 that is what it limits).
 pub fn data_bytes_max() -> usize {
     limit_of(libc::RLIMIT_DATA).unwrap_or(usize::MAX)
+}
+
+/// How much memory the process may use beside what is in use now, in bytes: by it, its control groups, or the machine.
+pub fn memory_bytes_left() -> usize {
+    memory::bytes_left()
 }
 
 /// Bytes of address space in use, reserved ones included. Zero if it can't be read.

@@ -3,8 +3,10 @@
 //!
 //! Soft-dirty bits (CONFIG_MEM_SOFT_DIRTY) were rejected: where they are compiled out, the kernel takes the request and reports nothing.
 
+use super::PAGE_BYTES;
 use super::bare::system_call;
 use core::ffi::c_int;
+use core::ptr::null_mut;
 
 /// UFFD_USER_MODE_ONLY (Linux 5.11): needs no privilege.
 const USER_MODE_ONLY: usize = 1;
@@ -175,6 +177,42 @@ impl Drop for WriteTracker {
     }
 }
 
+/// Whether the system does what is asked of a [`WriteTracker`], as tried on some pages.
+pub fn tracks_writes() -> bool {
+    const PAGES: usize = 4;
+    const WRITTEN: [usize; 2] = [1, 3];
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let bytes = PAGES * PAGE_BYTES;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing existing.
+    let start = unsafe { libc::mmap(null_mut(), bytes, access, kind, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return false;
+    }
+    let touch = |page: usize| {
+        let place = start.cast::<u8>().wrapping_add(page * PAGE_BYTES);
+        // SAFETY: in our own mapping. Volatile, as nobody reads it.
+        unsafe { place.write_volatile(1) };
+    };
+    (0..PAGES).for_each(touch);
+    let mut told = [false; PAGES];
+    let works = WriteTracker::new().is_some_and(|tracker| {
+        let watches = tracker.watch(start.addr(), bytes) && tracker.forget_writes(start.addr(), bytes);
+        WRITTEN.into_iter().for_each(touch);
+        let tells = tracker.for_each_written(start.addr(), bytes, true, |from, to| {
+            let pages = (from - start.addr()) / PAGE_BYTES..(to - start.addr()) / PAGE_BYTES;
+            told[pages].fill(true);
+        });
+        let mut again = false;
+        let tells = tells && tracker.for_each_written(start.addr(), bytes, false, |_, _| again = true);
+        tracker.unwatch(start.addr(), bytes);
+        watches && tells && !again
+    });
+    // SAFETY: our own mapping, which nobody uses any more.
+    unsafe { libc::munmap(start, bytes) };
+    works && (0..PAGES).all(|page| told[page] == WRITTEN.contains(&page))
+}
+
 /// Gives a descriptor a high number. None if there is none.
 fn moved_up(descriptor: isize) -> Option<c_int> {
     if descriptor < 0 {
@@ -204,7 +242,6 @@ pub fn close_inherited(descriptors: [c_int; 2]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linux::PAGE_BYTES;
 
     fn map(pages: usize) -> *mut u8 {
         let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -231,6 +268,7 @@ mod tests {
     #[test]
     fn pages_that_are_written_to_are_told() {
         let Some(tracker) = WriteTracker::new() else {
+            assert!(!tracks_writes());
             eprintln!("skipped: this kernel has no asynchronous write protection (Linux 6.7), or forbids it");
             return;
         };
@@ -248,6 +286,7 @@ mod tests {
         touch(start, 0);
         assert_eq!(written(&tracker, start, 64, true), [0], "what was given back and came again");
         tracker.unwatch(start.addr(), 64 * PAGE_BYTES);
+        assert!(tracks_writes());
         touch(start, 9);
         assert!(written(&tracker, start, 64, false).contains(&9), "what is not watched counts as written to");
     }

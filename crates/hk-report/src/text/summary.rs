@@ -169,6 +169,9 @@ fn guard_line(lines: &mut Lines, process: &Process) {
 fn sweep_lines(lines: &mut Lines, process: &Process) {
     let Some(sweeps) = &process.sweeps else { return };
     let name = format!("{} ({})", clean(file_name(&process.exe)), process.pid);
+    if sweeps.count + sweeps.dropped == 0 {
+        return lines.push(&format!("{name}: too little was freed for a sweep of the quarantine"));
+    }
     let dropped = match sweeps.dropped {
         0 => String::new(),
         n => format!(", {n} more given up"),
