@@ -247,17 +247,7 @@ fn a_thread_that_does_not_answer_costs_the_stop_alone() {
     let _turn = TURN.lock().unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let deaf = scope.spawn(|| {
-            let all = !0_u64;
-            let no_set = null_mut::<u64>();
-            // SAFETY: a set of the kernel's size. By the bare call, as libc leaves its own signals unblocked.
-            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, no_set, 8) };
-            while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // SAFETY: as above. What was sent comes now, and means nothing any more.
-            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_UNBLOCK, &raw const all, no_set, 8) };
-        });
+        let deaf = scope.spawn(|| be_deaf(&done));
         std::thread::sleep(Duration::from_millis(20));
         for _ in 0..20 {
             assert!(matches!(stop_others(5), Err(StopFailure::NoAnswer(_))));
@@ -266,4 +256,101 @@ fn a_thread_that_does_not_answer_costs_the_stop_alone() {
         deaf.join().unwrap();
     });
     drop(stop_others(1000).unwrap());
+}
+
+/// Sleeps with all signals blocked.
+fn be_deaf(done: &AtomicBool) {
+    let all = !0_u64;
+    let no_set = null_mut::<u64>();
+    // SAFETY: a set of the kernel's size. By the bare call, as libc leaves its own signals unblocked.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, no_set, 8) };
+    while !done.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // SAFETY: as above. What was sent comes now, and means nothing any more.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_UNBLOCK, &raw const all, no_set, 8) };
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_blocks_the_signal() {
+    const PATIENCE_MS: u32 = 60_000;
+    let _turn = TURN.lock().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let deaf = scope.spawn(|| be_deaf(&done));
+        std::thread::sleep(Duration::from_millis(20));
+        let begin = Instant::now();
+        let stopped = stop_others(PATIENCE_MS);
+        let took = begin.elapsed();
+        done.store(true, Ordering::Relaxed);
+        assert!(matches!(stopped, Err(StopFailure::NoAnswer(_))), "{stopped:?}");
+        assert!(took < Duration::from_millis(PATIENCE_MS.into()) / 2, "{took:?}");
+        deaf.join().unwrap();
+    });
+}
+
+/// The state of a thread (proc(5)).
+fn state_of(thread: u64) -> char {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+    text[text.rfind(')').unwrap() + 2..].chars().next().unwrap()
+}
+
+/// Makes a process that is not another program before somebody writes to a pipe; gives how it ended. libc blocks all signals until then.
+fn spawn_behind(pipe: &std::ffi::CStr) -> i32 {
+    let mut actions = std::mem::MaybeUninit::uninit();
+    // SAFETY: room for what it makes.
+    assert_eq!(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) }, 0);
+    // SAFETY: made above, and a path that ends with NUL.
+    unsafe {
+        libc::posix_spawn_file_actions_addopen(actions.as_mut_ptr(), 0, pipe.as_ptr(), libc::O_RDONLY, 0)
+    };
+    let arguments = [c"true".as_ptr().cast_mut(), null_mut()];
+    let (mut child, mut status) = (0, -1);
+    // SAFETY: what is given lives through the call; there is no environment.
+    unsafe {
+        let environment = [null_mut()];
+        let (arguments, environment) = (arguments.as_ptr(), environment.as_ptr());
+        libc::posix_spawn(
+            &raw mut child,
+            c"/bin/true".as_ptr(),
+            actions.as_ptr(),
+            null(),
+            arguments,
+            environment,
+        )
+    };
+    // SAFETY: a place for the status.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    // SAFETY: made above.
+    unsafe { libc::posix_spawn_file_actions_destroy(actions.as_mut_ptr()) };
+    status
+}
+
+#[test]
+fn a_thread_that_waits_for_its_vfork_child_is_waited_for() {
+    let _turn = TURN.lock().unwrap();
+    let folder = std::env::temp_dir().join(format!("hk-stops-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("pipe");
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: a path that ends with NUL.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let thread = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let parent = scope.spawn(|| {
+            // SAFETY: no arguments.
+            thread.store(unsafe { libc::gettid() } as u64, Ordering::Relaxed);
+            spawn_behind(&name)
+        });
+        let mut opener = std::process::Command::new("sh");
+        let mut opener = opener.args(["-c", "sleep 1; : > \"$0\""]).arg(&path).spawn().unwrap();
+        while thread.load(Ordering::Relaxed) == 0 || state_of(thread.load(Ordering::Relaxed)) != 'D' {
+            assert!(opener.try_wait().unwrap().is_none(), "no parent was seen waiting");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stopped = stop_others(60_000).map(drop);
+        assert_eq!((parent.join().unwrap(), stopped), (0, Ok(())));
+        assert!(opener.wait().unwrap().success());
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
 }
