@@ -354,3 +354,43 @@ fn a_thread_that_waits_for_its_vfork_child_is_waited_for() {
     });
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_call_waits_its_own_time_and_not_what_is_left_of_an_earlier_one() {
+    let _turn = TURN.lock().unwrap();
+    let things = Things::new();
+    let begun = AtomicU64::new(0);
+    // From one frame, both of them.
+    let wait = || {
+        (0..2).map(|_| {
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            let begin = Instant::now();
+            begun.fetch_add(1, Ordering::SeqCst);
+            // SAFETY: room for an event.
+            let came = unsafe { libc::epoll_wait(things.queue, &raw mut event, 1, 1000) };
+            let took = begin.elapsed();
+            if came == 1 {
+                // SAFETY: room for a byte.
+                unsafe { libc::read(things.pipe[0], [0_u8].as_mut_ptr().cast(), 1) };
+            }
+            (came, took)
+        })
+    };
+    let [first, second] = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait().collect::<Vec<_>>().try_into().unwrap());
+        let stop_in = |call: u64| {
+            while begun.load(Ordering::SeqCst) < call {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            drop(stop_others(1000).unwrap());
+        };
+        stop_in(1);
+        std::thread::sleep(Duration::from_millis(400));
+        things.end();
+        stop_in(2);
+        waiter.join().unwrap()
+    });
+    assert_eq!((first.0, second.0), (1, 0), "{first:?} {second:?}");
+    assert!(second.1 >= Duration::from_millis(950), "{second:?}");
+}

@@ -8,7 +8,6 @@
 
 use super::super::monotonic_ns;
 use core::arch::naked_asm;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// `syscall`.
 const SYSCALL: [u8; 2] = [0x0F, 0x05];
@@ -72,7 +71,10 @@ pub(super) unsafe fn resume(context: &mut libc::ucontext_t) {
         // SAFETY: glibc's set is larger than the kernel's, of which it has the first word.
         let mask = unsafe { (&raw const context.uc_sigmask).cast::<u64>().read() };
         registers[libc::REG_RAX as usize] = go_on(mask);
-    } else if MADE_AGAIN.contains(&number) || TIMED.contains(&number) && may_wait_on(registers, at) {
+    } else if MADE_AGAIN.contains(&number) || TIMED.contains(&number) {
+        if TIMED.contains(&number) {
+            keep_time(registers);
+        }
         registers[libc::REG_RAX as usize] = number;
         registers[libc::REG_RIP as usize] -= SYSCALL.len() as i64;
     }
@@ -99,32 +101,32 @@ unsafe fn number_before(at: usize) -> Option<i64> {
     (5 + SYSCALL.len()..=SEARCH_BYTES).find_map(number)
 }
 
-/// Calls that wait for a time, and until when: by the thread's stack.
-static WAITS: [(AtomicUsize, AtomicU64); 256] = [const { (AtomicUsize::new(0), AtomicU64::new(0)) }; 256];
+/// A call that was to be over so long ago is another one.
+const OVERDUE_MS_MAX: i32 = 60_000;
 
 /// Has a call that is made again wait for what is left of its time. How long it had waited when it was first interrupted is not known; from then on
-/// it is. False if its time is over.
-fn may_wait_on(registers: &mut [libc::greg_t; 23], at: usize) -> bool {
-    const NS_PER_MS: u64 = 1_000_000;
-    let Ok(timeout_ms @ 1..) = u64::try_from(registers[libc::REG_R10 as usize] as i32) else {
-        // Without end; or not at all, and then it is not interrupted either.
-        return true;
-    };
-    let call = (registers[libc::REG_RSP as usize] as usize).rotate_left(16) ^ at;
-    let (known, until) = &WAITS[(call ^ call >> 20) % WAITS.len()];
-    let now_ns = monotonic_ns();
-    // Relaxed: a mix-up of two calls makes one wait longer.
-    let until_ns = until.load(Ordering::Relaxed);
-    if known.load(Ordering::Relaxed) == call
-        && until_ns <= now_ns + timeout_ms * NS_PER_MS
-        && until_ns + NS_PER_MS > now_ns
-    {
-        registers[libc::REG_R10 as usize] = (until_ns.saturating_sub(now_ns) / NS_PER_MS) as i64;
-    } else {
-        until.store(now_ns + timeout_ms * NS_PER_MS, Ordering::Relaxed);
-        known.store(call, Ordering::Relaxed);
+/// it is: until when it waits, in ms of the clock, stands in the upper half of the time-out's register, of which the kernel reads the lower one. In
+/// a call that was not interrupted yet that half is zero, as programs set an int there.
+fn keep_time(registers: &mut [libc::greg_t; 23]) {
+    let place = &mut registers[libc::REG_R10 as usize];
+    let timeout_ms = *place as i32;
+    // Without end; or not at all, and then it is not interrupted either.
+    if timeout_ms <= 0 {
+        return;
     }
-    true
+    let now = (monotonic_ns() / 1_000_000) as u32;
+    let noted = (*place as u64 >> 32) as u32;
+    let left_ms = noted.wrapping_sub(now) as i32;
+    if noted != 0 && (-OVERDUE_MS_MAX..=timeout_ms).contains(&left_ms) {
+        *place = with_time(noted, left_ms.max(0));
+    } else {
+        // Zero is of none.
+        *place = with_time(now.wrapping_add(timeout_ms as u32).max(1), timeout_ms);
+    }
+}
+
+fn with_time(until: u32, timeout_ms: i32) -> libc::greg_t {
+    i64::from(until) << 32 | i64::from(timeout_ms)
 }
 
 /// Restores the thread's mask and has the kernel go on with its call; gives the result.
