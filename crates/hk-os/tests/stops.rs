@@ -394,3 +394,58 @@ fn a_call_waits_its_own_time_and_not_what_is_left_of_an_earlier_one() {
     assert_eq!((first.0, second.0), (1, 0), "{first:?} {second:?}");
     assert!(second.1 >= Duration::from_millis(950), "{second:?}");
 }
+
+/// Two pages, the second of which is code; the first can be read or not.
+fn code_page(code: &[u8], first_access: i32) -> usize {
+    const PAGE: usize = 4096;
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let pages = unsafe { libc::mmap(null_mut(), 2 * PAGE, access, kind, -1, 0) };
+    assert_ne!(pages, libc::MAP_FAILED);
+    let second: *mut u8 = pages.cast::<u8>().wrapping_add(PAGE);
+    // SAFETY: of the mapping, which nobody else has.
+    unsafe { second.copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::mprotect(pages, PAGE, first_access) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::mprotect(second.cast(), PAGE, libc::PROT_READ | libc::PROT_EXEC) }, 0);
+    second.expose_provenance()
+}
+
+/// Sleeps for a second by code that makes the call whose number is in rax.
+fn sleep_by(code: usize) -> i64 {
+    let result: i64;
+    // SAFETY: a function that makes a call, of which it is told all, and returns.
+    unsafe {
+        std::arch::asm!(
+            "call {code}",
+            code = in(reg) code,
+            inlateout("rax") libc::SYS_nanosleep => result,
+            in("rdi") &raw const SECOND, in("rsi") 0,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    result
+}
+
+#[test]
+fn code_that_cannot_be_read_is_not() {
+    let _turn = TURN.lock().unwrap();
+    const CALL: &[u8] = &[0x0F, 0x05, 0xC3];
+    const NUMBER_AND_CALL: &[u8] = &[0xB8, 35, 0, 0, 0, 0x0F, 0x05, 0xC3];
+    let interrupted = -i64::from(libc::EINTR);
+    let cases = [
+        // The number is not known, and so the call is not gone on with.
+        (code_page(CALL, libc::PROT_NONE), interrupted),
+        (code_page(CALL, libc::PROT_READ), interrupted),
+        (code_page(NUMBER_AND_CALL, libc::PROT_NONE), 0),
+    ];
+    std::thread::scope(|scope| {
+        let sleepers = cases.map(|(code, expected)| (scope.spawn(move || sleep_by(code)), expected));
+        std::thread::sleep(Duration::from_millis(200));
+        drop(stop_others(1000).unwrap());
+        for (sleeper, expected) in sleepers {
+            assert_eq!(sleeper.join().unwrap(), expected);
+        }
+    });
+}

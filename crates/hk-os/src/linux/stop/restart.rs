@@ -6,7 +6,8 @@
 //!
 //! The call's number is gone by then, but for the instruction before the call, which has it.
 
-use super::super::monotonic_ns;
+use super::super::{bare::system_call, monotonic_ns};
+use super::threads;
 use core::arch::naked_asm;
 
 /// `syscall`.
@@ -15,6 +16,7 @@ const SYSCALL: [u8; 2] = [0x0F, 0x05];
 const MOVE: u8 = 0xB8;
 /// The number stands at most so far before the call.
 const SEARCH_BYTES: usize = 12;
+const PAGE_BYTES: usize = 4096;
 const INTERRUPTED: i64 = -(libc::EINTR as i64);
 
 /// Calls that the kernel can go on with.
@@ -64,8 +66,7 @@ pub(super) unsafe fn resume(context: &mut libc::ucontext_t) {
     if result != INTERRUPTED {
         return;
     }
-    // SAFETY: as above.
-    let Some(number) = (unsafe { number_before(at) }) else { return };
+    let Some(number) = number_before(at) else { return };
     if GONE_ON_WITH.contains(&number) {
         // Other signals are to interrupt it as they would have.
         // SAFETY: glibc's set is larger than the kernel's, of which it has the first word.
@@ -81,24 +82,40 @@ pub(super) unsafe fn resume(context: &mut libc::ucontext_t) {
 }
 
 /// The number of the system call behind which `at` is, if it is one.
-///
-/// # Safety
-/// `at` is where a thread goes on after an interrupted call, or anywhere in code: what is before it in its page can be read, and in the page
-/// before that, as functions don't begin with a call.
-unsafe fn number_before(at: usize) -> Option<i64> {
-    let byte = |distance: usize| {
-        let place: *const u8 = core::ptr::with_exposed_provenance(at - distance);
-        // SAFETY: the caller's word.
-        unsafe { place.read() }
-    };
-    if [byte(2), byte(1)] != SYSCALL {
+fn number_before(at: usize) -> Option<i64> {
+    let (code, known) = code_before(at);
+    let byte = |distance: usize| (distance <= known).then(|| code[SEARCH_BYTES - distance]);
+    if [byte(2), byte(1)] != SYSCALL.map(Some) {
         return None;
     }
     let number = |distance: usize| {
-        let bytes = [byte(distance - 1), byte(distance - 2), byte(distance - 3), byte(distance - 4)];
-        Some(i64::from(u32::from_le_bytes(bytes))).filter(|&number| byte(distance) == MOVE && number < 512)
+        let bytes = [byte(distance - 1)?, byte(distance - 2)?, byte(distance - 3)?, byte(distance - 4)?];
+        Some(i64::from(u32::from_le_bytes(bytes)))
+            .filter(|&number| byte(distance) == Some(MOVE) && number < 512)
     };
     (5 + SYSCALL.len()..=SEARCH_BYTES).find_map(number)
+}
+
+/// The bytes before `at`, and how many of them, from the last on, can be read: code may begin there, with nothing in the page before, or be such
+/// that it can only be run.
+fn code_before(at: usize) -> ([u8; SEARCH_BYTES], usize) {
+    let mut code = [0; SEARCH_BYTES];
+    let in_last_page = ((at - 1) % PAGE_BYTES + 1).min(SEARCH_BYTES);
+    let (before, last) = code.split_at_mut(SEARCH_BYTES - in_last_page);
+    let place = |address: usize, bytes: usize| libc::iovec {
+        iov_base: core::ptr::with_exposed_provenance_mut(address),
+        iov_len: bytes,
+    };
+    // The kernel stops at the first part that it can't read (process_vm_readv(2)).
+    let from = [place(at - in_last_page, last.len()), place(at - SEARCH_BYTES, before.len())];
+    let to = [(&mut *last), (&mut *before)]
+        .map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+    // The thread's number, as the process's first thread may have left.
+    let own = threads::own_id() as usize;
+    let arguments = [own, to.as_ptr().addr(), to.len(), from.as_ptr().addr(), from.len(), 0];
+    // SAFETY: the kernel writes to the two parts of `code` alone, for as much as they have.
+    let came = unsafe { system_call(libc::SYS_process_vm_readv, arguments) };
+    (code, came.max(0) as usize)
 }
 
 /// A call that was to be over so long ago is another one.
