@@ -124,6 +124,8 @@ numbered! {
         TrapsLost = 10,
         /// Memory was to be looked through for pointers, and was not; text = why; value = the thread, if it was one that did not stop.
         NoScan = 11,
+        /// The program ended by `_exit`, and so was not looked through for leaks: that is its own choice, as shells make it.
+        EndedAtOnce = 12,
     }
 }
 
