@@ -125,7 +125,9 @@ impl<H: Host> ProcessHeap<H> {
         if !tools.holes.look(start, bytes) {
             return Err(Failure::NoList);
         }
-        let blocks = HeapAndGuards::new(&self.heap, guards).with_holes(tools.holes.list());
+        let presence = Presence::new();
+        let blocks =
+            HeapAndGuards::new(&self.heap, guards).with_holes(tools.holes.list()).with_pages(&presence);
         if Marks::words_needed(blocks.number_limit()) > tools.words_per_set {
             return Err(Failure::NoMemory);
         }

@@ -4,6 +4,7 @@ use super::roots::Piece;
 use core::ffi::{CStr, c_int};
 use core::ptr::null_mut;
 use core::sync::atomic::AtomicU64;
+use hk_scan::PresentPages;
 
 /// Zeros of the system's, given back at the end. Only what is touched takes memory.
 pub(crate) struct Scratch<T> {
@@ -142,6 +143,12 @@ impl Presence {
         if run < end {
             found(run, end);
         }
+    }
+}
+
+impl PresentPages for Presence {
+    fn for_each_present(&self, start: usize, end: usize, found: &mut dyn FnMut(usize, usize)) {
+        self.for_each_run(start, end, false, found);
     }
 }
 
