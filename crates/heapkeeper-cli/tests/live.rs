@@ -223,6 +223,86 @@ fn the_program_does_not_notice_its_image() {
     assert_eq!(program.end(), "");
 }
 
+/// Waits for children of any kind, in each way.
+const WAITING: &str = r#"
+static struct node *volatile list;
+static const char *how;
+static pid_t wait_for(pid_t child, int *status, int flags) {
+    siginfo_t info = {0};
+    flags |= __WALL;
+    if (!strcmp(how, "waitpid")) return waitpid(child, status, flags);
+    if (!strcmp(how, "wait4")) return wait4(child, status, flags, NULL);
+    idtype_t kind = child == -1 ? P_ALL : P_PID;
+    id_t id = child == -1 ? 0 : child;
+    if (!strcmp(how, "waitid with WNOWAIT") && waitid(kind, id, &info, WEXITED | WNOWAIT | flags)) return -1;
+    pid_t seen = info.si_pid;
+    if (waitid(kind, id, &info, WEXITED | flags)) return -1;
+    if (seen && seen != info.si_pid) return -2;
+    if (info.si_pid) *status = info.si_status << 8;
+    return info.si_pid;
+}
+static void tell(const char *what, pid_t child, int flags) {
+    int status = 0;
+    errno = 0;
+    pid_t came = wait_for(child, &status, flags);
+    TELL("%s %d %d %s\n", what, came > 0 ? 1 : came, WEXITSTATUS(status), errno == ECHILD ? "ECHILD" : "-");
+}
+/* A number, without allocating. */
+static pid_t hear(void) {
+    pid_t number = 0;
+    TELL("waits\n");
+    for (char c = 0; c != '\n' || !number;) {
+        if (read(0, &c, 1) != 1) _exit(1);
+        if (c >= '0' && c <= '9') number = number * 10 + c - '0';
+    }
+    return number;
+}
+int main(int argc, char **argv) {
+    how = argv[1];
+    for (int i = 0; i < 100000; i++) { struct node *n = calloc(1, sizeof *n); n->next = list; list = n; }
+    TELL("ready\n");
+    serve();
+    pid_t image = hear();
+    tell("running", -1, WNOHANG);
+    tell("itself", image, 0);
+    hear();
+    pid_t own = fork();
+    if (own == 0) _exit(7);
+    siginfo_t info;
+    waitid(P_PID, own, &info, WEXITED | WNOWAIT);
+    tell("own", -1, 0);
+    tell("none", -1, WNOHANG);
+    tell("none", -1, 0);
+    return 0;
+}
+"#;
+
+#[test]
+fn who_waits_for_children_of_any_kind_does_not_see_the_image() {
+    for how in ["waitpid", "wait4", "waitid", "waitid with WNOWAIT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = compile_live(folder.path(), "waiting", WAITING);
+        let mut program = Program::start(folder.path(), &["--guard", "off"], &[&program, how]);
+        assert_eq!(program.line(), "ready");
+        let asker = Asker::new(folder.path(), program.pid);
+        asker.ask();
+        asker.wait_until_full();
+        program.tell("go");
+        assert_eq!(program.line(), "waits");
+        let image = program.images()[0];
+        program.tell(&image.to_string());
+        assert_eq!([program.line(), program.line()], ["running 0 0 -", "itself -1 0 ECHILD"], "{how}");
+        assert_eq!(program.line(), "waits");
+        kill("KILL", image);
+        let stat = || std::fs::read_to_string(format!("/proc/{image}/stat")).unwrap();
+        wait_until("it has ended", || stat().contains(") Z "));
+        program.tell("1");
+        let lines = [program.line(), program.line(), program.line()];
+        assert_eq!(lines, ["own 1 7 -", "none -1 0 ECHILD", "none -1 0 ECHILD"], "{how}");
+        assert_eq!(program.end(), "");
+    }
+}
+
 #[test]
 fn an_image_that_nobody_reads_gives_up() {
     let folder = tempfile::tempdir().unwrap();

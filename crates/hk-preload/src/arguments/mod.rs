@@ -8,11 +8,12 @@ mod functions;
 
 use crate::host::PROCESS;
 use crate::next::{is_of_libc, look_up};
-use crate::{sandbox, system_calls};
+use crate::{sandbox, system_calls, waits};
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use functions::{ARGUMENTS, BARE, FUNCTION_COUNT, NAMES};
+pub use functions::{WAIT4, WAITID, WAITPID};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -109,7 +110,7 @@ pub fn begin() {
 }
 
 /// What a stub goes on to.
-fn next(nth: usize) -> *mut c_void {
+pub fn next(nth: usize) -> *mut c_void {
     // Relaxed: as above.
     let mut next = NEXT[nth].load(Ordering::Relaxed);
     if next.is_null() {
@@ -154,7 +155,9 @@ extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
             look_at(saved, argument.into(), kind);
         }
     }
-    next(nth)
+    let instead =
+        if IS_LIBC[nth].load(Ordering::Relaxed) { waits::instead_of(nth, &saved.last_first) } else { None };
+    instead.unwrap_or_else(|| next(nth))
 }
 
 /// Looks at the arguments of a call that is made by its number, its first argument.
@@ -379,6 +382,12 @@ macro_rules! stubs {
 
         /// That of sigaltstack.
         pub(super) const SIGNAL_STACK: usize = Number::sigaltstack as usize;
+        /// Those of functions that wait for children.
+        pub const WAITPID: usize = Number::waitpid as usize;
+        /// As above.
+        pub const WAIT4: usize = Number::wait4 as usize;
+        /// As above.
+        pub const WAITID: usize = Number::waitid as usize;
 
         $(
             #[unsafe(naked)]
