@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "system calls")]
 
-use hk_os::{StopFailure, stop_others};
+use hk_os::{StopFailure, make_call, stop_others};
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -137,6 +137,17 @@ const WAITS: &[(&str, Wait)] = &[
     ("epoll_pwait", |things| {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         unsafe { libc::epoll_pwait(things.queue, &raw mut event, 1, 1000, null()) }.into()
+    }),
+    ("futex by number", |_| {
+        let word = 0_u32;
+        let (word, second) = (&raw const word, &raw const SECOND);
+        let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+        unsafe { make_call(libc::SYS_futex as usize, word.addr(), operation, 0, second.addr(), 0, 0) }
+    }),
+    ("epoll_wait by number", |things| {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        let (queue, event) = (things.queue as usize, &raw mut event);
+        unsafe { make_call(libc::SYS_epoll_wait as usize, queue, event.addr(), 1, 1000, 0, 0) }
     }),
     ("semop", |things| unsafe { libc::semop(things.semaphores, &mut operation(0), 1) }.into()),
     ("semtimedop", |things| {

@@ -8,7 +8,7 @@ mod functions;
 
 use crate::host::PROCESS;
 use crate::next::{is_of_libc, look_up};
-use crate::{sandbox, system_calls, waits};
+use crate::{system_calls, waits};
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -142,7 +142,7 @@ static NEXT_CLOCK: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
     if nth == SYSCALL {
         look_at_bare(saved);
-        return sandbox::make as *mut c_void;
+        return hk_os::make_call as *mut c_void;
     }
     if nth == CLOCK {
         return look_at_clock(saved);
@@ -296,7 +296,7 @@ extern "C" fn clock_gettime() {
         number = const CLOCK,
         common = sym common,
         call = const libc::SYS_clock_gettime,
-        make = sym sandbox::make,
+        make = sym hk_os::make_call,
     )
 }
 

@@ -4,9 +4,11 @@
 //! which has to be asked for before the handler returns, as that forgets them; the rest is made again, which makes no difference
 //! where the call waits without end, or where the kernel has written down what is left of the time.
 //!
-//! The call's number is gone by then, but for the instruction before the call, which has it.
+//! The call's number is gone by then, but for the instruction before the call, which has it; a host's syscall(2) keeps it
+//! ([`make_call`](super::super::make_call)).
 
-use super::super::{bare::system_call, monotonic_ns};
+use super::super::bare::{number_of_call, system_call};
+use super::super::monotonic_ns;
 use super::threads;
 use core::arch::naked_asm;
 
@@ -66,7 +68,8 @@ pub(super) unsafe fn resume(context: &mut libc::ucontext_t) {
     if result != INTERRUPTED {
         return;
     }
-    let Some(number) = number_before(at) else { return };
+    let stack_pointer = registers[libc::REG_RSP as usize] as usize;
+    let Some(number) = number_of_call(at, stack_pointer).or_else(|| number_before(at)) else { return };
     if GONE_ON_WITH.contains(&number) {
         // Other signals are to interrupt it as they would have.
         // SAFETY: glibc's set is larger than the kernel's, of which it has the first word.
