@@ -283,3 +283,44 @@ fn where_a_sandbox_forbids_a_call_that_a_scan_takes_there_is_none() {
         assert_eq!(said.contains("a sandbox forbids it"), call != "nothing", "{said}");
     }
 }
+
+/// Ends at once, by exit or in a handler at exit; or one of its children does.
+const AT_ONCE: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void at_once(void) { _exit(0); }
+int main(int argc, char **argv) {
+    const char *how = argv[1];
+    char *volatile block = malloc(50);
+    if (!strcmp(how, "_exit")) _exit(0);
+    if (!strcmp(how, "_Exit")) _Exit(0);
+    if (!strcmp(how, "handler")) atexit(at_once);
+    if (!strcmp(how, "exec")) execl(argv[0], argv[0], "_exit", NULL);
+    pid_t child = 0;
+    if (!strcmp(how, "fork") && !(child = fork())) _exit(0);
+    if (!strcmp(how, "vfork") && !(child = vfork())) _exit(0);
+    if (!strcmp(how, "program") && !(child = vfork())) { execl(argv[0], argv[0], "_exit", NULL); _exit(1); }
+    if (child) waitpid(child, NULL, 0);
+    free(block);
+    return 0;
+}
+"#;
+
+#[test]
+fn a_program_that_ends_at_once_says_that_no_leaks_were_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = compile(folder.path(), "once.c", AT_ONCE, &["-g", "-O1", "-w"]);
+    let ways = ["_exit", "_Exit", "handler", "exec", "fork", "vfork", "program", "exit"];
+    for (nth, way) in ways.into_iter().enumerate() {
+        for verb in [&["check"][..], &["run", "--leaks"], &["run"]] {
+            let (output, report) = run(folder.path(), verb, &[program.to_str().unwrap(), way]);
+            let said = format!("{way}: {}", text(&output.stderr));
+            assert_eq!((output.status.code(), leaks(&report).len()), (Some(0), 0), "{said}");
+            let times = said.matches("no leaks were looked for: the program ended by _exit").count();
+            assert_eq!(times, usize::from(nth < 4 && verb != ["run"]), "{said}");
+        }
+    }
+}

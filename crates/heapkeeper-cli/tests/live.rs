@@ -223,6 +223,86 @@ fn the_program_does_not_notice_its_image() {
     assert_eq!(program.end(), "");
 }
 
+/// Waits for children of any kind, in each way.
+const WAITING: &str = r#"
+static struct node *volatile list;
+static const char *how;
+static pid_t wait_for(pid_t child, int *status, int flags) {
+    siginfo_t info = {0};
+    flags |= __WALL;
+    if (!strcmp(how, "waitpid")) return waitpid(child, status, flags);
+    if (!strcmp(how, "wait4")) return wait4(child, status, flags, NULL);
+    idtype_t kind = child == -1 ? P_ALL : P_PID;
+    id_t id = child == -1 ? 0 : child;
+    if (!strcmp(how, "waitid with WNOWAIT") && waitid(kind, id, &info, WEXITED | WNOWAIT | flags)) return -1;
+    pid_t seen = info.si_pid;
+    if (waitid(kind, id, &info, WEXITED | flags)) return -1;
+    if (seen && seen != info.si_pid) return -2;
+    if (info.si_pid) *status = info.si_status << 8;
+    return info.si_pid;
+}
+static void tell(const char *what, pid_t child, int flags) {
+    int status = 0;
+    errno = 0;
+    pid_t came = wait_for(child, &status, flags);
+    TELL("%s %d %d %s\n", what, came > 0 ? 1 : came, WEXITSTATUS(status), errno == ECHILD ? "ECHILD" : "-");
+}
+/* A number, without allocating. */
+static pid_t hear(void) {
+    pid_t number = 0;
+    TELL("waits\n");
+    for (char c = 0; c != '\n' || !number;) {
+        if (read(0, &c, 1) != 1) _exit(1);
+        if (c >= '0' && c <= '9') number = number * 10 + c - '0';
+    }
+    return number;
+}
+int main(int argc, char **argv) {
+    how = argv[1];
+    for (int i = 0; i < 100000; i++) { struct node *n = calloc(1, sizeof *n); n->next = list; list = n; }
+    TELL("ready\n");
+    serve();
+    pid_t image = hear();
+    tell("running", -1, WNOHANG);
+    tell("itself", image, 0);
+    hear();
+    pid_t own = fork();
+    if (own == 0) _exit(7);
+    siginfo_t info;
+    waitid(P_PID, own, &info, WEXITED | WNOWAIT);
+    tell("own", -1, 0);
+    tell("none", -1, WNOHANG);
+    tell("none", -1, 0);
+    return 0;
+}
+"#;
+
+#[test]
+fn who_waits_for_children_of_any_kind_does_not_see_the_image() {
+    for how in ["waitpid", "wait4", "waitid", "waitid with WNOWAIT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = compile_live(folder.path(), "waiting", WAITING);
+        let mut program = Program::start(folder.path(), &["--guard", "off"], &[&program, how]);
+        assert_eq!(program.line(), "ready");
+        let asker = Asker::new(folder.path(), program.pid);
+        asker.ask();
+        asker.wait_until_full();
+        program.tell("go");
+        assert_eq!(program.line(), "waits");
+        let image = program.images()[0];
+        program.tell(&image.to_string());
+        assert_eq!([program.line(), program.line()], ["running 0 0 -", "itself -1 0 ECHILD"], "{how}");
+        assert_eq!(program.line(), "waits");
+        kill("KILL", image);
+        let stat = || std::fs::read_to_string(format!("/proc/{image}/stat")).unwrap();
+        wait_until("it has ended", || stat().contains(") Z "));
+        program.tell("1");
+        let lines = [program.line(), program.line(), program.line()];
+        assert_eq!(lines, ["own 1 7 -", "none -1 0 ECHILD", "none -1 0 ECHILD"], "{how}");
+        assert_eq!(program.end(), "");
+    }
+}
+
 #[test]
 fn an_image_that_nobody_reads_gives_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -454,6 +534,7 @@ static void *waits(void *which) {
         case 2: check(nanosleep(&pause, NULL) == 0, errno); break;
         case 3: { int r = semtimedop(set, &down, 1, &pause); check(r == -1 && errno == EAGAIN, errno == EAGAIN ? 0 : errno); break; }
         case 4: { long r = wait_for(&word, 7, &pause); check(r == -ETIMEDOUT, r == -EINTR ? EINTR : 0); break; }
+        case 5: { long r = syscall(SYS_futex, &word, FUTEX_WAIT, 7, &pause, NULL, 0); check(r == -1 && errno == ETIMEDOUT, errno == EINTR ? EINTR : 0); break; }
         }
     }
     semctl(set, 0, IPC_RMID);
@@ -461,8 +542,8 @@ static void *waits(void *which) {
 }
 int main(void) {
     pthread_t threads[16];
-    for (long i = 0; i < 11; i++) pthread_create(&threads[i], NULL, allocate, (void *)(i + 1));
-    for (long i = 0; i < 5; i++) pthread_create(&threads[11 + i], NULL, waits, (void *)i);
+    for (long i = 0; i < 10; i++) pthread_create(&threads[i], NULL, allocate, (void *)(i + 1));
+    for (long i = 0; i < 6; i++) pthread_create(&threads[10 + i], NULL, waits, (void *)i);
     TELL("ready\n");
     while (serve()) {}
     ends = 1;
@@ -481,7 +562,7 @@ fn sixteen_busy_threads_are_not_disturbed_by_fifty_snapshots() {
     for _ in 0..50 {
         let found = program.snapshot();
         assert_eq!(found.threads.len(), 17);
-        // Of what eleven threads keep.
+        // Of what ten threads keep.
         assert!(found.blocks.len() > 500, "{}", found.blocks.len());
     }
     assert_eq!(program.end(), "interrupted 0 bad 0\n");

@@ -126,6 +126,8 @@ numbered! {
         NoScan = 11,
         /// Freed blocks are released by age, as memory cannot be looked through; text = why; value = the thread, if it was one that did not stop.
         Relaxed = 12,
+        /// The program ended by `_exit`, and so was not looked through for leaks: that is its own choice, as shells make it.
+        EndedAtOnce = 13,
     }
 }
 

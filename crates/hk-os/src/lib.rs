@@ -18,10 +18,11 @@ pub use fake::Fake;
 pub use linux::{
     Context, Errno, ImageEntry, ImageState, Instruction, KernelAction, Linux, Noted, Optional, SignalStack,
     StopFailure, Stopped, Worker, WriteTracker, become_image, close_inherited, data_bytes_max, end_image,
-    exchange_kernel_action, fork_image, kill_image, mapped_bytes, may, may_fork_image, memory_bytes_left,
-    monotonic_ns, note_filter, note_own_memory, note_process_id, note_signal_stack, note_strict, now_ns,
-    own_memory, poll_image, process_cpu_ns, program_bias, resident_bytes, single_thread_flag, stop_others,
-    system_call, thread_cpu_ns, thread_name_of, thread_pagemap_of, tracks_writes, wait_for_image,
+    exchange_kernel_action, fork_image, kill_image, make_call, mapped_bytes, may, may_fork_image,
+    memory_bytes_left, monotonic_ns, note_filter, note_own_memory, note_process_id, note_signal_stack,
+    note_strict, now_ns, own_memory, poll_image, process_cpu_ns, program_bias, resident_bytes,
+    single_thread_flag, stop_others, system_call, thread_cpu_ns, thread_name_of, thread_pagemap_of,
+    tracks_writes, wait_for_image,
 };
 
 use core::ptr::NonNull;

@@ -106,6 +106,7 @@ fn one_that_was_ended_is_told_and_leaves_nothing() {
         match poll_image(image) {
             ImageState::Runs => std::thread::sleep(Duration::from_millis(1)),
             ImageState::Ended(signal) => break signal,
+            ImageState::Lost => panic!("nobody else waits for it"),
         }
     };
     assert_eq!(ended, libc::SIGKILL);

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "system calls")]
 
-use hk_os::{StopFailure, stop_others};
+use hk_os::{StopFailure, make_call, stop_others};
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -138,6 +138,17 @@ const WAITS: &[(&str, Wait)] = &[
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         unsafe { libc::epoll_pwait(things.queue, &raw mut event, 1, 1000, null()) }.into()
     }),
+    ("futex by number", |_| {
+        let word = 0_u32;
+        let (word, second) = (&raw const word, &raw const SECOND);
+        let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+        unsafe { make_call(libc::SYS_futex as usize, word.addr(), operation, 0, second.addr(), 0, 0) }
+    }),
+    ("epoll_wait by number", |things| {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        let (queue, event) = (things.queue as usize, &raw mut event);
+        unsafe { make_call(libc::SYS_epoll_wait as usize, queue, event.addr(), 1, 1000, 0, 0) }
+    }),
     ("semop", |things| unsafe { libc::semop(things.semaphores, &mut operation(0), 1) }.into()),
     ("semtimedop", |things| {
         let mut waits = operation(1);
@@ -247,17 +258,7 @@ fn a_thread_that_does_not_answer_costs_the_stop_alone() {
     let _turn = TURN.lock().unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let deaf = scope.spawn(|| {
-            let all = !0_u64;
-            let no_set = null_mut::<u64>();
-            // SAFETY: a set of the kernel's size. By the bare call, as libc leaves its own signals unblocked.
-            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, no_set, 8) };
-            while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // SAFETY: as above. What was sent comes now, and means nothing any more.
-            unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_UNBLOCK, &raw const all, no_set, 8) };
-        });
+        let deaf = scope.spawn(|| be_deaf(&done));
         std::thread::sleep(Duration::from_millis(20));
         for _ in 0..20 {
             assert!(matches!(stop_others(5), Err(StopFailure::NoAnswer(_))));
@@ -266,4 +267,196 @@ fn a_thread_that_does_not_answer_costs_the_stop_alone() {
         deaf.join().unwrap();
     });
     drop(stop_others(1000).unwrap());
+}
+
+/// Sleeps with all signals blocked.
+fn be_deaf(done: &AtomicBool) {
+    let all = !0_u64;
+    let no_set = null_mut::<u64>();
+    // SAFETY: a set of the kernel's size. By the bare call, as libc leaves its own signals unblocked.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, no_set, 8) };
+    while !done.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // SAFETY: as above. What was sent comes now, and means nothing any more.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_UNBLOCK, &raw const all, no_set, 8) };
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_blocks_the_signal() {
+    const PATIENCE_MS: u32 = 60_000;
+    let _turn = TURN.lock().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let deaf = scope.spawn(|| be_deaf(&done));
+        std::thread::sleep(Duration::from_millis(20));
+        let begin = Instant::now();
+        let stopped = stop_others(PATIENCE_MS);
+        let took = begin.elapsed();
+        done.store(true, Ordering::Relaxed);
+        assert!(matches!(stopped, Err(StopFailure::NoAnswer(_))), "{stopped:?}");
+        assert!(took < Duration::from_millis(PATIENCE_MS.into()) / 2, "{took:?}");
+        deaf.join().unwrap();
+    });
+}
+
+/// The state of a thread (proc(5)).
+fn state_of(thread: u64) -> char {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+    text[text.rfind(')').unwrap() + 2..].chars().next().unwrap()
+}
+
+/// Makes a process that is not another program before somebody writes to a pipe; gives how it ended. libc blocks all signals until then.
+fn spawn_behind(pipe: &std::ffi::CStr) -> i32 {
+    let mut actions = std::mem::MaybeUninit::uninit();
+    // SAFETY: room for what it makes.
+    assert_eq!(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) }, 0);
+    // SAFETY: made above, and a path that ends with NUL.
+    unsafe {
+        libc::posix_spawn_file_actions_addopen(actions.as_mut_ptr(), 0, pipe.as_ptr(), libc::O_RDONLY, 0)
+    };
+    let arguments = [c"true".as_ptr().cast_mut(), null_mut()];
+    let (mut child, mut status) = (0, -1);
+    // SAFETY: what is given lives through the call; there is no environment.
+    unsafe {
+        let environment = [null_mut()];
+        let (arguments, environment) = (arguments.as_ptr(), environment.as_ptr());
+        libc::posix_spawn(
+            &raw mut child,
+            c"/bin/true".as_ptr(),
+            actions.as_ptr(),
+            null(),
+            arguments,
+            environment,
+        )
+    };
+    // SAFETY: a place for the status.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    // SAFETY: made above.
+    unsafe { libc::posix_spawn_file_actions_destroy(actions.as_mut_ptr()) };
+    status
+}
+
+#[test]
+fn a_thread_that_waits_for_its_vfork_child_is_waited_for() {
+    let _turn = TURN.lock().unwrap();
+    let folder = std::env::temp_dir().join(format!("hk-stops-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("pipe");
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: a path that ends with NUL.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let thread = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let parent = scope.spawn(|| {
+            // SAFETY: no arguments.
+            thread.store(unsafe { libc::gettid() } as u64, Ordering::Relaxed);
+            spawn_behind(&name)
+        });
+        let mut opener = std::process::Command::new("sh");
+        let mut opener = opener.args(["-c", "sleep 1; : > \"$0\""]).arg(&path).spawn().unwrap();
+        while thread.load(Ordering::Relaxed) == 0 || state_of(thread.load(Ordering::Relaxed)) != 'D' {
+            assert!(opener.try_wait().unwrap().is_none(), "no parent was seen waiting");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stopped = stop_others(60_000).map(drop);
+        assert_eq!((parent.join().unwrap(), stopped), (0, Ok(())));
+        assert!(opener.wait().unwrap().success());
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_call_waits_its_own_time_and_not_what_is_left_of_an_earlier_one() {
+    let _turn = TURN.lock().unwrap();
+    let things = Things::new();
+    let begun = AtomicU64::new(0);
+    // From one frame, both of them.
+    let wait = || {
+        (0..2).map(|_| {
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            let begin = Instant::now();
+            begun.fetch_add(1, Ordering::SeqCst);
+            // SAFETY: room for an event.
+            let came = unsafe { libc::epoll_wait(things.queue, &raw mut event, 1, 1000) };
+            let took = begin.elapsed();
+            if came == 1 {
+                // SAFETY: room for a byte.
+                unsafe { libc::read(things.pipe[0], [0_u8].as_mut_ptr().cast(), 1) };
+            }
+            (came, took)
+        })
+    };
+    let [first, second] = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait().collect::<Vec<_>>().try_into().unwrap());
+        let stop_in = |call: u64| {
+            while begun.load(Ordering::SeqCst) < call {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            drop(stop_others(1000).unwrap());
+        };
+        stop_in(1);
+        std::thread::sleep(Duration::from_millis(400));
+        things.end();
+        stop_in(2);
+        waiter.join().unwrap()
+    });
+    assert_eq!((first.0, second.0), (1, 0), "{first:?} {second:?}");
+    assert!(second.1 >= Duration::from_millis(950), "{second:?}");
+}
+
+/// Two pages, the second of which is code; the first can be read or not.
+fn code_page(code: &[u8], first_access: i32) -> usize {
+    const PAGE: usize = 4096;
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let pages = unsafe { libc::mmap(null_mut(), 2 * PAGE, access, kind, -1, 0) };
+    assert_ne!(pages, libc::MAP_FAILED);
+    let second: *mut u8 = pages.cast::<u8>().wrapping_add(PAGE);
+    // SAFETY: of the mapping, which nobody else has.
+    unsafe { second.copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::mprotect(pages, PAGE, first_access) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::mprotect(second.cast(), PAGE, libc::PROT_READ | libc::PROT_EXEC) }, 0);
+    second.expose_provenance()
+}
+
+/// Sleeps for a second by code that makes the call whose number is in rax.
+fn sleep_by(code: usize) -> i64 {
+    let result: i64;
+    // SAFETY: a function that makes a call, of which it is told all, and returns.
+    unsafe {
+        std::arch::asm!(
+            "call {code}",
+            code = in(reg) code,
+            inlateout("rax") libc::SYS_nanosleep => result,
+            in("rdi") &raw const SECOND, in("rsi") 0,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    result
+}
+
+#[test]
+fn code_that_cannot_be_read_is_not() {
+    let _turn = TURN.lock().unwrap();
+    const CALL: &[u8] = &[0x0F, 0x05, 0xC3];
+    const NUMBER_AND_CALL: &[u8] = &[0xB8, 35, 0, 0, 0, 0x0F, 0x05, 0xC3];
+    let interrupted = -i64::from(libc::EINTR);
+    let cases = [
+        // The number is not known, and so the call is not gone on with.
+        (code_page(CALL, libc::PROT_NONE), interrupted),
+        (code_page(CALL, libc::PROT_READ), interrupted),
+        (code_page(NUMBER_AND_CALL, libc::PROT_NONE), 0),
+    ];
+    std::thread::scope(|scope| {
+        let sleepers = cases.map(|(code, expected)| (scope.spawn(move || sleep_by(code)), expected));
+        std::thread::sleep(Duration::from_millis(200));
+        drop(stop_others(1000).unwrap());
+        for (sleeper, expected) in sleepers {
+            assert_eq!(sleeper.join().unwrap(), expected);
+        }
+    });
 }

@@ -8,6 +8,7 @@
 //! - [`target`]: but not one that the library would disturb.
 //! - [`limits`]: a program that limits its address space finds room below the limit.
 //! - [`system_calls`], [`streams`]: buffers that system calls are given; [`arguments`]: what else they are given. [`loading`]: libraries that come and go.
+//! - [`waits`]: children of ours that the program does not wait for.
 //! - [`lifecycle`]: what is done when the program starts and ends.
 //!
 //! It links to libc alone, is built without std, and writes to no descriptor of the program: see `xtask tidy`
@@ -35,3 +36,4 @@ mod signals;
 mod streams;
 mod system_calls;
 mod target;
+mod waits;

@@ -65,6 +65,7 @@ extern "C" fn __register_atfork(
 
 #[unsafe(no_mangle)]
 extern "C" fn _exit(status: c_int) -> ! {
+    PROCESS.note_end_without_scan();
     PROCESS.finish(ProcessState::Counted);
     loop {
         // SAFETY: ends the process; what _exit(2) does.

@@ -11,6 +11,7 @@ use crate::host::PROCESS;
 use crate::next::{IS_FOREIGN, Next, unless_foreign};
 use crate::system_calls::{gets_filled, text_goes_out};
 use core::arch::naked_asm;
+use hk_os::make_call;
 use libc::{c_int, c_long, c_ulong};
 
 type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
@@ -76,50 +77,15 @@ extern "C" fn syscall() {
     )
 }
 
-/// Makes a call as glibc's syscall does (sysdeps/unix/sysv/linux/x86_64/syscall.S).
-#[unsafe(naked)]
-pub unsafe extern "C" fn make(
-    number: c_ulong,
-    first: c_ulong,
-    second: c_ulong,
-    third: c_ulong,
-    fourth: c_ulong,
-    fifth: c_ulong,
-    sixth: c_ulong,
-) -> c_long {
-    naked_asm!(
-        ".cfi_startproc",
-        "mov rax, rdi",
-        "mov rdi, rsi",
-        "mov rsi, rdx",
-        "mov rdx, rcx",
-        "mov r10, r8",
-        "mov r8, r9",
-        "mov r9, qword ptr [rsp + 8]",
-        "syscall",
-        "cmp rax, -4095",
-        "jae 2f",
-        "ret",
-        "2:",
-        "mov rdi, rax",
-        "jmp {failed}",
-        ".cfi_endproc",
-        failed = sym failed,
-    )
-}
-
-extern "C" fn failed(result: c_long) -> c_long {
-    hk_os::Errno::set(-result as c_int);
-    -1
-}
-
 extern "C" fn our_seccomp(number: c_long, operation: c_ulong, flags: c_ulong, filter: c_ulong) -> c_long {
     let call = [number as c_ulong, operation, flags, filter, 0, 0];
     match operation as u32 {
         libc::SECCOMP_SET_MODE_STRICT => enter(How::Strict, 0, call),
         libc::SECCOMP_SET_MODE_FILTER => enter(How::Filter, filter, call),
         // SAFETY: the caller's call and arguments.
-        _ => unsafe { make(number as c_ulong, operation, flags, filter, 0, 0, 0) },
+        _ => unsafe {
+            make_call(number as usize, operation as usize, flags as usize, filter as usize, 0, 0, 0)
+        },
     }
 }
 
@@ -147,9 +113,9 @@ fn enter(how: How, filter: c_ulong, call: [c_ulong; 6]) -> c_long {
         How::Strict => Some(hk_os::note_strict()),
         How::Filter => note_filter(filter),
     };
-    let [number, first, second, third, fourth, fifth] = call;
+    let [number, first, second, third, fourth, fifth] = call.map(|word| word as usize);
     // SAFETY: the caller's call and arguments.
-    let result = unsafe { make(number, first, second, third, fourth, fifth, 0) };
+    let result = unsafe { make_call(number, first, second, third, fourth, fifth, 0) };
     // A thread's number says that that one did not take it; a descriptor is of a filter that was taken.
     let has_listener = call[0] == libc::SYS_seccomp as c_ulong && call[2] & NEW_LISTENER != 0;
     let is_taken = result == 0 || result > 0 && has_listener;

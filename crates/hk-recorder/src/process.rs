@@ -68,6 +68,15 @@ impl Recording {
         self.process.store(index, Ordering::Release);
     }
 
+    /// Whether this is the process that the recording begins with, in whatever program, and not one that it has made.
+    pub fn is_first_process(&self) -> bool {
+        let pid_of = |entry: usize| {
+            // Relaxed: of the first process and its programs, one after the other.
+            self.mapping.u32(entry + offset_of!(ProcessRecord, pid)).map(|pid| pid.load(Ordering::Relaxed))
+        };
+        self.own_entry().is_some_and(|own| pid_of(own) == pid_of(entry_offset(0)))
+    }
+
     /// Where the heap keeps its figures, if the process has an entry. The reference is good until the
     /// process claims another entry (fork): then ask again.
     pub fn figures(&self) -> Option<&SharedFigures> {

@@ -316,6 +316,9 @@ fn note_text(record: &NoteRecord) -> (String, String) {
                 if record.value == 0 { String::new() } else { format!(" (thread {})", record.value) };
             ("no-scan", format!("no leaks were looked for: {text}{thread}"))
         }
+        Some(NoteKind::EndedAtOnce) => {
+            ("ended-at-once", "no leaks were looked for: the program ended by _exit".into())
+        }
         Some(NoteKind::OwnMalloc) => ("own-malloc", "the program has a malloc of its own".into()),
         Some(NoteKind::ForeignOwner) => {
             ("foreign-owner", format!("blocks of another allocator ({text}) were handed on to it"))

@@ -2,6 +2,7 @@
 
 use crate::blocks::{Block, Blocks, OrderedBlocks, Place};
 use crate::filter::AddressRange;
+use crate::parts::{Parts, PresentPages};
 use hk_guard::{Guards, LiveBlock};
 use hk_heap::{BlockPlace, Heap};
 use hk_os::{GuardOs, Os};
@@ -13,7 +14,7 @@ pub struct HeapAndGuards<'a, O: Os, G: GuardOs> {
     guards: &'a Guards<G>,
     range: AddressRange,
     heap_numbers: usize,
-    holes: &'a [[u64; 2]],
+    parts: Parts<'a>,
 }
 
 impl<'a, O: Os, G: GuardOs> HeapAndGuards<'a, O, G> {
@@ -24,12 +25,23 @@ impl<'a, O: Os, G: GuardOs> HeapAndGuards<'a, O, G> {
             Some((area, area_bytes)) => AddressRange { start, bytes: area.addr().get() + area_bytes - start },
             None => AddressRange { start, bytes },
         };
-        HeapAndGuards { heap, guards, range, heap_numbers: heap.block_number_limit(), holes: &[] }
+        HeapAndGuards {
+            heap,
+            guards,
+            range,
+            heap_numbers: heap.block_number_limit(),
+            parts: Parts::default(),
+        }
     }
 
     /// The same where addresses can't be read: first addresses and ends, in order.
     pub fn with_holes(self, holes: &'a [[u64; 2]]) -> Self {
-        HeapAndGuards { holes, ..self }
+        HeapAndGuards { parts: Parts { holes, ..self.parts }, ..self }
+    }
+
+    /// The same where of large blocks only pages that are there are read.
+    pub fn with_pages(self, pages: &'a dyn PresentPages) -> Self {
+        HeapAndGuards { parts: Parts { pages: Some(pages), ..self.parts }, ..self }
     }
 
     /// The block that an address is of by the rules of [`Blocks::locate`], live or free, and whether it is live. Free ones are known where they are
@@ -114,7 +126,7 @@ impl<O: Os, G: GuardOs> Blocks for HeapAndGuards<'_, O, G> {
     }
 
     fn for_each_part(&self, start: usize, bytes: usize, read: &mut dyn FnMut(usize, usize)) {
-        without_holes(self.holes, start, bytes, read);
+        self.parts.for_each(start, bytes, read);
     }
 
     fn for_each(&self, found: &mut dyn FnMut(Block)) {
@@ -127,25 +139,5 @@ impl<O: Os, G: GuardOs> OrderedBlocks for HeapAndGuards<'_, O, G> {
     fn for_each_backwards(&self, found: &mut dyn FnMut(Block)) {
         self.guards.for_each_live_backwards(|block| found(self.guarded(block)));
         self.heap.for_each_backwards(found);
-    }
-}
-
-/// Calls `read` with the parts of some memory that are not in `holes`.
-pub(crate) fn without_holes(
-    holes: &[[u64; 2]],
-    start: usize,
-    bytes: usize,
-    read: &mut dyn FnMut(usize, usize),
-) {
-    let (mut at, end) = (start, start + bytes);
-    let first = holes.partition_point(|&[_, hole_end]| hole_end as usize <= start);
-    for &[hole, hole_end] in holes[first..].iter().take_while(|&&[hole, _]| (hole as usize) < end) {
-        if hole as usize > at {
-            read(at, hole as usize - at);
-        }
-        at = (hole_end as usize).min(end);
-    }
-    if at < end {
-        read(at, end - at);
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`filter`]: finds the words of a piece of memory that lie in a range of addresses.
 //! - [`blocks`]: what the marker needs to know of a heap; [`both`]: of one with guarded blocks. [`marks`]: a bit for each place where a block may begin.
-//! - [`retained`]: blocks in quarantine.
+//! - [`retained`]: blocks in quarantine. [`parts`]: which parts of a block are read.
 //! - [`marker`]: reaches blocks from words, with a stack of bounded size.
 //! - [`leaks`]: what follows for blocks that were not reached: which of them were lost, and which only with those.
 //!
@@ -19,6 +19,7 @@ pub mod filter;
 pub mod leaks;
 pub mod marker;
 pub mod marks;
+pub mod parts;
 pub mod retained;
 
 pub use blocks::{Block, Blocks, OrderedBlocks, Place};
@@ -27,4 +28,5 @@ pub use filter::{AddressRange, Filter, Found};
 pub use leaks::{Leak, LeakKind, LeakSets, find_leaks};
 pub use marker::{Marker, Pending, mark_shallowly};
 pub use marks::Marks;
+pub use parts::PresentPages;
 pub use retained::{RetainedBlocks, SliceEntry, index_slices};

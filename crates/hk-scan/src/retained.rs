@@ -7,6 +7,7 @@
 use crate::blocks::{Block, Blocks, Place};
 use crate::filter::{AddressRange, BATCH, GROUP};
 use crate::marks::Marks;
+use crate::parts::{Parts, PresentPages};
 use core::mem::MaybeUninit;
 use hk_heap::{BlockPlace, Heap, SLICE_BYTES};
 use hk_os::Os;
@@ -50,7 +51,7 @@ pub struct RetainedBlocks<'a, O: Os> {
     heap: &'a Heap<O>,
     range: AddressRange,
     number_limit: usize,
-    holes: &'a [[u64; 2]],
+    parts: Parts<'a>,
     entries: &'a [SliceEntry],
 }
 
@@ -63,7 +64,18 @@ impl<'a, O: Os> RetainedBlocks<'a, O> {
         entries: &'a [SliceEntry],
     ) -> Self {
         let (start, bytes) = heap.block_range();
-        RetainedBlocks { heap, range: AddressRange { start, bytes }, number_limit, holes, entries }
+        RetainedBlocks {
+            heap,
+            range: AddressRange { start, bytes },
+            number_limit,
+            parts: Parts { holes, pages: None },
+            entries,
+        }
+    }
+
+    /// The same where of large blocks only pages that are there are read.
+    pub fn with_pages(self, pages: &'a dyn PresentPages) -> Self {
+        RetainedBlocks { parts: Parts { pages: Some(pages), ..self.parts }, ..self }
     }
 
     /// The block that an address leads to, by its number, and whether it is the block's first byte. None if that is not known here.
@@ -172,7 +184,7 @@ impl<O: Os> Blocks for RetainedBlocks<'_, O> {
     }
 
     fn for_each_part(&self, start: usize, bytes: usize, read: &mut dyn FnMut(usize, usize)) {
-        crate::both::without_holes(self.holes, start, bytes, read);
+        self.parts.for_each(start, bytes, read);
     }
 
     fn for_each(&self, found: &mut dyn FnMut(Block)) {

@@ -6,7 +6,7 @@ use super::memory::{Presence, Scratch, WINDOW_WORDS, look_at};
 use super::roots::Roots;
 use super::world::StoppedWorld;
 use crate::process::{Host, ProcessHeap};
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 use hk_format::{Call, Evidence, FindingKind, Loss, NoteKind, Place};
 use hk_os::Optional;
 use hk_recorder::{Access, BadCall, LostBlocks, Registers, registers_above};
@@ -88,6 +88,7 @@ impl<H: Host> ProcessHeap<H> {
         if !self.scanning.looks_at_exit() || !self.heap.is_started() || !self.heap.is_own() {
             return;
         }
+        self.scanning.has_ended.store(true, Ordering::Relaxed);
         if !CALLS.into_iter().all(hk_os::may) {
             return self.note_failure(&Failure::Sandbox);
         }
@@ -98,6 +99,18 @@ impl<H: Host> ProcessHeap<H> {
         match self.find_lost(&registers_above(&captured, exit).unwrap_or(captured)) {
             Ok(mut lost) => lost.sorted().iter().for_each(|at| self.tell_leak(at, Call::Exit)),
             Err(failure) => self.note_failure(&failure),
+        }
+    }
+
+    /// The program ends by `_exit`: tells that no leaks were looked for, if that was wanted. Of the program that the command was given alone: forked
+    /// children end so as a rule, and programs that others start (a shell) are not what was asked about.
+    pub fn note_end_without_scan(&self) {
+        self.heap.notice_fork();
+        let is_wanted = self.scanning.looks_at_exit() && !self.scanning.has_ended.load(Ordering::Relaxed);
+        // In a vfork child both are its parent's.
+        let is_own = self.heap.is_started() && self.heap.is_own() && self.is_recorded();
+        if is_wanted && is_own && self.recording.is_first_process() {
+            self.recording.note(NoteKind::EndedAtOnce, 0, b"");
         }
     }
 
@@ -112,7 +125,9 @@ impl<H: Host> ProcessHeap<H> {
         if !tools.holes.look(start, bytes) {
             return Err(Failure::NoList);
         }
-        let blocks = HeapAndGuards::new(&self.heap, guards).with_holes(tools.holes.list());
+        let presence = Presence::new();
+        let blocks =
+            HeapAndGuards::new(&self.heap, guards).with_holes(tools.holes.list()).with_pages(&presence);
         if Marks::words_needed(blocks.number_limit()) > tools.words_per_set {
             return Err(Failure::NoMemory);
         }

@@ -22,6 +22,8 @@ pub(crate) struct Live {
     is_busy: AtomicBool,
     /// The image that is at work, or was and has to be waited for; 0: none.
     image: AtomicU32,
+    /// The number of the last image until somebody has waited for it: this, or the program by a call that sees such children.
+    not_waited_for: AtomicU32,
     /// What it answers.
     request: AtomicU64,
     /// When it was looked after.
@@ -34,6 +36,7 @@ impl Live {
             word: AtomicPtr::new((&raw const NOTHING).cast_mut()),
             is_busy: AtomicBool::new(false),
             image: AtomicU32::new(0),
+            not_waited_for: AtomicU32::new(0),
             request: AtomicU64::new(0),
             polled_ms: AtomicU64::new(0),
         }
@@ -56,6 +59,7 @@ impl Live {
     /// In a fork child: the image is the parent's.
     pub(crate) fn forget_parent(&self) {
         self.image.store(0, Ordering::Relaxed);
+        self.not_waited_for.store(0, Ordering::Relaxed);
         self.is_busy.store(false, Ordering::Relaxed);
     }
 }
@@ -127,6 +131,7 @@ impl<H: Host> ProcessHeap<H> {
         self.recording.set_stop_ns(stop_ns);
         self.live.request.store(word.0, Ordering::Relaxed);
         self.live.image.store(image, Ordering::Relaxed);
+        self.live.not_waited_for.store(image, Ordering::Relaxed);
         self.live.look_at(&SOMETHING);
         Ok(())
     }
@@ -137,16 +142,48 @@ impl<H: Host> ProcessHeap<H> {
         if image == 0 || self.live.polled_ms.swap(Linux.now_ms(), Ordering::Relaxed) == Linux.now_ms() {
             return;
         }
-        if let ImageState::Ended(signal) = hk_os::poll_image(image) {
-            self.forget_image(Refusal::Killed, signal as u64);
+        match hk_os::poll_image(image) {
+            ImageState::Runs => {}
+            ImageState::Ended(signal) => {
+                self.live.not_waited_for.store(0, Ordering::Relaxed);
+                self.forget_image(Refusal::Killed, signal as u64);
+            }
+            ImageState::Lost => self.forget_image(Refusal::Killed, 0),
         }
+    }
+
+    /// Whether a child of this process is an image that nobody has waited for, and that the program is not to see.
+    pub fn is_image(&self, child: u32) -> bool {
+        loop {
+            // Acquire: one that was made before has left its number.
+            let is_busy = self.live.is_busy.load(Ordering::Acquire);
+            if self.live.not_waited_for.load(Ordering::Relaxed) == child {
+                return true;
+            }
+            // Its number may not be there yet. Whoever is busy has signals blocked, and so is no frame of this thread.
+            if !is_busy {
+                return false;
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// The program has waited for a child; whether it was an image. True once for each.
+    pub fn was_image(&self, child: u32) -> bool {
+        // Relaxed: a number alone.
+        let claim = || {
+            self.live.not_waited_for.compare_exchange(child, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        self.is_image(child) && claim()
     }
 
     /// Ends the image that is at work, if there is one.
     fn end_image(&self, reason: Refusal) {
         let image = self.live.image.load(Ordering::Relaxed);
         if image != 0 {
-            hk_os::kill_image(image);
+            if hk_os::kill_image(image) != ImageState::Lost {
+                self.live.not_waited_for.store(0, Ordering::Relaxed);
+            }
             self.forget_image(reason, 0);
         }
     }

@@ -4,6 +4,7 @@ use super::roots::Piece;
 use core::ffi::{CStr, c_int};
 use core::ptr::null_mut;
 use core::sync::atomic::AtomicU64;
+use hk_scan::PresentPages;
 
 /// Zeros of the system's, given back at the end. Only what is touched takes memory.
 pub(crate) struct Scratch<T> {
@@ -173,6 +174,12 @@ impl Wanted {
         if self != Wanted::No && start < end {
             found(start, end, self == Wanted::InMemory);
         }
+    }
+}
+
+impl PresentPages for Presence {
+    fn for_each_present(&self, start: usize, end: usize, found: &mut dyn FnMut(usize, usize)) {
+        self.for_each_run(start, end, false, |start, end, _| found(start, end));
     }
 }
 

@@ -35,11 +35,13 @@ use hk_format::Leaks;
 /// See the module head. A part of a process's heap.
 pub(crate) struct Scanning {
     leaks_at_exit: AtomicBool,
+    /// They were looked for, or it was told why not.
+    has_ended: AtomicBool,
 }
 
 impl Scanning {
     pub(crate) const fn new() -> Self {
-        Scanning { leaks_at_exit: AtomicBool::new(false) }
+        Scanning { leaks_at_exit: AtomicBool::new(false), has_ended: AtomicBool::new(false) }
     }
 
     pub(crate) fn set_leaks(&self, leaks: Leaks) {

@@ -2,7 +2,7 @@
 
 use super::tools::{Swept, Tools, roots};
 use crate::process::{Host, ProcessHeap};
-use crate::scanning::{Failure, StoppedWorld, mark_from_roots};
+use crate::scanning::{Failure, Presence, StoppedWorld, mark_from_roots};
 use hk_scan::{Filter, Marker, Marks, RetainedBlocks};
 
 /// How long a sweep waits for other threads to stop.
@@ -21,7 +21,9 @@ impl<H: Host> ProcessHeap<H> {
         let Tools { others, stack, window, holes, slices, words, .. } = tools;
         let others = &others.slice()[..*words];
         let limit = *words * u64::BITS as usize;
-        let blocks = RetainedBlocks::new(&self.heap, limit, holes.list(), slices.slice());
+        let presence = Presence::new();
+        let blocks =
+            RetainedBlocks::new(&self.heap, limit, holes.list(), slices.slice()).with_pages(&presence);
         let mut marker = Marker::new(&blocks, Marks::new(others), stack.slice_mut(), Filter::best());
         let mut scanned_bytes = 0;
         // SAFETY: memory of stopped threads, or copies.

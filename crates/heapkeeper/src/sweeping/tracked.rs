@@ -112,7 +112,7 @@ impl Drop for Watched<'_> {
 struct Pass<'p, 'b, 'm> {
     marker: &'p mut Marker<'m, RetainedBlocks<'b, Linux>>,
     window: &'p mut Scratch<u64>,
-    presence: Presence,
+    presence: &'p Presence,
     scanned_bytes: usize,
     /// The system still lets us read memory by copies.
     works: bool,
@@ -163,15 +163,12 @@ impl<H: Host> ProcessHeap<H> {
             },
         );
         let mut scanned_bytes = {
-            let blocks = RetainedBlocks::new(&self.heap, limit, holes.list(), slices.slice());
+            let presence = Presence::new();
+            let blocks =
+                RetainedBlocks::new(&self.heap, limit, holes.list(), slices.slice()).with_pages(&presence);
             let mut marker = Marker::new(&blocks, Marks::new(others), stack.slice_mut(), Filter::best());
-            let mut pass = Pass {
-                marker: &mut marker,
-                window,
-                presence: Presence::new(),
-                scanned_bytes: 0,
-                works: is_listed,
-            };
+            let mut pass =
+                Pass { marker: &mut marker, window, presence: &presence, scanned_bytes: 0, works: is_listed };
             self.heap.for_each_swept(others, first, first + bytes, |piece| pass.blocks(&piece));
             for &[start, bytes] in &watched.list()[1..] {
                 pass.scanned_bytes += bytes;
@@ -191,7 +188,9 @@ impl<H: Host> ProcessHeap<H> {
         if !holes.look(reservation, reserved_bytes) {
             return Err(Failure::NoList);
         }
-        let blocks = RetainedBlocks::new(&self.heap, limit, holes.list(), slices.slice());
+        let presence = Presence::new();
+        let blocks =
+            RetainedBlocks::new(&self.heap, limit, holes.list(), slices.slice()).with_pages(&presence);
         let mut marker = Marker::new(&blocks, Marks::new(others), stack.slice_mut(), Filter::best());
         // SAFETY: memory of stopped threads, or copies.
         let mut mark = |start: usize, bytes: usize| unsafe { marker.begin_from(start, bytes) };

@@ -2,7 +2,7 @@
 //! know of.
 
 use super::sandbox::{Optional, may};
-use core::arch::{asm, global_asm};
+use core::arch::{asm, global_asm, naked_asm};
 use core::ffi::c_int;
 
 /// Makes a call; an error is its number, less than 0.
@@ -23,6 +23,69 @@ pub unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) -> isize 
         );
     }
     result
+}
+
+/// Makes a call as glibc's syscall does (sysdeps/unix/sysv/linux/x86_64/syscall.S): an error goes to errno, and gives -1. Its number is kept below the
+/// stack pointer, where signals leave it, so that a call that a stop interrupts can be gone on with.
+///
+/// # Safety
+/// As for [`system_call`].
+#[unsafe(naked)]
+pub unsafe extern "C" fn make_call(
+    number: usize,
+    first: usize,
+    second: usize,
+    third: usize,
+    fourth: usize,
+    fifth: usize,
+    sixth: usize,
+) -> libc::c_long {
+    naked_asm!(
+        ".cfi_startproc",
+        "mov qword ptr [rsp - 8], rdi",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov r10, r8",
+        "mov r8, r9",
+        "mov r9, qword ptr [rsp + 8]",
+        "syscall",
+        ".global heapkeeper_called",
+        ".hidden heapkeeper_called",
+        "heapkeeper_called:",
+        "cmp rax, -4095",
+        "jae 2f",
+        "ret",
+        "2:",
+        "mov rdi, rax",
+        "jmp {failed}",
+        ".cfi_endproc",
+        failed = sym failed,
+    )
+}
+
+unsafe extern "C" {
+    /// Where [`make_call`] is right after its call.
+    #[link_name = "heapkeeper_called"]
+    fn called();
+}
+
+extern "C" fn failed(result: libc::c_long) -> libc::c_long {
+    super::Errno::set(-result as c_int);
+    -1
+}
+
+/// The number of the call right after which a thread is with this stack pointer, if it is one of [`make_call`].
+pub(super) fn number_of_call(at: usize, stack_pointer: usize) -> Option<i64> {
+    // The function is named so that it is there where nobody calls it.
+    let (function, end) = (make_call as *const () as usize, called as *const () as usize);
+    if at != end || at < function {
+        return None;
+    }
+    let number: *const i64 = core::ptr::with_exposed_provenance(stack_pointer - size_of::<i64>());
+    // SAFETY: of that function, which has just put it there; signals leave 128 bytes below the stack pointer alone (System V ABI, AMD64, 3.2.2).
+    Some(unsafe { number.read() })
 }
 
 global_asm!(

@@ -1,7 +1,7 @@
 //! An image of the process as it is at one moment: a child that runs nothing of the program.
 //!
 //! The program is not to notice it. The child is made without a signal at its end, so that wait(2) does not see it, but for a caller that asks for
-//! such children (`__WALL`, `__WCLONE`). It shares the table of descriptors until it has one of its own, which is empty: so no pipe has another
+//! such children (`__WALL`, `__WCLONE`), from whom a host has to hide it. It shares the table of descriptors until it has one of its own, which is empty: so no pipe has another
 //! writer, not for a moment. It is not traced with the program, its working folder is `/`, and it is the first to go when memory is short.
 
 use super::bare::system_call;
@@ -120,6 +120,8 @@ pub enum ImageState {
     Runs,
     /// It has ended; the signal that ended it, or 0. Nothing of it is left.
     Ended(i32),
+    /// The same, and somebody else has waited for it.
+    Lost,
 }
 
 /// What has become of an image of this process; never waits.
@@ -132,14 +134,15 @@ pub fn wait_for_image(image: u32) -> ImageState {
     wait_for(image, WAIT_FLAGS & !libc::WNOHANG)
 }
 
-/// Ends an image of this process.
-pub fn kill_image(image: u32) {
-    if poll_image(image) != ImageState::Runs {
-        return;
+/// Ends an image of this process, if it has not ended.
+pub fn kill_image(image: u32) -> ImageState {
+    let state = poll_image(image);
+    if state != ImageState::Runs {
+        return state;
     }
     // SAFETY: our own child, that nobody has waited for: the number is no other's.
     unsafe { system_call(libc::SYS_kill, [image as usize, libc::SIGKILL as usize, 0, 0, 0, 0]) };
-    wait_for_image(image);
+    wait_for_image(image)
 }
 
 fn wait_for(image: u32, flags: i32) -> ImageState {
@@ -150,8 +153,7 @@ fn wait_for(image: u32, flags: i32) -> ImageState {
         match unsafe { system_call(libc::SYS_wait4, arguments) } {
             0 => return ImageState::Runs,
             error if error == -(libc::EINTR as isize) => {}
-            // Somebody else has waited for it.
-            ..0 => return ImageState::Ended(0),
+            ..0 => return ImageState::Lost,
             _ if libc::WIFSIGNALED(status) => return ImageState::Ended(libc::WTERMSIG(status)),
             _ => return ImageState::Ended(0),
         }

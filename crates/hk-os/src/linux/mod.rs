@@ -12,7 +12,7 @@ mod tls;
 mod tracking;
 mod worker;
 
-pub use bare::{KernelAction, exchange_kernel_action, system_call};
+pub use bare::{KernelAction, exchange_kernel_action, make_call, system_call};
 pub use image::{
     ImageEntry, ImageState, become_image, end_image, fork_image, kill_image, may_fork_image, poll_image,
     wait_for_image,

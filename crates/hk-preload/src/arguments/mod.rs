@@ -8,11 +8,12 @@ mod functions;
 
 use crate::host::PROCESS;
 use crate::next::{is_of_libc, look_up};
-use crate::{sandbox, system_calls};
+use crate::{system_calls, waits};
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use functions::{ARGUMENTS, BARE, FUNCTION_COUNT, NAMES};
+pub use functions::{WAIT4, WAITID, WAITPID};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -109,7 +110,7 @@ pub fn begin() {
 }
 
 /// What a stub goes on to.
-fn next(nth: usize) -> *mut c_void {
+pub fn next(nth: usize) -> *mut c_void {
     // Relaxed: as above.
     let mut next = NEXT[nth].load(Ordering::Relaxed);
     if next.is_null() {
@@ -141,7 +142,7 @@ static NEXT_CLOCK: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
     if nth == SYSCALL {
         look_at_bare(saved);
-        return sandbox::make as *mut c_void;
+        return hk_os::make_call as *mut c_void;
     }
     if nth == CLOCK {
         return look_at_clock(saved);
@@ -154,7 +155,9 @@ extern "C" fn look(saved: &Saved, nth: usize) -> *mut c_void {
             look_at(saved, argument.into(), kind);
         }
     }
-    next(nth)
+    let instead =
+        if IS_LIBC[nth].load(Ordering::Relaxed) { waits::instead_of(nth, &saved.last_first) } else { None };
+    instead.unwrap_or_else(|| next(nth))
 }
 
 /// Looks at the arguments of a call that is made by its number, its first argument.
@@ -293,7 +296,7 @@ extern "C" fn clock_gettime() {
         number = const CLOCK,
         common = sym common,
         call = const libc::SYS_clock_gettime,
-        make = sym sandbox::make,
+        make = sym hk_os::make_call,
     )
 }
 
@@ -379,6 +382,12 @@ macro_rules! stubs {
 
         /// That of sigaltstack.
         pub(super) const SIGNAL_STACK: usize = Number::sigaltstack as usize;
+        /// Those of functions that wait for children.
+        pub const WAITPID: usize = Number::waitpid as usize;
+        /// As above.
+        pub const WAIT4: usize = Number::wait4 as usize;
+        /// As above.
+        pub const WAITID: usize = Number::waitid as usize;
 
         $(
             #[unsafe(naked)]

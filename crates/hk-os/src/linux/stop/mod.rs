@@ -8,9 +8,11 @@
 //! up, and a signal that arrives late means nothing.
 //!
 //! - [`gate`]: who is there, and when all may go on. [`handler`]: what a thread does meanwhile. [`threads`]: which there are.
+//! - [`deaf`]: threads that are not going to answer.
 //! - [`registers`]: what stands in a stopped thread's.
 //! - [`restart`]: calls that a signal interrupts go on, so that the program sees no EINTR.
 
+mod deaf;
 mod gate;
 mod handler;
 mod registers;
@@ -24,6 +26,7 @@ pub use threads::{name_of as thread_name_of, pagemap_of as thread_pagemap_of};
 
 use super::monotonic_ns;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use deaf::Deafness;
 use gate::{Gate, Slot};
 
 /// A stop of more threads is given up.
@@ -135,12 +138,14 @@ fn gather(until_ns: u64) -> Result<usize, StopFailure> {
 
 /// Waits until all that were sent the signal are there, or have ended.
 fn wait_for_all(sent: usize, until_ns: u64) -> Result<(), StopFailure> {
+    let mut deafness = Deafness::from(monotonic_ns());
     loop {
         let seen = GATE.arrivals();
         let missing = (0..sent).filter(|&slot| GATE.context(slot).is_none());
         let mut missing = missing.map(|slot| GATE.thread(slot)).filter(|&thread| threads::is_there(thread));
         let Some(first) = missing.next() else { return Ok(()) };
-        if monotonic_ns() > until_ns {
+        let now_ns = monotonic_ns();
+        if now_ns > until_ns || deafness.is_certain(first, now_ns) {
             return Err(StopFailure::NoAnswer(first));
         }
         GATE.wait_for_arrival(seen);

@@ -4,11 +4,13 @@
 //! which has to be asked for before the handler returns, as that forgets them; the rest is made again, which makes no difference
 //! where the call waits without end, or where the kernel has written down what is left of the time.
 //!
-//! The call's number is gone by then, but for the instruction before the call, which has it.
+//! The call's number is gone by then, but for the instruction before the call, which has it; a host's syscall(2) keeps it
+//! ([`make_call`](super::super::make_call)).
 
+use super::super::bare::{number_of_call, system_call};
 use super::super::monotonic_ns;
+use super::threads;
 use core::arch::naked_asm;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// `syscall`.
 const SYSCALL: [u8; 2] = [0x0F, 0x05];
@@ -16,6 +18,7 @@ const SYSCALL: [u8; 2] = [0x0F, 0x05];
 const MOVE: u8 = 0xB8;
 /// The number stands at most so far before the call.
 const SEARCH_BYTES: usize = 12;
+const PAGE_BYTES: usize = 4096;
 const INTERRUPTED: i64 = -(libc::EINTR as i64);
 
 /// Calls that the kernel can go on with.
@@ -65,66 +68,85 @@ pub(super) unsafe fn resume(context: &mut libc::ucontext_t) {
     if result != INTERRUPTED {
         return;
     }
-    // SAFETY: as above.
-    let Some(number) = (unsafe { number_before(at) }) else { return };
+    let stack_pointer = registers[libc::REG_RSP as usize] as usize;
+    let Some(number) = number_of_call(at, stack_pointer).or_else(|| number_before(at)) else { return };
     if GONE_ON_WITH.contains(&number) {
         // Other signals are to interrupt it as they would have.
         // SAFETY: glibc's set is larger than the kernel's, of which it has the first word.
         let mask = unsafe { (&raw const context.uc_sigmask).cast::<u64>().read() };
         registers[libc::REG_RAX as usize] = go_on(mask);
-    } else if MADE_AGAIN.contains(&number) || TIMED.contains(&number) && may_wait_on(registers, at) {
+    } else if MADE_AGAIN.contains(&number) || TIMED.contains(&number) {
+        if TIMED.contains(&number) {
+            keep_time(registers);
+        }
         registers[libc::REG_RAX as usize] = number;
         registers[libc::REG_RIP as usize] -= SYSCALL.len() as i64;
     }
 }
 
 /// The number of the system call behind which `at` is, if it is one.
-///
-/// # Safety
-/// `at` is where a thread goes on after an interrupted call, or anywhere in code: what is before it in its page can be read, and in the page
-/// before that, as functions don't begin with a call.
-unsafe fn number_before(at: usize) -> Option<i64> {
-    let byte = |distance: usize| {
-        let place: *const u8 = core::ptr::with_exposed_provenance(at - distance);
-        // SAFETY: the caller's word.
-        unsafe { place.read() }
-    };
-    if [byte(2), byte(1)] != SYSCALL {
+fn number_before(at: usize) -> Option<i64> {
+    let (code, known) = code_before(at);
+    let byte = |distance: usize| (distance <= known).then(|| code[SEARCH_BYTES - distance]);
+    if [byte(2), byte(1)] != SYSCALL.map(Some) {
         return None;
     }
     let number = |distance: usize| {
-        let bytes = [byte(distance - 1), byte(distance - 2), byte(distance - 3), byte(distance - 4)];
-        Some(i64::from(u32::from_le_bytes(bytes))).filter(|&number| byte(distance) == MOVE && number < 512)
+        let bytes = [byte(distance - 1)?, byte(distance - 2)?, byte(distance - 3)?, byte(distance - 4)?];
+        Some(i64::from(u32::from_le_bytes(bytes)))
+            .filter(|&number| byte(distance) == Some(MOVE) && number < 512)
     };
     (5 + SYSCALL.len()..=SEARCH_BYTES).find_map(number)
 }
 
-/// Calls that wait for a time, and until when: by the thread's stack.
-static WAITS: [(AtomicUsize, AtomicU64); 256] = [const { (AtomicUsize::new(0), AtomicU64::new(0)) }; 256];
+/// The bytes before `at`, and how many of them, from the last on, can be read: code may begin there, with nothing in the page before, or be such
+/// that it can only be run.
+fn code_before(at: usize) -> ([u8; SEARCH_BYTES], usize) {
+    let mut code = [0; SEARCH_BYTES];
+    let in_last_page = ((at - 1) % PAGE_BYTES + 1).min(SEARCH_BYTES);
+    let (before, last) = code.split_at_mut(SEARCH_BYTES - in_last_page);
+    let place = |address: usize, bytes: usize| libc::iovec {
+        iov_base: core::ptr::with_exposed_provenance_mut(address),
+        iov_len: bytes,
+    };
+    // The kernel stops at the first part that it can't read (process_vm_readv(2)).
+    let from = [place(at - in_last_page, last.len()), place(at - SEARCH_BYTES, before.len())];
+    let to = [(&mut *last), (&mut *before)]
+        .map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+    // The thread's number, as the process's first thread may have left.
+    let own = threads::own_id() as usize;
+    let arguments = [own, to.as_ptr().addr(), to.len(), from.as_ptr().addr(), from.len(), 0];
+    // SAFETY: the kernel writes to the two parts of `code` alone, for as much as they have.
+    let came = unsafe { system_call(libc::SYS_process_vm_readv, arguments) };
+    (code, came.max(0) as usize)
+}
+
+/// A call that was to be over so long ago is another one.
+const OVERDUE_MS_MAX: i32 = 60_000;
 
 /// Has a call that is made again wait for what is left of its time. How long it had waited when it was first interrupted is not known; from then on
-/// it is. False if its time is over.
-fn may_wait_on(registers: &mut [libc::greg_t; 23], at: usize) -> bool {
-    const NS_PER_MS: u64 = 1_000_000;
-    let Ok(timeout_ms @ 1..) = u64::try_from(registers[libc::REG_R10 as usize] as i32) else {
-        // Without end; or not at all, and then it is not interrupted either.
-        return true;
-    };
-    let call = (registers[libc::REG_RSP as usize] as usize).rotate_left(16) ^ at;
-    let (known, until) = &WAITS[(call ^ call >> 20) % WAITS.len()];
-    let now_ns = monotonic_ns();
-    // Relaxed: a mix-up of two calls makes one wait longer.
-    let until_ns = until.load(Ordering::Relaxed);
-    if known.load(Ordering::Relaxed) == call
-        && until_ns <= now_ns + timeout_ms * NS_PER_MS
-        && until_ns + NS_PER_MS > now_ns
-    {
-        registers[libc::REG_R10 as usize] = (until_ns.saturating_sub(now_ns) / NS_PER_MS) as i64;
-    } else {
-        until.store(now_ns + timeout_ms * NS_PER_MS, Ordering::Relaxed);
-        known.store(call, Ordering::Relaxed);
+/// it is: until when it waits, in ms of the clock, stands in the upper half of the time-out's register, of which the kernel reads the lower one. In
+/// a call that was not interrupted yet that half is zero, as programs set an int there.
+fn keep_time(registers: &mut [libc::greg_t; 23]) {
+    let place = &mut registers[libc::REG_R10 as usize];
+    let timeout_ms = *place as i32;
+    // Without end; or not at all, and then it is not interrupted either.
+    if timeout_ms <= 0 {
+        return;
     }
-    true
+    let now = (monotonic_ns() / 1_000_000) as u32;
+    let noted = (*place as u64 >> 32) as u32;
+    let left_ms = noted.wrapping_sub(now) as i32;
+    if noted != 0 && (-OVERDUE_MS_MAX..=timeout_ms).contains(&left_ms) {
+        *place = with_time(noted, left_ms.max(0));
+    } else {
+        // Zero is of none.
+        *place = with_time(now.wrapping_add(timeout_ms as u32).max(1), timeout_ms);
+    }
+}
+
+fn with_time(until: u32, timeout_ms: i32) -> libc::greg_t {
+    i64::from(until) << 32 | i64::from(timeout_ms)
 }
 
 /// Restores the thread's mask and has the kernel go on with its call; gives the result.

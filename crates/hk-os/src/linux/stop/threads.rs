@@ -1,6 +1,7 @@
 //! Which threads there are, as the kernel lists them.
 
 use super::super::{bare::system_call, read_file};
+use super::SIGNAL;
 use core::ffi::CStr;
 
 /// Bytes of the list that are read at once.
@@ -8,6 +9,8 @@ const CHUNK_BYTES: usize = 2048;
 /// Where a `struct linux_dirent64` has its length, and its name (getdents64(2)).
 const LENGTH_AT: usize = 16;
 const NAME_AT: usize = 19;
+/// What is read of a thread's status: signals stand in its first KiB, unless the user is of very many groups.
+const STATUS_BYTES: usize = 2048;
 
 /// The calling thread's id.
 pub(super) fn own_id() -> u32 {
@@ -64,6 +67,36 @@ pub(super) fn is_there(thread: u32) -> bool {
     // The name stands in parentheses, and may have some of its own.
     let state = text.iter().rposition(|&byte| byte == b')').and_then(|end| text.get(end + 2));
     state.is_some_and(|state| !b"ZXx".contains(state))
+}
+
+/// Whether a thread is going to see the signal of a stop.
+pub(super) enum Hearing {
+    /// It does not block it, or nothing is known.
+    Good,
+    /// It blocks it, but is at work, and may be about to end that: who makes a process blocks all signals meanwhile, and waits in state D until
+    /// the child has another program (vfork(2), posix_spawn(3)), or copies page tables (fork(2)).
+    Busy,
+    /// It blocks it, and sleeps.
+    Deaf,
+}
+
+/// What a thread's status says of that (proc(5)).
+pub(super) fn hearing_of(thread: u32) -> Hearing {
+    let path = ThreadFile::of(None, thread, b"status");
+    let Ok(path) = CStr::from_bytes_until_nul(&path.0) else { return Hearing::Good };
+    let mut text = [0u8; STATUS_BYTES];
+    let text = read_file(path, &mut text);
+    let field = |name: &[u8]| text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name));
+    // A set in hexadecimal digits, the last of which has signals 1 to 4.
+    let blocked = field(b"SigBlk:\t").and_then(|digits| {
+        let digits = core::str::from_utf8(digits).ok()?;
+        u64::from_str_radix(digits, 16).ok()
+    });
+    match field(b"State:\t") {
+        _ if blocked.is_none_or(|set| set & 1 << (SIGNAL - 1) == 0) => Hearing::Good,
+        Some([b'S', ..]) => Hearing::Deaf,
+        _ => Hearing::Busy,
+    }
 }
 
 /// The name of a thread of another process, padded with zeros; zeros if it can't be told.
