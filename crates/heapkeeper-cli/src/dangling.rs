@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> VerbResult {
     // What is surest first, then what is known most of.
     blocks.sort_by_key(|block| (!block.is_likely(), block.freed.is_none(), block.address.0));
     let answer = Answer { head: Head::new("dangling", &names), blocks };
-    tell("dangling", &args.options, &answer, |page| text(page, &answer, &names))
+    tell("dangling", args.options.json.as_deref(), &answer, |page| text(page, &answer, &names))
 }
 
 fn block(snapshot: &Snapshot, names: &mut Names<'_>, paths: &Paths<'_>, found: &Dangling) -> Block {
