@@ -2,7 +2,7 @@
 
 use crate::{
     VerbResult, check, completions, dangling, demo, diff, doctor, init, leaks, lib_path, library, man, ps,
-    report, retained, run, snap, uninstall, who,
+    report, retained, run, snap, uninstall, who, why,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -34,6 +34,8 @@ enum Verb {
     Report(report::Args),
     /// List the processes that run on our heap and can be asked
     Ps(ps::Args),
+    /// Tell where the resident memory of a running process goes
+    Why(why::Args),
     /// Take a snapshot of a running process: all blocks, and every pointer to one
     Snap(snap::Args),
     /// Tell who holds a block, or the blocks of an allocation site: the shortest way there from a variable, stack or register
@@ -73,6 +75,7 @@ pub fn dispatch() -> VerbResult {
             Verb::Doctor(args) => doctor::run(&args),
             Verb::Report(args) => report::run(&args),
             Verb::Ps(args) => ps::run(&args),
+            Verb::Why(args) => why::run(&args),
             Verb::Snap(args) => snap::run(&args),
             Verb::Who(args) => who::run(&args),
             Verb::Retained(args) => retained::run(&args),

@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> VerbResult {
     // What is surest first, then what is known most of.
     blocks.sort_by_key(|block| (!block.is_likely(), block.freed.is_none(), block.address.0));
     let answer = Answer { head: Head::new("dangling", &names), blocks };
-    tell("dangling", &args.options, &answer, |page| text(page, &answer, &names))
+    tell("dangling", args.options.json.as_deref(), &answer, |page| text(page, &answer, &names))
 }
 
 /// For the end of a run: lines for the blocks of a snapshot that most is known of.

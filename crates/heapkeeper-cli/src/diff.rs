@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> VerbResult {
     let sizes = changes(from, to).into_iter().map(size).collect();
     let answer = Answer { before: before.head, after: after.head, sites, sizes, sizes_of_all };
     let processes = (before.process, after.process);
-    tell("diff", &args.before, &answer, |page| text(page, &answer, &processes))
+    tell("diff", args.before.json.as_deref(), &answer, |page| text(page, &answer, &processes))
 }
 
 /// What is compared of a snapshot.

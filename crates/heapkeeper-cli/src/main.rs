@@ -34,6 +34,7 @@ mod snap;
 mod snapshot;
 mod uninstall;
 mod who;
+mod why;
 mod words;
 
 pub use failure::{Failure, VerbResult};

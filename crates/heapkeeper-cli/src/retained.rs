@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> VerbResult {
     let snapshot = load(&args.options.target)?;
     let mut names = Names::new(&snapshot);
     let answer = answer(&snapshot, &mut names);
-    tell("retained", &args.options, &answer, |page| text(page, &answer, &names))
+    tell("retained", args.options.json.as_deref(), &answer, |page| text(page, &answer, &names))
 }
 
 fn answer(snapshot: &Snapshot, names: &mut Names<'_>) -> Answer {

@@ -50,9 +50,9 @@ pub use settings::{
     parse as parse_settings,
 };
 pub use snapshot::{
-    BlockRecord, CHUNK_BYTES_MAX, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife,
-    MAPPING_PATH_BYTES, MappingRecord, PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION,
-    SnapshotHeader, SnapshotTotals, StackRecord, ThreadRecord,
+    AreaKind, AreaRecord, BlockRecord, CHUNK_BYTES_MAX, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord,
+    KnownLife, MAPPING_PATH_BYTES, MappingRecord, PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC,
+    SNAPSHOT_VERSION, SnapshotHeader, SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
 };
 
 /// What stands behind a recording's path in that of the snapshot that its first process leaves at its end, in mode quarantine.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! SnapshotHeader
-//! ChunkHeader, items     any number, in the order Module, Thread, Mapping, Root, Block, Life, Freed, Stack
+//! ChunkHeader, items     any number, in the order Module, Thread, Mapping, Root, Block, Life, Freed, Stack,
+//!                        Area, Span
 //! ChunkHeader            kind End, with the totals
 //! ```
 //!
@@ -18,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The first eight bytes of every snapshot.
 pub const SNAPSHOT_MAGIC: [u8; 8] = *b"HEAPSNP\n";
 /// The layout's version; a reader refuses any other.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 /// In every chunk's head.
 pub const CHUNK_MAGIC: u32 = u32::from_le_bytes(*b"HKch");
 /// Bytes of a chunk's body, at most.
@@ -84,8 +85,12 @@ numbered! {
         Freed = 7,
         /// [`StackRecord`]s, each followed by its frames.
         Stack = 8,
+        /// [`AreaRecord`]s.
+        Area = 9,
+        /// [`SpanRecord`]s, each followed by its [`SpanWord`]s.
+        Span = 10,
         /// [`SnapshotTotals`], once, at the end.
-        End = 9,
+        End = 11,
     }
 }
 
@@ -201,6 +206,8 @@ pub struct KnownLife {
     pub start: u64,
     /// What was asked for, in bytes.
     pub requested_bytes: u64,
+    /// The size of the block that it would be were it not guarded.
+    pub rounded_bytes: u64,
     /// When it was allocated, nanoseconds since 1970.
     pub time_ns: u64,
     /// The thread that allocated it.
@@ -241,6 +248,62 @@ pub struct StackRecord {
     pub stack: u32,
     /// Return addresses that follow, innermost first, 8 bytes each.
     pub frames: u32,
+}
+
+numbered! {
+    /// What an area is for.
+    pub enum AreaKind {
+        /// What the heap knows of its spans and threads.
+        Tables = 1,
+        /// Spans, in use and free.
+        Blocks = 2,
+        /// Guarded blocks, and what is known of them.
+        Guards = 3,
+        /// Memory of the library beside the heap: the recording, stacks that it keeps.
+        Own = 4,
+    }
+}
+
+/// Addresses that are the heap's or the library's, whether or not there is memory for them. Areas may come in any order, and do not overlap.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct AreaRecord {
+    /// First address.
+    pub start: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// An [`AreaKind`].
+    pub kind: u32,
+    /// Filler.
+    pub reserved: u32,
+}
+
+/// A span that is in use: blocks of one size, one behind the other. Spans come in the order of their addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct SpanRecord {
+    /// First address, of the span and of its first block.
+    pub start: u64,
+    /// Size in bytes; what blocks leave of it is used by nobody.
+    pub bytes: u64,
+    /// Size of a block.
+    pub block_bytes: u64,
+    /// Blocks.
+    pub block_count: u32,
+    /// [`SpanWord`]s that follow: one for each 64 blocks.
+    pub words: u32,
+}
+
+/// What 64 blocks of a span are, one bit each, the first block's the lowest. A block that is in none of the sets is free.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct SpanWord {
+    /// Live.
+    pub live: u64,
+    /// Freed, and retained: by the quarantine, or for good.
+    pub retained: u64,
+    /// Free, and in the hands of a thread that will give it out next.
+    pub available: u64,
 }
 
 /// What a snapshot ends with; a reader counts along.

@@ -68,7 +68,16 @@ fn write(file: &str, count: u64, is_random: bool) {
     }
     for &(start, requested_bytes) in starts.iter().step_by(EVERY as usize) {
         let stack = 1 + random.below(1000) as u32;
-        writer.life(&KnownLife { start, requested_bytes, time_ns: 1, tid: 1, stack }).expect("written");
+        writer
+            .life(&KnownLife {
+                start,
+                requested_bytes,
+                rounded_bytes: requested_bytes,
+                time_ns: 1,
+                tid: 1,
+                stack,
+            })
+            .expect("written");
     }
     (1..=1000).for_each(|stack| writer.stack(stack, &[0x1000 + u64::from(stack)]).expect("written"));
     writer.finish().and_then(|mut out| out.flush()).expect("written");

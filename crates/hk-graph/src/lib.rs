@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ──► read ──► Snapshot ─┬─ Graph: blocks by address, pointers between them
-//!             ▲                └─ roots, lives, stacks, freed blocks that something still points to
+//!             ▲                └─ roots, lives, stacks, freed blocks that something still points to, spans
 //!           Writer
 //! Snapshot ──► reach        what the roots lead to
 //!          ──► leaks        what they do not lead to, as hk-scan tells it inside the program
@@ -43,5 +43,5 @@ pub use paths::{Path, Paths, Step};
 pub use reach::{Reached, reach, reached};
 pub use read::read;
 pub use retained::{Accumulation, Retained, Size};
-pub use snapshot::{FreedPointer, Life, Lives, Module, Root, Snapshot, Stacks};
+pub use snapshot::{FreedPointer, Life, Lives, Module, Root, Snapshot, Spans, Stacks};
 pub use write::Writer;

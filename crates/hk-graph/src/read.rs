@@ -5,10 +5,10 @@ use crate::chunk::{Chunks, Items};
 use crate::error::SnapshotError;
 use crate::graph::{Block, Blocks, Graph};
 use crate::holders::Holder;
-use crate::snapshot::{FreedPointer, Life, Lives, Module, Root, Snapshot, Stacks};
+use crate::snapshot::{FreedPointer, Life, Lives, Module, Root, Snapshot, Spans, Stacks};
 use hk_format::{
-    BlockRecord, ChunkKind, FreedRecord, KnownLife, MappingRecord, ModuleHeader, PointerRecord, RootKind,
-    RootRecord, SnapshotTotals, StackRecord, ThreadRecord,
+    AreaKind, AreaRecord, BlockRecord, ChunkKind, FreedRecord, KnownLife, MappingRecord, ModuleHeader,
+    PointerRecord, RootKind, RootRecord, SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
 };
 use std::collections::{HashMap, VecDeque};
 use std::io::Read;
@@ -54,6 +54,8 @@ struct Parts {
     stacks: Stacks,
     /// Stacks by their numbers in the snapshot.
     stack_numbers: HashMap<u32, u32>,
+    areas: Vec<AreaRecord>,
+    spans: Spans,
     totals: SnapshotTotals,
 }
 
@@ -75,6 +77,8 @@ impl Parts {
             ChunkKind::Life => self.life(items)?,
             ChunkKind::Freed => self.freed.push(items.take()?),
             ChunkKind::Stack => self.stack(items)?,
+            ChunkKind::Area => self.area(items)?,
+            ChunkKind::Span => self.span(items)?,
             ChunkKind::End => unreachable!("read apart"),
         }
         Ok(())
@@ -165,8 +169,8 @@ impl Parts {
         let Some(block) = self.blocks.find(record.start) else {
             return Err(items.damaged(format!("a life of {:#x}, where no live block is", record.start)));
         };
-        let KnownLife { requested_bytes, time_ns, tid, stack, .. } = record;
-        self.lives.push(Life { block, stack, tid, requested_bytes, time_ns });
+        let KnownLife { requested_bytes, rounded_bytes, time_ns, tid, stack, .. } = record;
+        self.lives.push(Life { block, stack, tid, requested_bytes, rounded_bytes, time_ns });
         Ok(())
     }
 
@@ -184,6 +188,48 @@ impl Parts {
             true => Err(items.damaged(format!("stack {} is there twice, or has no number", record.stack))),
             false => Ok(()),
         }
+    }
+
+    fn area(&mut self, items: &mut Items<'_>) -> Result<(), SnapshotError> {
+        let area: AreaRecord = items.take()?;
+        let is_sound =
+            AreaKind::from_u32(area.kind).is_some() && area.start.checked_add(area.bytes).is_some();
+        if !is_sound {
+            return Err(items.damaged(format!("an area at {:#x} that cannot be", area.start)));
+        }
+        self.areas.push(area);
+        Ok(())
+    }
+
+    fn span(&mut self, items: &mut Items<'_>) -> Result<(), SnapshotError> {
+        let span: SpanRecord = items.take()?;
+        let blocks = span.block_bytes.checked_mul(u64::from(span.block_count));
+        // The end of the last one was checked when it came.
+        let is_behind_last =
+            self.spans.records.last().is_none_or(|last| span.start >= last.start + last.bytes);
+        let is_sound = is_behind_last
+            && span.block_bytes > 0
+            && blocks.is_some_and(|bytes| bytes <= span.bytes)
+            && span.start.checked_add(span.bytes).is_some()
+            && span.words == span.block_count.div_ceil(u64::BITS);
+        if !is_sound {
+            return Err(items.damaged(format!("a span at {:#x} that cannot be", span.start)));
+        }
+        for nth in 0..span.words {
+            let word: SpanWord = items.take()?;
+            let present = (span.block_count - nth * u64::BITS).min(u64::BITS);
+            let absent = u64::MAX.checked_shl(present).unwrap_or(0);
+            if [word.live & word.retained, word.live & word.available, word.retained & word.available]
+                .iter()
+                .any(|&both| both != 0)
+                || (word.live | word.retained | word.available) & absent != 0
+            {
+                return Err(items.damaged(format!("blocks of the span at {:#x} that cannot be", span.start)));
+            }
+            self.spans.words.push(word);
+        }
+        self.spans.records.push(span);
+        Ok(())
     }
 
     fn finish(
@@ -214,6 +260,8 @@ impl Parts {
             freed: self.freed,
             freed_pointers,
             stacks: self.stacks,
+            areas: self.areas,
+            spans: self.spans,
             totals,
         })
     }

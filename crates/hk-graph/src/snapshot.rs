@@ -3,7 +3,8 @@
 use crate::graph::Graph;
 use crate::holders::Holder;
 use hk_format::{
-    FreedRecord, MappingRecord, ModuleHeader, RootKind, SnapshotHeader, SnapshotTotals, ThreadRecord,
+    AreaRecord, FreedRecord, MappingRecord, ModuleHeader, RootKind, SnapshotHeader, SnapshotTotals,
+    SpanRecord, SpanWord, ThreadRecord,
 };
 
 /// All that was told of a heap at one moment. Blocks are numbers; see [`Graph`].
@@ -29,6 +30,10 @@ pub struct Snapshot {
     pub freed_pointers: Vec<FreedPointer>,
     /// The stacks that lives and freed blocks name.
     pub stacks: Stacks,
+    /// Addresses that are the heap's or the library's.
+    pub areas: Vec<AreaRecord>,
+    /// Spans that are in use.
+    pub spans: Spans,
     /// What it ended with.
     pub totals: SnapshotTotals,
 }
@@ -82,6 +87,8 @@ pub struct Life {
     pub tid: u32,
     /// What was asked for, in bytes.
     pub requested_bytes: u64,
+    /// The size of the block that it would be were it not guarded.
+    pub rounded_bytes: u64,
     /// When it was allocated, nanoseconds since 1970.
     pub time_ns: u64,
 }
@@ -128,6 +135,25 @@ impl Stacks {
         let Some(at) = (stack as usize).checked_sub(1) else { return &[] };
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.frames[start as usize..self.ends[at] as usize]
+    }
+}
+
+/// Spans by address.
+#[derive(Clone, Debug, Default)]
+pub struct Spans {
+    pub(crate) records: Vec<SpanRecord>,
+    pub(crate) words: Vec<SpanWord>,
+}
+
+impl Spans {
+    /// Each, with what its blocks are: one word for each 64.
+    pub fn all(&self) -> impl Iterator<Item = (&SpanRecord, &[SpanWord])> {
+        let mut rest = &self.words[..];
+        self.records.iter().map(move |record| {
+            let (words, behind) = rest.split_at(record.words as usize);
+            rest = behind;
+            (record, words)
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! Writes a snapshot from plain items, for tests and for whoever makes one outside of the program.
 
 use hk_format::{
-    BlockRecord, CHUNK_BYTES_MAX, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife, MappingRecord,
-    ModuleHeader, PointerRecord, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader,
-    SnapshotTotals, StackRecord, ThreadRecord,
+    AreaRecord, BlockRecord, CHUNK_BYTES_MAX, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife,
+    MappingRecord, ModuleHeader, PointerRecord, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader,
+    SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
 };
 use std::io::{self, Write};
 use std::mem::size_of;
@@ -14,7 +14,7 @@ const POINTERS_MAX: usize =
     (CHUNK_BYTES_MAX as usize - size_of::<BlockRecord>()) / size_of::<PointerRecord>();
 
 /// Items go out in chunks as they come. They have to come in the order that the format asks for: modules, threads, mappings, roots, blocks by
-/// address, lives, freed blocks, stacks.
+/// address, lives, freed blocks, stacks, areas, spans by address.
 ///
 /// # Panics
 /// Each function, if it is called out of this order or with an item that is longer than a chunk.
@@ -115,6 +115,23 @@ impl<W: Write> Writer<W> {
     pub fn stack(&mut self, stack: u32, frames: &[u64]) -> io::Result<()> {
         let record = StackRecord { stack, frames: frames.len() as u32 };
         self.item(ChunkKind::Stack, &[record.as_bytes(), frames.as_bytes()])
+    }
+
+    /// An area.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn area(&mut self, area: &AreaRecord) -> io::Result<()> {
+        self.item(ChunkKind::Area, &[area.as_bytes()])
+    }
+
+    /// A span and what its blocks are; `words` of the record is put in.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn span(&mut self, span: &SpanRecord, words: &[SpanWord]) -> io::Result<()> {
+        let record = SpanRecord { words: words.len() as u32, ..*span };
+        self.item(ChunkKind::Span, &[record.as_bytes(), words.as_bytes()])
     }
 
     /// Writes the end, and gives the output back.

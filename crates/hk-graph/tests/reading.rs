@@ -28,7 +28,14 @@ fn whole() -> Vec<u8> {
     writer.block(HEAP, 64, &[pointer(HEAP + 64, 0), dangling, pointer(HEAP, 7)]).unwrap();
     writer.block(HEAP + 64, 64, &[]).unwrap();
     writer.block(HEAP + 128, 29, &[pointer(HEAP, 3)]).unwrap();
-    let life = KnownLife { start: HEAP + 64, requested_bytes: 60, time_ns: 7, tid: 42, stack: 900 };
+    let life = KnownLife {
+        start: HEAP + 64,
+        requested_bytes: 60,
+        rounded_bytes: 64,
+        time_ns: 7,
+        tid: 42,
+        stack: 900,
+    };
     writer.life(&life).unwrap();
     writer.life(&KnownLife { start: HEAP, stack: 0, ..life }).unwrap();
     writer.freed(&FreedRecord { allocated_stack: 7, freed_stack: 900, ..freed(HEAP + 4096, 16) }).unwrap();
@@ -174,7 +181,7 @@ fn what_contradicts_itself_is_named() {
     refuses(&make(&|w| w.root(&root(1, 64, RootKind::Data)).unwrap()), "a pointer to 0x40, where no live");
     let stray = RootRecord { is_freed: 1, ..root(1, 64, RootKind::Data) };
     refuses(&make(&|w| w.root(&stray).unwrap()), "a pointer to 0x40, where no free block is");
-    let life = KnownLife { start: 64, requested_bytes: 1, time_ns: 1, tid: 1, stack: 5 };
+    let life = KnownLife { start: 64, requested_bytes: 1, rounded_bytes: 16, time_ns: 1, tid: 1, stack: 5 };
     refuses(&make(&|w| w.life(&life).unwrap()), "a life of 0x40, where no live block is");
     let with_life = |w: &mut Writer<Vec<u8>>| {
         at(w, 64, &[]);

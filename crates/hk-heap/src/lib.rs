@@ -43,6 +43,8 @@ pub mod word;
 pub use runtime::*;
 
 #[cfg(not(hk_loom))]
+mod contents;
+#[cfg(not(hk_loom))]
 pub mod fast;
 #[cfg(not(hk_loom))]
 pub mod figures;
@@ -101,6 +103,7 @@ pub mod words;
 
 #[cfg(not(hk_loom))]
 mod runtime {
+    pub use crate::contents::{Area, BlockSets, SpanContents};
     pub use crate::fast::{FastFree, fits_in_place};
     pub use crate::figures::LiveFigures;
     pub use crate::heap::{Heap, HugePages, NoAddressSpace, Options, REQUEST_BYTES_MAX, Reuse};

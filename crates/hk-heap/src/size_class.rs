@@ -81,6 +81,14 @@ pub fn class_of(bytes: usize) -> usize {
     compute_class(bytes)
 }
 
+/// The size of the block that serves a request of `bytes`.
+pub fn rounded(bytes: usize) -> usize {
+    match bytes {
+        0..=CLASS_BYTES_MAX => CLASSES[class_of(bytes)].block_bytes as usize,
+        _ => bytes.div_ceil(SLICE_BYTES).saturating_mul(SLICE_BYTES),
+    }
+}
+
 /// The smallest class for a size whose blocks are all aligned to `align` (a power of two), if there is one.
 pub fn class_of_aligned(bytes: usize, align: usize) -> Option<usize> {
     if bytes > CLASS_BYTES_MAX || align > CLASS_BYTES_MAX {

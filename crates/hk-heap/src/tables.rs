@@ -12,6 +12,7 @@
 //! committed page, must not see gigabytes. What was never made accessible can be given back
 //! ([`Tables::shrink`]); what remains of each part is its start.
 
+use crate::contents::Area;
 use crate::size_class::{SLICE_BYTES, SLICE_SHIFT};
 use crate::slices::Group;
 use crate::span::SpanHeader;
@@ -238,6 +239,15 @@ impl Tables {
     /// What is reserved: the first address, and how many bytes from there on.
     pub fn reservation(&self) -> (usize, usize) {
         (self.headers.start.addr().get(), self.reserved_bytes())
+    }
+
+    /// Calls `found` with each part that is left of it: what it is for, its first address and its bytes.
+    pub(crate) fn for_each_part(&self, found: &mut impl FnMut(Area, usize, usize)) {
+        use Area::{Blocks, Guards, Tables};
+        let kinds = [Tables, Tables, Tables, Tables, Blocks, Guards];
+        for (region, kind) in self.regions().into_iter().zip(kinds) {
+            found(kind, region.start.addr().get(), region.bytes());
+        }
     }
 
     /// Whether an address lies in what is reserved.

@@ -14,7 +14,7 @@ pub use names::Names;
 pub use page::{Page, tell};
 pub use places::plus;
 pub use sites::{NOT_RECORDED, Site};
-pub use source::{load, load_twice};
+pub use source::{load, load_twice, take_and_look};
 pub use table::{Table, WIDTH, fit, percent, signed};
 
 use clap::ValueHint;

@@ -1,6 +1,5 @@
 //! What a verb tells: collected as text, printed at once.
 
-use super::Options;
 use crate::output::{self, Output};
 use crate::{Failure, VerbResult};
 use hk_report::Style;
@@ -53,11 +52,11 @@ impl Page {
 /// Writes a verb's answer in the form that is wanted.
 pub fn tell<T: Serialize>(
     verb: &str,
-    options: &Options,
+    json: Option<&Path>,
     answer: &T,
     text: impl FnOnce(&mut Page),
 ) -> VerbResult {
-    match &options.json {
+    match json {
         Some(out) => write_json(verb, out, answer)?,
         None => {
             let mut page = Page::new();

@@ -2,6 +2,7 @@
 
 use crate::live::{self, failed};
 use crate::{Failure, lines};
+use hk_format::SnapshotHeader;
 use hk_graph::{Snapshot, SnapshotError, read};
 use hk_report::{clean, duration};
 use std::fs::File;
@@ -34,14 +35,23 @@ fn process(target: &Path) -> Option<u32> {
 }
 
 fn take(pid: u32) -> Result<Snapshot, Failure> {
+    take_and_look(pid, |_| Ok(())).map(|(snapshot, ())| snapshot)
+}
+
+/// Takes a snapshot of a process; `look` is called as soon as its program goes on.
+pub fn take_and_look<T>(
+    pid: u32,
+    look: impl FnOnce(&SnapshotHeader) -> Result<T, Failure>,
+) -> Result<(Snapshot, T), Failure> {
     let mut live = live::snapshot_of(pid)?;
+    let looked = look(live.header())?;
     let stop_ns = live.header().stop_ns;
     let snapshot = read(&mut live).map_err(|error| match error {
         SnapshotError::Io { error, .. } => failed(pid, &error),
         error => Failure::new(format!("no snapshot of {pid}: {error}")),
     })?;
     lines::tell(&format!("process {pid} stood still for {}", duration(stop_ns)));
-    Ok(snapshot)
+    Ok((snapshot, looked))
 }
 
 fn load_file(target: &Path) -> Result<Snapshot, Failure> {

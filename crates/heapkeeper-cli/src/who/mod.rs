@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> VerbResult {
         Some(address) => at_address(&mut names, address)?,
         None => at_site(&mut names, &args.what)?,
     };
-    tell("who", &args.options, &answer, |page| text::push(page, &answer, &names))
+    tell("who", args.options.json.as_deref(), &answer, |page| text::push(page, &answer, &names))
 }
 
 /// `0x7f00…`, or hexadecimal digits alone if they are as many as an address of a block has.

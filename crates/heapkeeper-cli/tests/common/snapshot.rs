@@ -1,9 +1,9 @@
 //! A snapshot, taken apart.
 
 use hk_format::{
-    BlockRecord, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife, MappingRecord, ModuleHeader,
-    PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader, SnapshotTotals,
-    StackRecord, ThreadRecord,
+    AreaRecord, BlockRecord, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife, MappingRecord,
+    ModuleHeader, PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader,
+    SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
 };
 use std::collections::BTreeMap;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub lives: Vec<KnownLife>,
     pub freed: Vec<FreedRecord>,
     pub stacks: BTreeMap<u32, Vec<u64>>,
+    pub areas: Vec<AreaRecord>,
+    pub spans: Vec<(SpanRecord, Vec<SpanWord>)>,
 }
 
 fn take<T: FromBytes + KnownLayout + Immutable>(rest: &mut &[u8]) -> T {
@@ -44,6 +46,8 @@ impl Snapshot {
             lives: Vec::new(),
             freed: Vec::new(),
             stacks: BTreeMap::new(),
+            areas: Vec::new(),
+            spans: Vec::new(),
         };
         let mut last = 0;
         let totals = loop {
@@ -84,6 +88,12 @@ impl Snapshot {
                 let record: StackRecord = take(body);
                 let frames = (0..record.frames).map(|_| take(body)).collect();
                 assert!(self.stacks.insert(record.stack, frames).is_none());
+            }
+            ChunkKind::Area => self.areas.push(take(body)),
+            ChunkKind::Span => {
+                let record: SpanRecord = take(body);
+                let words = (0..record.words).map(|_| take(body)).collect();
+                self.spans.push((record, words));
             }
             ChunkKind::End => unreachable!(),
         }

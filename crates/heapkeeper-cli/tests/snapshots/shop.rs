@@ -96,6 +96,7 @@ pub fn snapshot(program: &Path, more: u32, every: u32, file: &Path) {
             let life = KnownLife {
                 start,
                 requested_bytes: block.bytes,
+                rounded_bytes: block.bytes,
                 time_ns: TIME_NS - 5_000_000_000,
                 tid: pid,
                 stack: block.allocated,

@@ -9,11 +9,12 @@ use super::world::StoppedWorld;
 use crate::process::{Host, ProcessHeap};
 use core::sync::atomic::AtomicU64;
 use hk_format::{
-    ChunkKind, FreedRecord, KnownLife, MAPPING_PATH_BYTES, MappingRecord, PROCESS_NAME_BYTES, PointerRecord,
-    Refusal, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader, SnapshotTotals,
-    StackRecord, ThreadRecord,
+    AreaKind, AreaRecord, ChunkKind, FreedRecord, KnownLife, MAPPING_PATH_BYTES, MappingRecord,
+    PROCESS_NAME_BYTES, PointerRecord, Refusal, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION,
+    SnapshotHeader, SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
 };
-use hk_os::{Linux, thread_name_of};
+use hk_heap::{Area, BlockSets, SpanContents};
+use hk_os::{Linux, own_memory, thread_name_of};
 use hk_recorder::{ReadableMapping, Registers, STACK_FRAMES_MAX, StackId};
 use hk_scan::{AddressRange, Block, Blocks, HeapAndGuards, Marks};
 
@@ -99,6 +100,8 @@ pub(super) fn write<H: Host, S: Sink>(moment: &Moment<'_, H>, sink: S) -> ! {
     snapshot.lives();
     snapshot.freed();
     snapshot.stacks();
+    snapshot.areas();
+    snapshot.spans();
     snapshot.end()
 }
 
@@ -279,6 +282,7 @@ impl<H: Host, S: Sink> Snapshot<'_, H, S> {
             let known = KnownLife {
                 start: block.start as u64,
                 requested_bytes: life.requested_bytes as u64,
+                rounded_bytes: hk_heap::size_class::rounded(life.requested_bytes) as u64,
                 time_ns: life.allocated.time_ns,
                 tid: life.allocated.thread,
                 stack: life.allocated.stack,
@@ -334,9 +338,56 @@ impl<H: Host, S: Sink> Snapshot<'_, H, S> {
         }
     }
 
+    fn areas(&mut self) {
+        let mut area = |kind: AreaKind, start: usize, bytes: usize| {
+            let record =
+                AreaRecord { start: start as u64, bytes: bytes as u64, kind: kind as u32, reserved: 0 };
+            if bytes > 0 {
+                self.chunks.item(ChunkKind::Area, &record, &[]);
+            }
+        };
+        self.moment.process.heap.for_each_area(|kind, start, bytes| {
+            let kind = match kind {
+                Area::Tables => AreaKind::Tables,
+                Area::Blocks => AreaKind::Blocks,
+                Area::Guards => AreaKind::Guards,
+            };
+            area(kind, start, bytes);
+        });
+        own_memory().for_each(|(start, bytes)| area(AreaKind::Own, start, bytes));
+    }
+
+    fn spans(&mut self) {
+        let chunks = &mut self.chunks;
+        self.moment.process.heap.for_each_span_contents(|span| {
+            let mut words = [0; SPAN_WORDS_MAX * SPAN_WORD_WORDS];
+            let mut used = 0;
+            for BlockSets { live, retained, available } in span.sets().take(SPAN_WORDS_MAX) {
+                words[used..used + SPAN_WORD_WORDS].copy_from_slice(&[live, retained, available]);
+                used += SPAN_WORD_WORDS;
+            }
+            chunks.item(ChunkKind::Span, &span_record(&span, used / SPAN_WORD_WORDS), &words[..used]);
+        });
+    }
+
     fn end(mut self) -> ! {
         self.chunks.item(ChunkKind::End, &self.totals, &[]);
         self.chunks.end()
+    }
+}
+
+/// A span of the smallest blocks has so many words.
+const SPAN_WORDS_MAX: usize = hk_heap::SLICE_BYTES / hk_heap::size_class::UNIT_BYTES / 64;
+/// How many words of 8 bytes a [`SpanWord`] has.
+const SPAN_WORD_WORDS: usize = size_of::<SpanWord>() / WORD;
+
+fn span_record(span: &SpanContents, words: usize) -> SpanRecord {
+    SpanRecord {
+        start: span.start() as u64,
+        bytes: span.bytes() as u64,
+        block_bytes: span.block_bytes() as u64,
+        block_count: span.block_count() as u32,
+        words: words as u32,
     }
 }
 
