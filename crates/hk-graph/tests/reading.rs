@@ -159,7 +159,7 @@ fn what_contradicts_itself_is_named() {
     refuses(b"#!/bin/sh\n", "it is no snapshot: give a file that `heapkeeper snap` wrote");
     let mut other_version = whole();
     other_version[8] = 9;
-    refuses(&other_version, "it has version 9, this heapkeeper reads version 2");
+    refuses(&other_version, "it has version 9, this heapkeeper reads version 3");
     let make = |fill: &dyn Fn(&mut Writer<Vec<u8>>)| {
         let mut writer = Writer::new(Vec::new(), header()).unwrap();
         fill(&mut writer);

@@ -40,16 +40,16 @@ const fn suite(name: &'static str, seconds: u64, run: fn(&mut Context), what: &'
 
 /// What CI runs, in this order.
 pub const TEST: &[Suite] = &[
-    suite("setup", 80, setup, "what the tests need and may be installed"),
+    suite("setup", 60, setup, "what the tests need and may be installed"),
     suite("format", 10, style::format, "rustfmt finds nothing to change"),
-    suite("clippy", 80, style::clippy, "no warnings"),
+    suite("clippy", 60, style::clippy, "no warnings"),
     suite("tidy", 10, tidy::suite, "arrows between crates, banned words, length of files"),
-    suite("unit", 120, cargo::unit, "unit and model tests of all crates"),
+    suite("unit", 200, cargo::unit, "unit and model tests of all crates"),
     suite("loom", 40, cargo::loom, "every order of the heap's racing steps"),
     suite("miri", 60, cargo::miri, "undefined behaviour, over the fake operating system"),
     suite("sanitizers", 90, cargo::sanitizers, "data races and bad accesses in the heap's tests"),
-    suite("build", 110, build::suite, "the command with the library inside, and what the library imports"),
-    suite("victims", 120, victims::suite, "every bug is reported as promised, and its twin is not"),
+    suite("build", 100, build::suite, "the command with the library inside, and what the library imports"),
+    suite("victims", 110, victims::suite, "every bug is reported as promised, and its twin is not"),
     suite("known-bugs", 60, known_bugs::suite, "bugs of every class, and what other tools make of them"),
     suite("programs", 110, programs::suite, "threads, fork, signals, limits of the malloc family"),
     suite("limits", 30, limits::suite, "out of memory, and memory given back"),
@@ -60,7 +60,7 @@ pub const TEST: &[Suite] = &[
         command::suite,
         "exit statuses, signals, job control, children, cache of the command",
     ),
-    suite("real", 190, real::suite, "real programs behave the same, and no finding is made up"),
+    suite("real", 170, real::suite, "real programs behave the same, and no finding is made up"),
 ];
 
 /// What takes longer.
