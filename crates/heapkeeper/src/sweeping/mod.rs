@@ -215,7 +215,12 @@ impl<H: Host> ProcessHeap<H> {
             return Err(Failure::Sandbox);
         }
         let mut tools = Tools::new(self).ok_or(Failure::NoMemory)?;
-        let is_large = self.sweeping.scanned_bytes.load(Ordering::Relaxed) > STOPPED_BYTES_MAX;
+        // Before the first sweep nothing is known but the heap's size, what is free in it included.
+        let scanned_bytes = match self.sweeping.scanned_bytes.load(Ordering::Relaxed) {
+            0 => self.heap.span_bytes().saturating_sub(self.heap.retained_since_sweep()),
+            scanned_bytes => scanned_bytes,
+        };
+        let is_large = scanned_bytes > STOPPED_BYTES_MAX;
         match self.engine() {
             Engine::Tracked => self.sweep_tracked(&mut tools, false),
             Engine::Blind => self.sweep_tracked(&mut tools, true),
