@@ -160,7 +160,7 @@ mod tests {
         assert!(read(&[&whole[..], &[0]].concat()).is_err());
         assert!(read(&snapshot(SnapshotTotals { pointers: 3, ..TOTALS })).is_err());
         let mut other = whole.clone();
-        other[64 + 8] ^= 8;
+        other[size_of::<SnapshotHeader>() + 8] ^= 8;
         assert!(read(&other).is_err());
     }
 }
