@@ -84,17 +84,16 @@ fn live_blocks_and_what_is_free_among_them_are_told_apart() {
 
 #[test]
 fn the_text_has_the_same_parts_the_largest_first() {
-    let (_folder, program) = start("scattered", SCATTERED, &[]);
+    let (_folder, program) = start("scattered", SCATTERED, &["--guard", "off"]);
     let mut command = heapkeeper();
     let said = text(&succeed(command.args(["why", &program.pid.to_string()])).stdout);
     said.lines().for_each(|line| assert!(line.chars().count() <= 100, "{line}"));
-    let percents: Vec<f64> =
+    let mut percents: Vec<f64> =
         said.lines().filter_map(|line| line.split_once(" %  ")?.0.rsplit(' ').next()?.parse().ok()).collect();
+    assert_eq!(percents.pop(), Some(100.0), "{said}");
     assert!(percents.len() > 6 && percents.is_sorted_by(|a, b| a >= b), "{said}");
     assert_eq!(percents.iter().map(|percent| (percent * 10.0).round()).sum::<f64>(), 1000.0, "{said}");
-    for line in
-        ["live blocks, as requested\n", "free blocks among live ones (fragmentation)\n", "of page tables"]
-    {
+    for line in ["live blocks\n", "free blocks among live ones (fragmentation)\n", "of page tables"] {
         assert!(said.contains(line), "no '{line}' in:\n{said}");
     }
     let sparse = said.lines().find_map(|line| line.trim().split_once(" spans are less than a quarter live"));
@@ -112,7 +111,7 @@ fn rounding_is_estimated_by_what_was_asked_for() {
     let told = told(&program);
     is_about(part(&told, "live"), 33 * MIB, &told);
     is_about(part(&told, "rounding"), 15 * MIB, &told);
-    assert!(told["known_requests"].as_u64().unwrap() > 500, "{told:#}");
+    assert!(told["known_requests"].as_u64().unwrap() > 100, "{told:#}");
 }
 
 #[test]

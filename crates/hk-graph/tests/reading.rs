@@ -41,7 +41,49 @@ fn whole() -> Vec<u8> {
     writer.freed(&FreedRecord { allocated_stack: 7, freed_stack: 900, ..freed(HEAP + 4096, 16) }).unwrap();
     writer.stack(900, &[1, 2, 3]).unwrap();
     writer.stack(7, &[]).unwrap();
+    writer.area(&area(AreaKind::Blocks, HEAP)).unwrap();
+    writer.span(&span(HEAP, 70), &[LIVE, SpanWord { retained: 1 << 5, ..LIVE }]).unwrap();
+    writer.span(&span(HEAP + 65536, 3), &[SpanWord { available: 0b110, ..LIVE }]).unwrap();
     writer.finish().unwrap()
+}
+
+const LIVE: SpanWord = SpanWord { live: 1, retained: 0, available: 0 };
+
+fn area(kind: AreaKind, start: u64) -> AreaRecord {
+    AreaRecord { start, bytes: 1 << 20, kind: kind as u32, reserved: 0 }
+}
+
+fn span(start: u64, block_count: u32) -> SpanRecord {
+    SpanRecord { start, bytes: 65536, block_bytes: 64, block_count, words: 0 }
+}
+
+#[test]
+fn spans_and_areas_that_cannot_be_are_refused() {
+    let refused = |write: &dyn Fn(&mut Writer<Vec<u8>>)| {
+        let mut writer = Writer::new(Vec::new(), header()).unwrap();
+        write(&mut writer);
+        let read = read(&writer.finish().unwrap()[..]);
+        assert!(matches!(read, Err(SnapshotError::Damaged { .. })), "{read:?}");
+    };
+    let words =
+        |record: SpanRecord, words: &[SpanWord]| refused(&|writer| writer.span(&record, words).unwrap());
+    words(span(HEAP, 64), &[]);
+    words(span(HEAP, 64), &[LIVE, LIVE]);
+    words(span(HEAP, 1025), &[LIVE; 17]);
+    words(SpanRecord { block_bytes: 0, ..span(HEAP, 1) }, &[LIVE]);
+    words(SpanRecord { block_bytes: u64::MAX, ..span(HEAP, 2) }, &[LIVE]);
+    words(span(u64::MAX - 65534, 1), &[LIVE]);
+    // A block that is in two sets, and one that is not there.
+    words(span(HEAP, 64), &[SpanWord { retained: 1, ..LIVE }]);
+    words(span(HEAP, 64), &[SpanWord { live: 2, retained: 4, available: 6 }]);
+    words(span(HEAP, 63), &[SpanWord { live: 1 << 63, ..LIVE }]);
+    words(span(HEAP, 65), &[LIVE, SpanWord { available: 2, ..LIVE }]);
+    refused(&|writer| {
+        writer.span(&span(HEAP, 1), &[LIVE]).unwrap();
+        writer.span(&span(HEAP + 4096, 1), &[LIVE]).unwrap();
+    });
+    refused(&|writer| writer.area(&AreaRecord { kind: 9, ..area(AreaKind::Own, HEAP) }).unwrap());
+    refused(&|writer| writer.area(&area(AreaKind::Own, u64::MAX - 1)).unwrap());
 }
 
 #[test]
@@ -63,6 +105,10 @@ fn what_was_written_is_read() {
     assert_eq!(snapshot.freed_at(HEAP + 4096 + 15), Some(0));
     assert_eq!(snapshot.freed_at(HEAP + 4096 + 16), None);
     assert_eq!(snapshot.stacks.frames(snapshot.freed[0].freed_stack), [1, 2, 3]);
+    assert_eq!(snapshot.areas, [area(AreaKind::Blocks, HEAP)]);
+    let spans: Vec<_> =
+        snapshot.spans.all().map(|(span, words)| (span.start, words.len(), words[0])).collect();
+    assert_eq!(spans, [(HEAP, 2, LIVE), (HEAP + 65536, 1, SpanWord { available: 6, ..LIVE })]);
     let reached = reached(&snapshot);
     let dangling = dangling(&snapshot, &reached.marks);
     let register = Holder::Root { place: 3, kind: RootKind::Register, tid: 0 };

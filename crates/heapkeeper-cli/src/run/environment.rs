@@ -83,9 +83,14 @@ impl Choices {
         program: Option<&Path>,
         sink: &Sink,
     ) -> Result<Choices, Failure> {
-        let (mut settings, site) = from_variable(verb, sink);
+        let (mut settings, site, mut names_guard) = from_variable(verb, sink);
         for setting in given(options) {
             settings.apply(setting);
+        }
+        names_guard |= options.guard.is_some();
+        if settings.mode == Mode::Quarantine && !names_guard && verb.guard != Guard::OneIn(1) {
+            // A guarded block rests for a time after its free, and is not swept.
+            settings.guard = Guard::Off;
         }
         let sites = match &options.guard {
             Some(GuardChoice::Site(site)) => {
@@ -256,11 +261,11 @@ fn prepend(library: &OsStr, before: &OsStr) -> OsString {
     value
 }
 
-/// What the variable says, above what the verb is content with; the site that it names.
-fn from_variable(verb: Verb, sink: &Sink) -> (Settings, Option<String>) {
+/// What the variable says, above what the verb is content with; the site that it names, and whether it says what is guarded.
+fn from_variable(verb: Verb, sink: &Sink) -> (Settings, Option<String>, bool) {
     let mut settings =
         Settings { guard: verb.guard, guard_side: verb.guard_side, leaks: verb.leaks, ..Settings::DEFAULT };
-    let mut site = None;
+    let (mut site, mut names_guard) = (None, false);
     let variable = std::env::var_os(SETTINGS_VARIABLE).unwrap_or_default();
     for part in parse_settings(variable.as_bytes()) {
         match part {
@@ -268,12 +273,13 @@ fn from_variable(verb: Verb, sink: &Sink) -> (Settings, Option<String>) {
                 if let Setting::GuardSite(text) = setting {
                     site = decode(text);
                 }
+                names_guard |= matches!(setting, Setting::Guard(_) | Setting::GuardSite(_));
                 settings.apply(setting);
             }
             Err(error) => sink.line(&error.to_string()),
         }
     }
-    (settings, site)
+    (settings, site, names_guard)
 }
 
 /// What the command line says.

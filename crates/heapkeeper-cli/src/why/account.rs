@@ -53,9 +53,7 @@ pub enum Kind {
 pub struct Part {
     /// Resident bytes.
     pub bytes: u64,
-    /// Mappings, if it is of mappings.
-    pub mappings: u64,
-    /// The largest of them, by what is resident: bytes and first address.
+    /// The largest mapping, if it is of mappings, by what is resident: bytes and first address.
     pub largest: (u64, u64),
 }
 
@@ -129,7 +127,6 @@ impl Account {
         if bytes > 0 {
             let part = self.parts.entry((kind, name)).or_default();
             part.bytes += bytes;
-            part.mappings += 1;
             part.largest = part.largest.max((bytes, mapping.start));
         }
     }
@@ -195,4 +192,35 @@ fn owner(mapping: &Mapping, snapshot: &Snapshot) -> (Kind, String) {
 
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(parts: &[(Kind, u64)]) -> Account {
+        let mut account =
+            Account { resident: parts.iter().map(|(_, bytes)| bytes).sum(), ..Account::default() };
+        parts.iter().for_each(|&(kind, bytes)| account.add(kind, bytes));
+        account
+    }
+
+    #[test]
+    fn tenths_of_percents_sum_to_a_hundred_percent() {
+        let thirds = account(&[(Kind::FreeBlocks, 1), (Kind::Own, 1), (Kind::Live, 1)]);
+        assert_eq!(thirds.permilles(), [334, 333, 333]);
+        let sixths = account(&[(Kind::FreeBlocks, 1), (Kind::Own, 4), (Kind::Live, 1)]);
+        assert_eq!(sixths.permilles(), [167, 667, 166]);
+        assert_eq!(account(&[(Kind::Live, u64::MAX)]).permilles(), [1000]);
+        assert!(Account::default().permilles().is_empty());
+    }
+
+    #[test]
+    fn what_the_system_does_not_count_is_taken_off_free_memory_first() {
+        let mut account = account(&[(Kind::Live, 100), (Kind::FreeSpans, 10), (Kind::FreeBlocks, 20)]);
+        account.take_off(25);
+        let left: Vec<(Kind, u64)> =
+            account.parts.iter().map(|((kind, _), part)| (*kind, part.bytes)).collect();
+        assert_eq!(left, [(Kind::FreeSpans, 0), (Kind::FreeBlocks, 5), (Kind::Live, 100)]);
+    }
 }

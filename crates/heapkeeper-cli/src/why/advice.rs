@@ -27,7 +27,7 @@ impl Facts<'_> {
 pub fn title(kind: Kind, facts: &Facts<'_>) -> String {
     let title = match kind {
         Kind::Live if facts.heap.rounding.is_some() => "live blocks, as requested",
-        Kind::Live => "live blocks, as rounded",
+        Kind::Live => "live blocks",
         Kind::Rounding => "live blocks, what they are rounded up by",
         Kind::Retained if facts.is_mode(Mode::Quarantine) => "freed blocks in quarantine",
         Kind::Retained => "freed blocks that are kept",
@@ -37,7 +37,7 @@ pub fn title(kind: Kind, facts: &Facts<'_>) -> String {
         Kind::Guards => "guarded blocks' pages beyond their bytes",
         Kind::Own => "heapkeeper: tables, recording, library",
         Kind::Brk => "memory by brk",
-        Kind::Anonymous => "other mappings without a file",
+        Kind::Anonymous => "other mappings without a file (mmap)",
         Kind::Stacks => "thread stacks",
         Kind::ModuleData => "data of program and libraries",
         Kind::ModuleCode => "code and constants of program and libraries",
@@ -57,15 +57,18 @@ pub fn advice(kind: Kind, part: &Part, facts: &Facts<'_>) -> String {
             format!("`heapkeeper retained {}` tells which variables and sites hold them", facts.pid)
         }
         Kind::Rounding => {
-            "sizes go in steps of 16 bytes, above 128 in eighths of a doubling: sizes just above a step"
+            "sizes of blocks: every 16 bytes, above 128 every eighth of a doubling"
                 .into()
         }
         Kind::Retained if facts.is_mode(Mode::Quarantine) => {
-            "wait until no pointer to them is left; `heapkeeper dangling` tells what points to them".into()
+            format!(
+                "reused once a sweep finds no pointer to them; `heapkeeper dangling {}` tells which are left",
+                facts.pid
+            )
         }
         Kind::Retained => "mode keep never reuses a block: for finding bugs, not for good".into(),
         Kind::FreeBlocks if heap.sparse_spans > 0 => format!(
-            "{} of {} are less than a quarter live; `heapkeeper retained {}` tells whose blocks stay",
+            "{} of {} are less than a quarter live: `heapkeeper retained {}` tells whose blocks keep them",
             heap.sparse_spans,
             count(heap.spans, "span"),
             facts.pid
@@ -73,15 +76,14 @@ pub fn advice(kind: Kind, part: &Part, facts: &Facts<'_>) -> String {
         Kind::FreeBlocks => "reused by allocations of the same sizes".into(),
         Kind::ThreadCaches => "the next allocations of the same sizes take them".into(),
         Kind::FreeSpans => {
-            "goes back purge-delay-ms after the free, when the heap is called; at once by malloc_trim(0)"
+            "goes back by itself once purge-delay-ms have passed and the heap is called; at once by malloc_trim(0)"
                 .into()
         }
         Kind::Guards => guards(facts),
         Kind::Own => "grows with the heap, threads, and stacks of guarded blocks".into(),
         Kind::Brk => "the program or another allocator in it calls sbrk".into(),
         Kind::Anonymous => format!(
-            "{} by the program or another allocator (mmap), the largest has {} at {:#x}",
-            mapping_count(part),
+            "of the program or another allocator; the largest: {} at {:#x}",
             bytes(part.largest.0),
             part.largest.1
         ),
@@ -102,11 +104,7 @@ pub fn advice(kind: Kind, part: &Part, facts: &Facts<'_>) -> String {
 fn guards(facts: &Facts<'_>) -> String {
     let blocks = count(facts.heap.guarded_blocks, "guarded block");
     match facts.header.every {
-        0 => format!("{blocks}, each with pages of its own"),
-        every => format!("{blocks}, each with pages of its own; one in {every} is (--guard)"),
+        0 | 1 => format!("{blocks}, each with pages of its own; fewer with --guard 1/N"),
+        every => format!("{blocks}, each with pages of its own (--guard 1/{every})"),
     }
-}
-
-fn mapping_count(part: &Part) -> String {
-    count(part.mappings, "mapping")
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 const CLASS_BYTES_MAX: u64 = 32 << 10;
 /// A span is sparse if less than one in so many of its bytes is live.
 const SPARSE: u64 = 4;
+/// By fewer blocks nothing is estimated.
+const KNOWN_MIN: u64 = 20;
 const WORD_BLOCKS: u32 = u64::BITS;
 
 /// Resident bytes by use, and what there is to say about them.
@@ -16,7 +18,9 @@ const WORD_BLOCKS: u32 = u64::BITS;
 pub struct HeapUse {
     /// Live blocks, guarded ones too, as the heap rounded them.
     pub live: u64,
-    /// What of it rounding up took: an estimate by blocks whose request is known; None if there are none.
+    /// What of it is blocks that may have been rounded up: those of sizes that have classes, and not guarded.
+    pub live_rounded: u64,
+    /// What of it rounding up took: an estimate by blocks whose request is known; None if there are too few.
     pub rounding: Option<u64>,
     /// Blocks that the estimate is made by.
     pub known_requests: u64,
@@ -41,6 +45,11 @@ pub struct HeapUse {
 }
 
 impl HeapUse {
+    /// Whether what rounding took is an estimate.
+    pub fn is_estimated(&self) -> bool {
+        self.live_rounded > 0 && self.rounding.is_some()
+    }
+
     /// By a snapshot and the pages that were resident right after.
     pub fn new(snapshot: &Snapshot, present: &Present) -> HeapUse {
         let mut heap = HeapUse::default();
@@ -50,7 +59,10 @@ impl HeapUse {
             let resident = present.bytes(span.start, span.start + span.bytes);
             in_spans += resident;
             let live = heap.span(span, words, resident, present);
-            *live_by_size.entry(span.block_bytes).or_default() += live;
+            if span.block_bytes <= CLASS_BYTES_MAX {
+                heap.live_rounded += live;
+                *live_by_size.entry(span.block_bytes).or_default() += live;
+            }
         }
         let area_bytes = |kind: AreaKind| -> u64 {
             let areas = snapshot.areas.iter().filter(|area| area.kind == kind as u32);
@@ -111,13 +123,13 @@ impl HeapUse {
             all.add(life.requested_bytes, life.rounded_bytes);
         }
         self.known_requests = all.blocks;
-        if all.blocks == 0 {
+        if self.live_rounded == 0 {
+            self.rounding = Some(0);
+        }
+        if self.live_rounded == 0 || all.blocks < KNOWN_MIN {
             return;
         }
-        let of_size = |(&size, &live): (&u64, &u64)| match size {
-            0..=CLASS_BYTES_MAX => known.get(&size).unwrap_or(&all).rounding_of(live),
-            _ => 0,
-        };
+        let of_size = |(size, &live): (&u64, &u64)| known.get(size).unwrap_or(&all).rounding_of(live);
         self.rounding = Some(live_by_size.iter().map(of_size).sum());
     }
 }
@@ -155,4 +167,34 @@ fn set_bytes(mut set: u64, start: u64, block_bytes: u64, is_resident: bool, pres
         set &= set - 1;
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: u64 = 0x10_0000;
+
+    #[test]
+    fn blocks_count_as_far_as_their_pages_are_there() {
+        let present = Present::of_pages(&[BASE >> 12, (BASE >> 12) + 2]);
+        let span = SpanRecord { start: BASE, bytes: 65536, block_bytes: 3072, block_count: 21, words: 1 };
+        // Block 0 ends in page 0, block 1 in page 1, block 2 in page 2, block 3 begins there.
+        let word = SpanWord { live: 0b0001, retained: 0b0010, available: 0b0100 };
+        let mut heap = HeapUse::default();
+        let live = heap.span(&span, &[word], 8192, &present);
+        assert_eq!((live, heap.live, heap.retained), (3072, 3072, 1024));
+        assert_eq!((heap.available, heap.free), (1024, 8192 - 3072 - 1024 - 1024));
+        assert_eq!((heap.spans, heap.sparse_spans), (1, 1));
+    }
+
+    #[test]
+    fn rounding_is_that_of_the_same_sizes() {
+        let mut requests = Requests::default();
+        requests.add(33, 48);
+        requests.add(39, 48);
+        assert_eq!(requests.rounding_of(9600), 2400);
+        requests.add(100, 48);
+        assert!(requests.rounding_of(u64::MAX) < u64::MAX);
+    }
 }

@@ -48,6 +48,9 @@ struct Answer {
     parts: Vec<PartRow>,
     /// Blocks by which the rounding of live blocks was estimated.
     known_requests: u64,
+    /// Whether there are live blocks that the heap may have rounded up.
+    #[serde(skip)]
+    has_rounded: bool,
     /// Not resident: swapped out.
     swapped_bytes: u64,
     /// Not counted as resident.
@@ -85,6 +88,7 @@ pub fn run(args: &Args) -> VerbResult {
         resident_bytes: account.resident,
         parts: rows(&account, &facts),
         known_requests: heap.known_requests,
+        has_rounded: heap.live_rounded > 0,
         swapped_bytes: seen.swapped,
         page_table_bytes: seen.page_tables,
     };
@@ -97,7 +101,7 @@ fn rows(account: &Account, facts: &Facts<'_>) -> Vec<PartRow> {
         name: name.clone(),
         bytes: part.bytes,
         percent: permille as f64 / 10.0,
-        is_estimate: facts.heap.rounding.is_some() && matches!(kind, Kind::Live | Kind::Rounding),
+        is_estimate: facts.heap.is_estimated() && matches!(kind, Kind::Live | Kind::Rounding),
         permille,
         title: advice::title(*kind, facts),
         advice: advice(*kind, part, facts),

@@ -7,11 +7,19 @@ use hk_report::{bytes, clean, count};
 /// Parts of a name that have less tenths of a percent are told together.
 const NAMED_PERMILLE_MIN: u64 = 5;
 
+/// Parts below this have no advice.
+const ADVICE_PERMILLE_MIN: u64 = 5;
+/// What the numbers leave of a line.
+const ROOM: usize = WIDTH - 24;
+
+/// Numbers begin before this column, advice behind it.
+const ADVICE_INDENT_MIN: usize = 16;
+
 /// Writes it.
 pub fn text(page: &mut Page, answer: &Answer, names: &Names<'_>) {
     let live = answer.head.live;
     page.line(&format!(
-        "{}: {} resident (RSS); {} live in {}",
+        "{}: {} resident (RSS), {} live in {}",
         names.process(),
         bytes(answer.resident_bytes),
         bytes(live.bytes),
@@ -19,13 +27,26 @@ pub fn text(page: &mut Page, answer: &Answer, names: &Names<'_>) {
     ));
     page.line("");
     let mut table = Table::new(&["bytes", "of RSS", "part"]);
-    for row in told(&answer.parts) {
+    let told = told(&answer.parts);
+    for row in &told {
         let mark = if row.is_estimate { "≈ " } else { "" };
         let percent = format!("{}.{} %", row.permille / 10, row.permille % 10);
-        table.row(vec![format!("{mark}{}", bytes(row.bytes)), percent, named(&row)]);
-        table.row(vec![String::new(), String::new(), format!("  {}", row.advice)]);
+        table.row(vec![format!("{mark}{}", bytes(row.bytes)), percent, named(row)]);
+        if row.permille >= ADVICE_PERMILLE_MIN {
+            let lines = wrapped(&row.advice).into_iter();
+            lines.for_each(|line| table.row(vec![String::new(), String::new(), line]));
+        }
     }
-    page.text(&table.text());
+    let permille: u64 = told.iter().map(|row| row.permille).sum();
+    let sum = format!("{}.{} %", permille / 10, permille % 10);
+    table.row(vec![bytes(answer.resident_bytes), sum, "RSS".into()]);
+    for line in table.text().lines() {
+        // Advice has no numbers before it.
+        match line.len() - line.trim_start().len() {
+            0..ADVICE_INDENT_MIN => page.line(line),
+            _ => page.remark(line),
+        }
+    }
     remarks(page, answer);
 }
 
@@ -54,8 +75,6 @@ fn told(parts: &[PartRow]) -> Vec<PartRow> {
 
 /// The title and a name, of which the end is shown if there is no room for it.
 fn named(row: &PartRow) -> String {
-    /// What the numbers leave of a line.
-    const ROOM: usize = WIDTH - 26;
     if row.name.is_empty() {
         return row.title.clone();
     }
@@ -67,11 +86,30 @@ fn named(row: &PartRow) -> String {
     }
 }
 
+/// A sentence on as many lines as it needs.
+fn wrapped(sentence: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in sentence.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= ROOM => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 fn remarks(page: &mut Page, answer: &Answer) {
     let mut remarks = Vec::new();
-    if answer.parts.iter().any(|row| row.is_estimate) {
-        let blocks = count(answer.known_requests, "block");
-        remarks.push(format!("≈ estimated by {blocks} whose requested size was recorded"));
+    let blocks = count(answer.known_requests, "block");
+    match answer.parts.iter().any(|row| row.is_estimate) {
+        true => remarks.push(format!("≈ estimated by {blocks} whose requested size was recorded")),
+        false if answer.has_rounded => remarks.push(format!(
+            "what rounding up takes of live blocks is not told: requested sizes were recorded of {blocks}"
+        )),
+        false => {}
     }
     remarks.push(format!("beside RSS: {} of page tables", bytes(answer.page_table_bytes)));
     if answer.swapped_bytes > 0 {

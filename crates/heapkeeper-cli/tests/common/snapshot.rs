@@ -1,9 +1,9 @@
 //! A snapshot, taken apart.
 
 use hk_format::{
-    AreaRecord, BlockRecord, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife, MappingRecord,
-    ModuleHeader, PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotHeader,
-    SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
+    AreaKind, AreaRecord, BlockRecord, CHUNK_MAGIC, ChunkHeader, ChunkKind, FreedRecord, KnownLife,
+    MappingRecord, ModuleHeader, PointerRecord, RootKind, RootRecord, SNAPSHOT_MAGIC, SNAPSHOT_VERSION,
+    SnapshotHeader, SnapshotTotals, SpanRecord, SpanWord, StackRecord, ThreadRecord,
 };
 use std::collections::BTreeMap;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -66,6 +66,7 @@ impl Snapshot {
         };
         assert!(rest.is_empty());
         assert_eq!(totals, snapshot.totals());
+        snapshot.check_spans();
         snapshot
     }
 
@@ -108,6 +109,22 @@ impl Snapshot {
         } else {
             self.blocks.get_mut(&record.start).unwrap().1.extend(pointers);
         }
+    }
+
+    /// Each live block is guarded, or the one that a bit of a span says.
+    fn check_spans(&self) {
+        let is_guard = |start: u64| {
+            let mut guards = self.areas.iter().filter(|area| area.kind == AreaKind::Guards as u32);
+            guards.any(|area| (area.start..area.start + area.bytes).contains(&start))
+        };
+        let of_spans = self.spans.iter().flat_map(|(span, words)| {
+            assert_eq!(span.words, span.block_count.div_ceil(64));
+            let bits = (0..u64::from(span.block_count))
+                .filter(|bit| words[*bit as usize / 64].live >> (bit % 64) & 1 == 1);
+            bits.map(|bit| (span.start + bit * span.block_bytes, span.block_bytes))
+        });
+        let blocks = self.blocks.iter().filter(|(start, _)| !is_guard(**start));
+        assert!(of_spans.eq(blocks.map(|(start, (bytes, _))| (*start, *bytes))));
     }
 
     fn totals(&self) -> SnapshotTotals {
