@@ -108,7 +108,9 @@ impl WriteTracker {
 
     /// All pages of a watched range count as not written to from now on. False if that can't be said.
     pub fn forget_writes(&self, start: usize, bytes: usize) -> bool {
-        self.scan(start, bytes, WP_MATCHING, &mut [], |_, _| ())
+        // Asked for the runs too, which nobody needs: without them the kernel also marks pages that are not there, and marks look like pages that are
+        // swapped out (fs/proc/task_mmu.c, pagemap_scan_pmd_entry).
+        self.for_each_written(start, bytes, true, |_, _| ())
     }
 
     /// Calls `found` with each run of pages that were written to since that was said last: start and end. With `forget` they count as not written
