@@ -320,7 +320,7 @@ impl<O: Os> Heap<O> {
         signal_safe::full_fence();
         let place = core::ptr::from_ref(word).cast_mut();
         let in_transit = |moving| heap.set_transit(if moving { place } else { null_mut() });
-        let Claimed { filed, mut doubles } = word.claim(&header.claims, in_transit);
+        let Claimed { filed, mut doubles } = word.claim(&header.claims, header.retains(), in_transit);
         header.tally.note_filed(count(filed));
         while doubles != 0 {
             let block = index as usize * BLOCKS_PER_WORD + doubles.trailing_zeros() as usize;

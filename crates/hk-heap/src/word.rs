@@ -217,15 +217,16 @@ impl Word {
     #[inline(always)]
     pub fn has_remote_after_fence(&self) -> bool {
         // Dekker with `free_remote`: our own unfenced `free_local`, the fence, this load. Not what is still being released.
-        let retained = self.quarantine.load(Ordering::Relaxed);
-        self.remote.load(Ordering::Relaxed) & !retained != 0
+        let remote = self.remote.load(Ordering::Acquire);
+        remote & !self.quarantine.load(Ordering::Relaxed) != 0
     }
 
-    /// The owner takes all remote bits over, and files them under `freed`. `in_transit` is told true while they are in no set, then false.
+    /// The owner takes all remote bits over, and files them under `freed`. `in_transit` is told true while they are in no set, then false. `retains`: the
+    /// span's blocks are retained when they are freed.
     /// Call [`Word::has_remote`] before; nothing is wrong if it said no.
-    pub fn claim(&self, claims: &AtomicU32, in_transit: impl Fn(bool)) -> Claimed {
+    pub fn claim(&self, claims: &AtomicU32, retains: bool, in_transit: impl Fn(bool)) -> Claimed {
         in_transit(true);
-        let claimed = self.take_remote();
+        let claimed = self.take_remote(retains);
         // Only the owner counts. Release: who reads this count finds the bits gone; who finds them filed, reads it.
         claims.store(claims.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         let doubles = claimed & (self.freed.load(Ordering::Relaxed) | self.avail.load(Ordering::Relaxed));
@@ -236,16 +237,16 @@ impl Word {
     }
 
     #[inline]
-    fn take_remote(&self) -> u64 {
-        let retained = self.quarantine.load(Ordering::Acquire);
-        if retained == 0 {
+    fn take_remote(&self, retains: bool) -> u64 {
+        if !retains {
             // AcqRel: the RMW decides who is the arbiter of each bit, and carries the freers' writes. All bits at
             // once, those that came since the load too: the next freer then finds the word empty and announces it.
             return self.remote.swap(0, Ordering::AcqRel);
         }
-        // What is being released leaves quarantine last, so that no free of its next life meets the bit of its last one. A release
-        // announces the word after that, whatever was in it.
-        let released = self.remote.load(Ordering::Acquire) & !retained;
+        // What is being released leaves quarantine last, so that no free of its next life meets the bit of its last one: so remote is read before
+        // quarantine. What comes meanwhile is left: a release announces the word when it is done.
+        let remote = self.remote.load(Ordering::Acquire);
+        let released = remote & !self.quarantine.load(Ordering::Acquire);
         self.remote.fetch_and(!released, Ordering::AcqRel);
         released
     }

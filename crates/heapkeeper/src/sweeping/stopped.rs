@@ -6,7 +6,7 @@ use crate::scanning::{Failure, Presence, StoppedWorld, mark_from_roots};
 use hk_scan::{Filter, Marker, Marks, RetainedBlocks};
 
 /// How long a sweep waits for other threads to stop.
-pub(super) const PATIENCE_MS: u32 = 200;
+pub(super) const PATIENCE_MS: u32 = 1000;
 
 impl<H: Host> ProcessHeap<H> {
     pub(super) fn sweep_stopped(&'static self, tools: &mut Tools) -> Result<Swept, Failure> {

@@ -117,7 +117,11 @@ impl Model {
 
     fn claim(&self, span: usize) {
         self.words[span].has_remote();
-        assert_eq!(self.words[span].claim(&self.claims[span], |_| ()).doubles, 0, "a right free was refused");
+        assert_eq!(
+            self.words[span].claim(&self.claims[span], false, |_| ()).doubles,
+            0,
+            "a right free was refused"
+        );
     }
 
     /// As `Heap::retire_if_free`, for span 0 of heap 0.

@@ -68,7 +68,7 @@ impl Model {
 
     /// Files what other threads freed.
     fn claim(&self) {
-        let doubles = self.word.claim(&self.claims, |_| ()).doubles;
+        let doubles = self.word.claim(&self.claims, false, |_| ()).doubles;
         for (block, bit) in BLOCK.iter().enumerate() {
             if doubles & bit != 0 {
                 self.tally(block, |t| {
