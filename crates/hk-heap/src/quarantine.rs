@@ -202,7 +202,8 @@ impl<O: Os> Heap<O> {
         let mut released = Retained::default();
         self.quarantine.is_releasing.store(true, Ordering::Relaxed);
         self.for_each_word(|shape, span, nth, number, word| {
-            let bits = others.get(number).map_or(0, |set| !set.load(Ordering::Relaxed));
+            // Once released, the span may be given up, and another one behind it get its words: nothing of that one is to be released.
+            let bits = others.get(number).map_or(0, |set| !set.swap(!0, Ordering::Relaxed));
             if bits == 0 {
                 return;
             }
